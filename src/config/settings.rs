@@ -1,0 +1,162 @@
+//! The configuration as meant: what `check` yields and `assemble` builds from.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::model::{
+    AccessPolicy, BaseUrl, EncodedSlash, HeaderCase, HeaderEdits, Limits, Margin, MatchSpec, Placement, Protocol,
+    RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
+};
+use crate::vendor::Vendor;
+
+/// A whole configuration, in which everything refers to something that is there.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen; at least one.
+    pub listeners: Vec<ListenerSettings>,
+    /// Worker threads; at least 1. Default: one a core.
+    pub workers: usize,
+    /// How long a drain may take.
+    pub shutdown_timeout: Duration,
+    /// How long to go on serving after the signal, before the listeners close.
+    pub drain_delay: Duration,
+    /// What is asked of clients.
+    pub client: ClientSettings,
+    /// All bodies kept for replay together, in bytes.
+    pub replay_budget: u64,
+    /// By name.
+    pub credentials: BTreeMap<String, Arc<CredentialSettings>>,
+    /// In the order of the file.
+    pub routes: Vec<RouteSettings>,
+    /// Every file that was read, the configuration itself first: what is watched.
+    pub files: Vec<PathBuf>,
+    /// SHA-256 over the content of all those files and the environment variables that were used:
+    /// the same content is no reload.
+    pub fingerprint: [u8; 32],
+}
+
+/// An address to listen on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ListenAddress {
+    /// IPv4 or IPv6.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// Where.
+    pub address: ListenAddress,
+    /// TLS, where the listener speaks it.
+    pub tls: Option<ServerIdentity>,
+    /// How header names of answers are written.
+    pub header_case: HeaderCase,
+}
+
+/// Patience with clients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientSettings {
+    /// For a whole request head.
+    pub header_timeout: Duration,
+    /// Between requests on a kept-alive connection.
+    pub idle_timeout: Duration,
+    /// For the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Largest request head, in bytes.
+    pub head_size: usize,
+}
+
+/// One credential.
+#[derive(Debug)]
+pub struct CredentialSettings {
+    /// Its name in the file.
+    pub name: String,
+    /// What logs in.
+    pub vendor: Arc<dyn Vendor>,
+    /// Where the token goes; at least one place.
+    pub inject: Placement,
+    /// When an answer says that the token was at fault.
+    pub refused_when: RefusedWhen,
+    /// For one token call.
+    pub timeout: Duration,
+    /// The life of a token that says nothing of it; `None` is for ever.
+    pub lifetime: Option<Duration>,
+    /// A token unused that long is dead.
+    pub idle_lifetime: Option<Duration>,
+    /// How long before its end a token is renewed.
+    pub refresh_before: Margin,
+    /// How long a rotation of an exclusive token waits for requests in flight.
+    pub drain: Duration,
+    /// Whether a new token invalidates the earlier ones.
+    pub exclusive: bool,
+    /// TLS towards the token endpoint.
+    pub tls: UpstreamTls,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct RouteSettings {
+    /// Its name; unique.
+    pub name: String,
+    /// What it looks for.
+    pub matcher: MatchSpec,
+    /// Who may use it.
+    pub access: AccessPolicy,
+    /// What it does.
+    pub action: RouteAction,
+}
+
+/// What a route does with a request.
+#[derive(Debug)]
+pub enum RouteAction {
+    /// Answers by itself.
+    Respond(StatusCode),
+    /// Forwards.
+    Forward(Box<ForwardSettings>),
+}
+
+/// How a route forwards.
+#[derive(Debug)]
+pub struct ForwardSettings {
+    /// Where to.
+    pub upstream: BaseUrl,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// TLS towards the upstream.
+    pub tls: UpstreamTls,
+    /// How header names are written to it over HTTP/1.
+    pub header_case: HeaderCase,
+    /// How long an idle connection is kept in the pool.
+    pub pool_idle: Duration,
+    /// How old a pooled connection may grow.
+    pub pool_age: Duration,
+    /// The credential's name; `None` for `credential: none`.
+    pub credential: Option<String>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// How much to take.
+    pub limits: Limits,
+    /// Edits of the request's headers.
+    pub request_headers: HeaderEdits,
+    /// Edits of the answer's headers.
+    pub response_headers: HeaderEdits,
+    /// What is done with calls to the credential's own endpoints.
+    pub token_endpoint: TokenEndpoint,
+    /// Whether `%2f` passes.
+    pub encoded_slash: EncodedSlash,
+    /// Upgrade protocols that pass, in lower case.
+    pub upgrades: Vec<String>,
+    /// Whether a matched prefix is replaced by the upstream's path.
+    pub strip_prefix: bool,
+    /// Whether the client's Host goes to the upstream.
+    pub preserve_host: bool,
+    /// Whether Location, Content-Location and Set-Cookie are mapped back.
+    pub rewrite_response: bool,
+}

@@ -1,0 +1,51 @@
+//! `tokenferry`: an authenticating reverse proxy.
+//!
+//! The modules stand in the order in which things happen. Lower floors never name higher ones;
+//! imports are written `use crate::module::Symbol`, and `tests/house.rs` reads them and enforces
+//! the table below.
+//!
+//! | floor | module | may import |
+//! | --- | --- | --- |
+//! | 0 | `secret`, `telemetry`, `model` | nothing of ours |
+//! | 1 | `vendor` | secret, model (pure: no I/O, no clock, no async) |
+//! | 2 | `upstream` | telemetry, secret, model |
+//! | 2 | `config` | vendor, secret, model; only `assemble`, `app`, `cli` import it |
+//! | 3 | `token` | vendor, upstream (in `fetch` only), secret, telemetry, model |
+//! | 4 | `route`, `access` | token and upstream, as handles |
+//! | 5 | `live` | route, access |
+//! | 6 | `proxy` | live, route, access, token, upstream, telemetry |
+//! | 7 | `server` | proxy, live, telemetry |
+//! | 8 | `assemble` | config, vendor, live, route, access, token, upstream |
+//! | 9 | `app`, `cli`, `demo` | anything below |
+
+// The ground floor: values that know nothing of the rest.
+pub mod model;
+pub mod secret;
+pub mod telemetry;
+
+// What each vendor asks for and answers.
+pub mod vendor;
+
+// What the operator said, and the way out into the world.
+pub mod config;
+pub mod upstream;
+
+// With what key.
+pub mod token;
+
+// Where to, and who may.
+pub mod access;
+pub mod route;
+
+// What is in force now.
+pub mod live;
+
+// The walk of a request, and the door it comes in by.
+pub mod proxy;
+pub mod server;
+
+// From what was said to what is run, and the programs around it.
+pub mod app;
+pub mod assemble;
+pub mod cli;
+pub mod demo;

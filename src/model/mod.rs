@@ -1,0 +1,22 @@
+//! Pure values that cannot be wrong once built. They import nothing of ours, do no I/O, and are
+//! what the configuration is checked into and the running parts are built from.
+
+mod access;
+mod host;
+mod inject;
+mod origin;
+mod path;
+mod problem;
+mod route;
+mod rules;
+mod tls;
+
+pub use access::{AccessPolicy, ApiKey, KeyDigest};
+pub use host::{HostPattern, HostPatternError};
+pub use inject::{Place, Placement};
+pub use origin::{BaseUrl, EndpointUrl, Origin, Scheme, UrlError};
+pub use path::{CanonicalPath, EncodedSlash, PathError, PathPrefix};
+pub use problem::{Problem, Severity};
+pub use route::{HeaderEdits, HeaderMatch, MatchSpec, PathRule};
+pub use rules::{HeaderCase, JsonMatch, JsonRefusal, Limits, Margin, RefusedWhen, Timeouts, TokenEndpoint};
+pub use tls::{ClientIdentity, Protocol, ServerIdentity, UpstreamTls};

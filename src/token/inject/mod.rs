@@ -1,0 +1,10 @@
+//! Writes a token into a request: headers, query, JSON body. Takes out first what the client sent
+//! in those places.
+
+mod header;
+mod json;
+mod query;
+
+pub use header::{insert_headers, remove_headers};
+pub use json::{JsonShape, JsonSplice, JsonSpliceError, json_shape, splice_json};
+pub use query::{remove_parameter, splice_query};

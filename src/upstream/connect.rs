@@ -1,0 +1,1 @@
+//! TCP and TLS to an origin, within a time.

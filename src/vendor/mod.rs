@@ -1,0 +1,225 @@
+//! What each vendor asks for and answers: one file a vendor, pure (no I/O, no clock, no async).
+//!
+//! A vendor's file holds its settings (serde, whose docs feed the schema), the token request it
+//! builds, how it reads the answer, its placeholder answer, its defaults and its tests. A new
+//! vendor is one new file and one line in the list below; nothing else in the tree names a vendor.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::model::{EndpointUrl, Placement, RefusedWhen};
+use crate::secret::Secret;
+
+/// A request for a token, ready to be sent. Its header values are marked sensitive.
+#[derive(Debug)]
+pub struct TokenRequest {
+    /// Nearly always POST.
+    pub method: Method,
+    /// Where to.
+    pub url: EndpointUrl,
+    /// `Content-Type`, `Accept` and, where the vendor wants it, `Authorization`.
+    pub headers: HeaderMap,
+    /// The body; empty for none.
+    pub body: Secret,
+}
+
+/// How a credential comes by its token.
+#[derive(Debug)]
+pub enum Login {
+    /// By asking.
+    Request(TokenRequest),
+    /// It is written in the configuration and lives for ever.
+    Fixed(Secret),
+}
+
+/// A token endpoint's answer, read whole (64 KiB at most).
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Its status; 3xx is never followed.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
+/// Where a token's lifetime came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LifetimeSource {
+    /// A field of the answer.
+    Answer,
+    /// `exp` and `iat` of the token, which is a JWT.
+    Token,
+    /// The credential's `lifetime`.
+    Configured,
+}
+
+/// A token as the vendor gave it.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Visible ASCII without spaces at its ends; never empty.
+    pub token: Secret,
+    /// How long it lives from before the request was sent, where the answer or the token says so;
+    /// at most 24 hours, never zero.
+    pub lifetime: Option<(Duration, LifetimeSource)>,
+}
+
+/// How a failed login is to be met: what decides the back-off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultClass {
+    /// May be over in a moment: connect, timeout, 5xx, 429, an unreadable or empty answer.
+    Transient,
+    /// The vendor does not take these credentials: 400, 401, 403, an error inside a 200 that names them.
+    Refused,
+}
+
+/// Why there is no token. Its texts are the log's and the operator's; a client sees none of them.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{reason}{}", .code.as_deref().map(|c| format!(" ({c})")).unwrap_or_default())]
+pub struct TokenFault {
+    /// What decides the back-off.
+    pub class: FaultClass,
+    /// What happened, in lower case.
+    pub reason: FaultReason,
+    /// The vendor's error code, cut to 200 bytes of printable ASCII and free of the secrets that
+    /// were sent; never its description.
+    pub code: Option<String>,
+    /// `Retry-After`, where the answer had one.
+    pub retry_after: Option<Duration>,
+}
+
+/// What happened to a login.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum FaultReason {
+    /// No connection, or it broke.
+    #[error("the token endpoint cannot be reached")]
+    Unreachable,
+    /// Its certificate was not accepted.
+    #[error("the token endpoint's certificate was not accepted")]
+    Certificate,
+    /// No whole answer within the credential's `timeout`.
+    #[error("the token endpoint did not answer in time")]
+    Timeout,
+    /// A status that is no success.
+    #[error("the token endpoint answered {0}")]
+    Status(u16),
+    /// A redirect, which is never followed.
+    #[error("the token endpoint answered with a redirect, which is not followed")]
+    Redirect,
+    /// An empty body.
+    #[error("the token endpoint's answer is empty")]
+    Empty,
+    /// More than 64 KiB.
+    #[error("the token endpoint's answer is longer than 64 KiB")]
+    TooLarge,
+    /// Not the JSON that this vendor answers.
+    #[error("the token endpoint's answer cannot be read")]
+    Unreadable,
+    /// An error inside a success.
+    #[error("the token endpoint's answer says that the login failed")]
+    ErrorInside,
+    /// A success without a token.
+    #[error("the token endpoint's answer has no token")]
+    NoToken,
+    /// A token that cannot be put into a header.
+    #[error("the token has a character that cannot be sent in a header")]
+    BadToken,
+    /// The fetch itself was lost (its task failed).
+    #[error("the login was interrupted")]
+    Interrupted,
+}
+
+impl TokenFault {
+    /// A fault without the vendor's code.
+    pub fn new(class: FaultClass, reason: FaultReason) -> Self {
+        Self { class, reason, code: None, retry_after: None }
+    }
+}
+
+/// What decides which credentials are the same one.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Named parts: endpoint, client or user, scope and extras. Two credentials of one provider
+    /// with the same parts share one token.
+    pub parts: Vec<(&'static str, String)>,
+    /// The secrets: a change of them is a new version of the same credential.
+    pub secrets: Vec<Secret>,
+}
+
+/// What a vendor's credential does unless the operator says otherwise.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// Where the token goes.
+    pub inject: Placement,
+    /// The life of a token that says nothing of it; `None` is for ever.
+    pub lifetime: Option<Duration>,
+    /// Whether a new token invalidates the earlier ones.
+    pub exclusive: bool,
+    /// When an answer says that the token was at fault.
+    pub refused_when: RefusedWhen,
+}
+
+/// One of a vendor's own endpoints, which a legacy application may still call through the proxy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnEndpoint {
+    /// Where it is at the vendor.
+    pub url: EndpointUrl,
+    /// What it is for.
+    pub call: OwnCall,
+}
+
+/// What a call to a vendor's own endpoint is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OwnCall {
+    /// Logging in.
+    Login,
+    /// Giving a token up.
+    Release,
+}
+
+/// A credential's vendor: settings that were checked, and what follows from them.
+pub trait Vendor: fmt::Debug + Send + Sync {
+    /// The name that `provider:` has in the configuration.
+    fn provider(&self) -> &'static str;
+
+    /// What decides which credentials are the same one.
+    fn identity(&self) -> Identity;
+
+    /// Where a token is asked for; `None` for a fixed token.
+    fn token_url(&self) -> Option<&EndpointUrl>;
+
+    /// How a token is come by.
+    fn login(&self) -> Login;
+
+    /// Reads the answer to [`Vendor::login`]. Lenient where vendors vary, strict where it matters.
+    fn read(&self, answer: &Answer<'_>) -> Result<Grant, TokenFault>;
+
+    /// The vendor's own endpoints: logins and releases.
+    fn own_endpoints(&self) -> Vec<OwnEndpoint>;
+
+    /// The body (JSON) of the answer to a call of an own endpoint, in the vendor's own form.
+    fn placeholder(&self, call: OwnCall, token: &str, lifetime: Duration) -> String;
+
+    /// What holds unless the operator says otherwise.
+    fn defaults(&self) -> Defaults;
+}
+
+/// A setting that a vendor did not take. Holds no value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FieldProblem {
+    /// The field, dotted for a nested one: `request.url`.
+    pub field: String,
+    /// What is wrong with it, without a full stop.
+    pub message: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+/// Settings as they were read, before they are known to be complete.
+pub trait VendorSettings {
+    /// Checks the settings. `token_url` is the credential's override of the endpoint.
+    fn build(self: Box<Self>, token_url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>>;
+}
