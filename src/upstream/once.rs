@@ -1,12 +1,16 @@
 //! One request on one fresh connection, its answer read whole: a token call.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
-use http_body_util::Full;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout_at};
 
-use super::{ConnectError, Upstream};
+use super::connect::{Purpose, connect};
+use super::{ConnectError, Upstream, wire};
 
 /// Why a token call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +32,63 @@ pub enum OnceError {
     TooLarge,
 }
 
-/// Sends over HTTP/1.1 and reads the answer, at most `limit` bytes, all within `timeout`. Follows no redirect.
+/// Sends over HTTP/1.1 and reads the answer, at most `limit` bytes, all within `timeout`. Follows
+/// no redirect. The request's target is in origin form; a missing `Host` is put in.
+///
+/// The future may be spawned on any runtime: it drives the connection itself.
 pub async fn once(
     upstream: &Upstream,
-    request: Request<Full<Bytes>>,
+    mut request: Request<Full<Bytes>>,
     timeout: Duration,
     limit: usize,
-) -> Result<http::Response<Bytes>, OnceError> {
-    let _ = (upstream, request, timeout, limit);
-    todo!()
+) -> Result<Response<Bytes>, OnceError> {
+    let deadline = Instant::now() + timeout;
+    let dialled = timeout_at(deadline, async {
+        let permit = match &upstream.limit {
+            Some(limit) => limit.take().await,
+            None => None,
+        };
+        connect(upstream, Purpose::Http1, permit).await
+    });
+    let (stream, _) = dialled.await.map_err(|_| OnceError::Timeout { sent: false })??;
+
+    wire::as_http1(&mut request, &upstream.target.origin);
+    let (mut sender, connection) = wire::http1_builder(&upstream.target)
+        .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+        .await
+        .map_err(ConnectError::Http)?;
+    let exchange = async move {
+        let response = sender.try_send_request(request).await.map_err(|mut error| match error.take_message() {
+            Some(_) => OnceError::Connect(ConnectError::Http(error.into_error())),
+            None => OnceError::Broken(error.into_error()),
+        })?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, limit).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                return OnceError::TooLarge;
+            }
+            match error.downcast::<hyper::Error>() {
+                Ok(error) => OnceError::Broken(*error),
+                // `Limited` has no errors but its own and the body's.
+                Err(_) => OnceError::TooLarge,
+            }
+        })?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    };
+    timeout_at(deadline, drive(connection, exchange)).await.unwrap_or(Err(OnceError::Timeout { sent: true }))
+}
+
+/// Polls the connection beside the exchange, without a task of its own. The connection may end
+/// first; the exchange then still has what was read.
+async fn drive<T>(connection: impl Future, exchange: impl Future<Output = T>) -> T {
+    let mut connection = pin!(connection);
+    let mut exchange = pin!(exchange);
+    let mut open = true;
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut exchange => return result,
+            _ = &mut connection, if open => open = false,
+        }
+    }
 }
