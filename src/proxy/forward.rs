@@ -13,7 +13,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::headers::{self, apply_edits, clean_request, clean_response, set_forwarded};
 use super::record::Record;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, UpstreamFault};
 use super::reply::Reply;
 use super::splice::{self, Inbound};
 use super::upload::{Outbound, Upload, UploadFault};
@@ -95,7 +95,7 @@ impl Exchange<'_> {
                 }
             }
         }
-        Err(Refusal::Broken)
+        Err(Refusal::Internal)
     }
 
     fn credential(&self) -> Option<&Credential> {
@@ -206,23 +206,23 @@ impl Exchange<'_> {
     }
 
     /// A request that may have been heard is sent again only where doing it twice is doing it once
-    /// (RFC 9110 section 9.2.2), and only after a reused connection: that may just have been closed.
+    /// (RFC 9110 section 9.2.2) or where the upstream says that it did nothing with it, and only
+    /// after a reused connection: that may just have been closed.
     fn send_failed(&self, error: SendError<Outbound>, prepared: &Prepared) -> Result<Outcome, Refusal> {
         match prepared.body.upload().and_then(|upload| upload.fault()) {
             Some(UploadFault::TooLarge) => return Err(Refusal::BodyTooLarge),
             Some(UploadFault::Broken) => return Err(Refusal::BodyBroken),
             Some(UploadFault::Superseded) | None => {}
         }
+        let again = prepared.body.replayable()
+            && (error.is_unprocessed() || (prepared.method.is_idempotent() && error.is_connection_loss()));
+        let proxy_error = error.proxy_status();
         match error {
             SendError::Unsent { cause, .. } => Err(Refusal::Connect(cause)),
-            SendError::Broken { reused: true, .. }
-                if prepared.method.is_idempotent() && prepared.body.replayable() =>
-            {
-                Ok(Outcome::Stale)
-            }
-            SendError::Broken { cause, .. } => {
-                tracing::debug!(error = %cause, "upstream broke off");
-                Err(Refusal::Broken)
+            SendError::Broken { reused: true, .. } if again => Ok(Outcome::Stale),
+            SendError::Broken { cause, .. } => Err(Refusal::Upstream { cause: UpstreamFault::Broke(cause), proxy_error }),
+            SendError::Malformed(cause) => {
+                Err(Refusal::Upstream { cause: UpstreamFault::Malformed(cause), proxy_error })
             }
         }
     }
@@ -270,7 +270,7 @@ impl Exchange<'_> {
     ) -> Result<Response<Reply>, Refusal> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let asked = prepared.upgrade.as_ref().zip(client_upgrade);
-            let (protocol, client) = asked.ok_or(Refusal::Broken)?;
+            let (protocol, client) = asked.ok_or(Refusal::wrong_switch())?;
             return upgrade::tunnel(response, protocol, client, self.client);
         }
         clean_response(response.headers_mut());

@@ -13,7 +13,7 @@ use super::reply::Reply;
 use crate::access::Denied;
 use crate::model::PathError;
 use crate::token::Unavailable;
-use crate::upstream::ConnectError;
+use crate::upstream::{self, ConnectError};
 
 /// Why a request is answered by the proxy itself.
 #[derive(Debug, thiserror::Error)]
@@ -74,13 +74,33 @@ pub enum Refusal {
     Connect(#[source] ConnectError),
     /// It broke off before its head, or answered nonsense.
     #[error("the upstream broke off before it answered, or its answer is no HTTP")]
-    Broken,
+    Upstream {
+        /// What happened; for the log.
+        #[source]
+        cause: UpstreamFault,
+        /// The error type of RFC 9209 section 2.3.
+        proxy_error: &'static str,
+    },
     /// Not within `timeouts.response`.
     #[error("the upstream did not answer in time")]
     UpstreamTimeout,
     /// A fault of the proxy.
     #[error("a fault of the proxy")]
     Internal,
+}
+
+/// What an upstream did instead of answering.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamFault {
+    /// The connection ended, or what came over it was no HTTP.
+    #[error(transparent)]
+    Broke(hyper::Error),
+    /// The answer's framing is ambiguous.
+    #[error(transparent)]
+    Malformed(upstream::Malformed),
+    /// It switched to a protocol that was not asked for.
+    #[error("it switched to a protocol that was not asked for")]
+    Switch,
 }
 
 /// What a refusal looks like from outside.
@@ -129,10 +149,15 @@ impl Refusal {
                 face(StatusCode::SERVICE_UNAVAILABLE, "upstream_connections", "connection_limit_reached")
             }
             Self::Connect(cause) => face(StatusCode::BAD_GATEWAY, "upstream_unreachable", cause.proxy_status()),
-            Self::Broken => face(StatusCode::BAD_GATEWAY, "upstream_broke_off", "connection_terminated"),
+            Self::Upstream { proxy_error, .. } => face(StatusCode::BAD_GATEWAY, "upstream_broke_off", proxy_error),
             Self::UpstreamTimeout => face(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "http_response_timeout"),
             Self::Internal => face(StatusCode::INTERNAL_SERVER_ERROR, "internal", "proxy_internal_error"),
         }
+    }
+
+    /// The upstream switched protocols in a way that was not agreed on.
+    pub(super) fn wrong_switch() -> Self {
+        Self::Upstream { cause: UpstreamFault::Switch, proxy_error: "http_upgrade_failed" }
     }
 
     /// The status that a client sees.

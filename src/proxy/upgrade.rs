@@ -28,7 +28,7 @@ pub(super) fn tunnel(
 ) -> Result<Response<Reply>, Refusal> {
     let agreed = response.headers().get(UPGRADE);
     if !agreed.is_some_and(|agreed| agreed.as_bytes().eq_ignore_ascii_case(protocol.as_bytes())) {
-        return Err(Refusal::Broken);
+        return Err(Refusal::wrong_switch());
     }
     let upstream = hyper::upgrade::on(&mut response);
     let busy = Busy::new(std::rc::Rc::clone(&connection.connection));

@@ -84,7 +84,7 @@ impl Proxy {
         if body.size_hint().lower() > forward.limits.body {
             return Err(Refusal::BodyTooLarge);
         }
-        let raw_host = host.raw().cloned();
+        let raw_host = host.authority().cloned();
         entry.access.remove_key(&mut parts.headers);
         let exchange = forward::Exchange { proxy: self, forward, handles, client, with_credential, record };
         exchange.run(parts, body, &target, raw_host).await
@@ -93,10 +93,10 @@ impl Proxy {
 
 /// The route that takes a request, and whether its path has an encoded slash (which only a route
 /// may allow, so it is looked at after the route is known).
-fn find(view: &View, parts: &http::request::Parts, host: &RequestHost<'_>) -> Result<(usize, bool), Refusal> {
+fn find(view: &View, parts: &http::request::Parts, host: &RequestHost) -> Result<(usize, bool), Refusal> {
     let path = CanonicalPath::parse(parts.uri.path(), EncodedSlash::Allow)?;
     let encoded_slash = path.as_str().contains("%2F");
-    let line = RequestLine { host: host.name(), path: &path, method: &parts.method, headers: &parts.headers };
+    let line = RequestLine { host: host.host(), path: &path, method: &parts.method, headers: &parts.headers };
     match view.snapshot.table.find(line) {
         Some(found) => Ok((found, encoded_slash)),
         None if encoded_slash => Err(PathError::EncodedSlash.into()),
