@@ -4,14 +4,15 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
-use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, HOST, TE, UPGRADE};
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::headers::{self, apply_edits, clean_request, clean_response, set_forwarded};
+use super::head::{Head, Sender};
+use super::headers::{self, apply_edits, clean_response};
 use super::record::Record;
 use super::refusal::{Refusal, UpstreamFault};
 use super::reply::Reply;
@@ -19,9 +20,9 @@ use super::splice::{self, Inbound};
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
 use super::{mapping, refused, upgrade, wait};
-use crate::model::{Place, Protocol};
+use crate::model::Place;
 use crate::route::{Credential, Forward};
-use crate::token::inject::{insert_headers, remove_headers};
+use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
 use crate::upstream::{Answer, Plan, SendError};
 
@@ -106,7 +107,7 @@ impl Exchange<'_> {
         self.handles.lane.as_ref().filter(|_| self.with_credential)
     }
 
-    /// Cleans what came and makes ready what goes; the token comes last, with each sending.
+    /// Makes ready what goes, but for the token: that comes last, with each sending.
     async fn prepare(
         &self,
         parts: Parts,
@@ -114,42 +115,15 @@ impl Exchange<'_> {
         target: &str,
         raw_host: Option<HeaderValue>,
     ) -> Result<Prepared, Refusal> {
-        let Parts { method, uri, version, mut headers, .. } = parts;
-        let forward = self.forward;
-        let upgrade = upgrade::wanted(&headers, &forward.upgrades);
-        let trailers = clean_request(&mut headers);
+        let untouched = parts.uri.path_and_query().filter(|p| p.path() == target).cloned();
+        let query = parts.uri.query().map(str::to_owned);
+        let method = parts.method.clone();
+        let from = Sender { peer: self.client.peer, tls: self.client.tls, via: self.proxy.via(parts.version) };
+        let Head { headers, upgrade } = Head::new(parts, raw_host, self.forward, self.credential(), &from);
         let places: &[Place] = self.credential().map_or(&[], |c| &c.placement);
-        remove_headers(&mut headers, places);
-        apply_edits(&mut headers, &forward.request_headers);
-        let via = self.proxy.via(version);
-        set_forwarded(&mut headers, self.client.peer, self.client.tls, raw_host.as_ref(), via);
-        match &forward.host {
-            Some(host) => drop(headers.insert(HOST, host.clone())),
-            None => drop(raw_host.and_then(|host| headers.insert(HOST, host))),
-        }
-        if trailers && forward.upstream.target().protocol != Protocol::Http1 {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
-        if self.credential().is_some_and(|c| c.refused_when.json.is_some()) {
-            // A refusal inside an answer is only seen in plain text.
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        if let Some(protocol) = &upgrade {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, protocol.clone());
-        }
         let splice = splice::place(places);
-        let body = splice::take_in(body, &headers, splice, forward, &self.proxy.shared.budget, places).await?;
-        let untouched = uri.path_and_query().filter(|p| p.path() == target).cloned();
-        Ok(Prepared {
-            method,
-            headers,
-            path: target.to_owned(),
-            query: uri.query().map(str::to_owned),
-            untouched,
-            body,
-            upgrade,
-        })
+        let body = splice::take_in(body, &headers, splice, self.forward, &self.proxy.shared.budget, places).await?;
+        Ok(Prepared { method, headers, path: target.to_owned(), query, untouched, body, upgrade })
     }
 
     /// The token to send with. A request never leaves without one where its route has a credential.

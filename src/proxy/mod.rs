@@ -1,12 +1,13 @@
 //! The walk of a request, from its head to its answer's last byte.
 //!
-//! `walk` is the straight way; what it passes through stands in its own file: `framing` and
-//! `headers` clean what came, `view` is the worker's own handles, `forward` sends and sends again,
+//! `walk` is the straight way; what it passes through stands in its own file: `framing`,
+//! `headers` and `head` clean what came, `view` is the worker's own handles, `forward` sends and sends again,
 //! `login` answers a vendor's own endpoints, `upgrade` makes tunnels, `mapping` maps answers back,
 //! `upload` and `reply` are the bodies of the two directions. Every refusal leaves by `refusal`.
 
 mod forward;
 mod framing;
+mod head;
 mod headers;
 mod json_scan;
 mod login;
