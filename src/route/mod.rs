@@ -1,7 +1,16 @@
 //! Where to: which route takes a request, and what its target becomes.
+//!
+//! `table` finds the route; `rank` is the order that the contract puts routes in, `tree` the
+//! prefixes of one host, `shadow` the routes that can never match. `rewrite` turns the client's
+//! path into the upstream's; `location` and `cookie` turn an answer's back.
 
+mod cookie;
+mod location;
+mod rank;
 mod rewrite;
+mod shadow;
 mod table;
+mod tree;
 
 pub use rewrite::{Rewrite, Target};
 pub use table::{Found, RequestLine, Table, Verdict};
