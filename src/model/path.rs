@@ -101,9 +101,9 @@ impl<'a> CanonicalPath<'a> {
 /// Bytes that need no look: no escape, no backslash, no byte outside a URI.
 const PLAIN: [bool; 256] = {
     let mut table = [false; 256];
-    let mut b = 0x21;
+    let mut b: u8 = 0x21;
     while b < 0x7f {
-        table[b] = !matches!(b as u8, b'%' | b'\\' | b'#' | b'?');
+        table[b as usize] = !matches!(b, b'%' | b'\\' | b'#' | b'?');
         b += 1;
     }
     table
@@ -184,6 +184,8 @@ impl fmt::Debug for PathPrefix {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn canonical(raw: &str) -> Result<String, PathError> {
@@ -253,5 +255,30 @@ mod tests {
         assert!(!prefix.matches("/a"));
         assert!(PathPrefix::root().matches("/x"));
         assert_eq!(PathPrefix::root().rest("/x"), "/x");
+    }
+
+    proptest! {
+        #[test]
+        fn the_raw_rest_is_the_canonical_rest_in_another_spelling(
+            raw in "(/|%2[fF]|%6[12]|%7e|%C3%a9|a|b|~|;x){1,16}",
+            prefix in "(/|%2[fF]|%6[12]|%7E|%c3%a9|a|b|~|;x){1,8}",
+        ) {
+            let (raw, prefix) = (format!("/{raw}"), format!("/{prefix}"));
+            let canonical = CanonicalPath::parse(&raw, EncodedSlash::Allow).unwrap();
+            let again = CanonicalPath::parse(canonical.as_str(), EncodedSlash::Allow).unwrap();
+            prop_assert_eq!(&again, &canonical, "what is canonical stays as it is");
+            let prefix = PathPrefix::parse(&prefix).unwrap();
+            let segments = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
+            let lies_under = segments(canonical.as_str()).starts_with(&segments(prefix.as_str()));
+            prop_assert_eq!(prefix.matches(canonical.as_str()), lies_under);
+            if lies_under {
+                let rest = prefix.rest(&raw);
+                prop_assert!(raw.ends_with(rest) && (rest.is_empty() || rest.starts_with('/')));
+                let rest = if rest.is_empty() { String::new() } else {
+                    CanonicalPath::parse(rest, EncodedSlash::Allow).unwrap().as_str().to_owned()
+                };
+                prop_assert_eq!(format!("{}{rest}", prefix.as_str()), canonical.as_str());
+            }
+        }
     }
 }
