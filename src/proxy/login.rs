@@ -15,6 +15,7 @@ use super::reply::Reply;
 use super::splice::read_whole;
 use crate::access::{Access, Denied};
 use crate::route::Credential;
+use crate::secret::Secret;
 use crate::vendor::OwnCall;
 
 /// What a placeholder token reads, where no API key is asked for. It is no secret.
@@ -47,11 +48,11 @@ impl Login<'_> {
             Err(Denied::Key) => {
                 let body = read_whole(body, LARGEST, self.patience).await?;
                 let secret = client_secret(headers, &body).ok_or(Denied::Key)?;
-                self.access.admit_key(peer, &secret)?;
+                self.access.admit_key(peer, secret.expose())?;
                 Some(secret)
             }
         };
-        let token = presented.as_deref().unwrap_or(PLACEHOLDER);
+        let token = presented.as_ref().map_or(PLACEHOLDER, Secret::expose);
         let lifetime = self.credential.placeholder_lifetime;
         let text = self.credential.vendor.placeholder(self.call, token, lifetime);
         let mut response = Response::new(Reply::whole(text));
@@ -63,10 +64,10 @@ impl Login<'_> {
 }
 
 /// `client_secret` of a login's form or JSON body.
-fn client_secret(headers: &HeaderMap, body: &Bytes) -> Option<String> {
+fn client_secret(headers: &HeaderMap, body: &Bytes) -> Option<Secret> {
     if headers.get(CONTENT_TYPE).is_some_and(is_json) {
         let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-        return value.get("client_secret")?.as_str().map(str::to_owned);
+        return value.get("client_secret")?.as_str().map(Secret::new);
     }
-    form_urlencoded::parse(body).find(|(name, _)| name == "client_secret").map(|(_, value)| value.into_owned())
+    form_urlencoded::parse(body).find(|(name, _)| name == "client_secret").map(|(_, value)| Secret::new(value))
 }
