@@ -129,6 +129,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
         #[test]
         fn form_urlencoded_reads_the_token_once_and_all_else_as_before(
             query in "(([ab]|%61|%6|\\+|%20|%c3%a9|=|%zz){0,4}(=([a-c&=+]|%2[56]){0,3})?&?){0,5}",
