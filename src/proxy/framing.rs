@@ -18,7 +18,7 @@
 use std::net::Ipv6Addr;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, Version, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request, response};
 
 /// Why a request is answered with 400. Each says one sentence for the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -105,13 +105,13 @@ impl RequestHost {
 ///
 /// For CONNECT the target is not compared with `Host`: it is refused by its method.
 pub fn check(parts: &request::Parts) -> Result<RequestHost, Malformed> {
-    transfer_encoding(&parts.headers).ok_or(Malformed::TransferEncoding)?;
-    only_one(&parts.headers, &CONTENT_LENGTH).ok_or(Malformed::ContentLength)?;
+    transfer_encoding(&parts.headers).map_err(|Ambiguous| Malformed::TransferEncoding)?;
+    only_one(&parts.headers, &CONTENT_LENGTH).map_err(|Ambiguous| Malformed::ContentLength)?;
 
     // RFC 9112 section 3.2: a server answers 400 to a request without Host, with several, or with an
     // invalid one. Commas are refused too, though a registered name may hold them: some servers
     // would read a list.
-    let line = only_one(&parts.headers, &HOST).ok_or(Malformed::HostRepeated)?;
+    let line = only_one(&parts.headers, &HOST).map_err(|Ambiguous| Malformed::HostRepeated)?;
     let host = match line {
         Some(value) => Some((value, value.to_str().ok().and_then(HostPort::read).ok_or(Malformed::HostInvalid)?)),
         None => None,
@@ -151,13 +151,14 @@ pub fn check(parts: &request::Parts) -> Result<RequestHost, Malformed> {
 /// Refuses an answer whose end two readers could see at different places: hyper's client reads
 /// what it can, and what is passed on would say something else (threats: smuggled responses).
 pub fn check_answer(parts: &response::Parts) -> Result<(), MalformedAnswer> {
-    let coded = transfer_encoding(&parts.headers).ok_or(MalformedAnswer::TransferEncoding)?;
-    match only_one(&parts.headers, &CONTENT_LENGTH) {
-        None => Err(MalformedAnswer::ContentLength),
-        Some(None) => Ok(()),
-        Some(Some(_)) if coded => Err(MalformedAnswer::Both),
-        Some(Some(length)) if length.as_bytes().iter().all(u8::is_ascii_digit) && !length.is_empty() => Ok(()),
-        Some(Some(_)) => Err(MalformedAnswer::ContentLength),
+    let coded = transfer_encoding(&parts.headers).map_err(|Ambiguous| MalformedAnswer::TransferEncoding)?;
+    let length = only_one(&parts.headers, &CONTENT_LENGTH).map_err(|Ambiguous| MalformedAnswer::ContentLength)?;
+    match length {
+        Some(_) if coded => Err(MalformedAnswer::Both),
+        Some(length) if length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit) => {
+            Err(MalformedAnswer::ContentLength)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -186,20 +187,24 @@ pub fn frame_anew(headers: &mut HeaderMap, method: &Method, length: Option<u64>)
     }
 }
 
-/// Whether there is a `Transfer-Encoding`; `None` where it is anything but `chunked`, once
+/// A header that two servers could read differently.
+struct Ambiguous;
+
+/// Whether there is a `Transfer-Encoding`; ambiguous where it is anything but `chunked`, once
 /// (RFC 9112 section 6.1).
-fn transfer_encoding(headers: &HeaderMap) -> Option<bool> {
+fn transfer_encoding(headers: &HeaderMap) -> Result<bool, Ambiguous> {
     match only_one(headers, &TRANSFER_ENCODING)? {
-        None => Some(false),
-        Some(value) => value.as_bytes().eq_ignore_ascii_case(b"chunked").then_some(true),
+        None => Ok(false),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        Some(_) => Err(Ambiguous),
     }
 }
 
-/// The line of this name, if there is one; `None` where there are several.
-fn only_one<'h>(headers: &'h HeaderMap, name: &http::HeaderName) -> Option<Option<&'h HeaderValue>> {
+/// The line of this name, if there is one.
+fn only_one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Ambiguous> {
     let mut lines = headers.get_all(name).iter();
     let first = lines.next();
-    lines.next().is_none().then_some(first)
+    if lines.next().is_some() { Err(Ambiguous) } else { Ok(first) }
 }
 
 /// `host[:port]` (RFC 9110 section 7.2), read strictly: letters, digits, `-`, `_` and single dots,
@@ -213,21 +218,18 @@ struct HostPort<'t> {
 
 impl<'t> HostPort<'t> {
     fn read(text: &'t str) -> Option<Self> {
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (address, behind) = rest.split_once(']')?;
-                address.parse::<Ipv6Addr>().ok()?;
-                (text.strip_suffix(behind)?, if behind.is_empty() { "" } else { behind.strip_prefix(':')? })
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (address, behind) = rest.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            (text.strip_suffix(behind)?, if behind.is_empty() { "" } else { behind.strip_prefix(':')? })
+        } else {
+            let (host, port) = text.split_once(':').unwrap_or((text, ""));
+            let host = host.strip_suffix('.').unwrap_or(host);
+            let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+            if !host.split('.').all(|label| !label.is_empty() && label.bytes().all(named)) {
+                return None;
             }
-            None => {
-                let (host, port) = text.split_once(':').unwrap_or((text, ""));
-                let host = host.strip_suffix('.').unwrap_or(host);
-                let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-                if !host.split('.').all(|label| !label.is_empty() && label.bytes().all(named)) {
-                    return None;
-                }
-                (host, port)
-            }
+            (host, port)
         };
         // RFC 3986 section 3.2.3: the port may be empty.
         let port = match port {
