@@ -69,7 +69,6 @@ impl<'p> PointerScan<'p> {
                     return None;
                 }
                 self.on_way = depth;
-                self.chosen = false;
                 self.element = (event == JsonEvent::ArrayStart).then_some(0);
                 // A container where the value should be.
                 self.segment().is_none().then_some(Scan::Absent)
