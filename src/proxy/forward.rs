@@ -11,15 +11,15 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::head::{Head, Sender};
-use super::headers::{self, apply_edits, clean_response};
+use super::head::Head;
+use super::headers::{apply_edits, clean_response};
 use super::record::Record;
 use super::refusal::{Refusal, UpstreamFault};
 use super::reply::Reply;
 use super::splice::{self, Inbound};
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
-use super::{mapping, refused, upgrade, wait};
+use super::{mapping, media, refused, upgrade, wait};
 use crate::model::Place;
 use crate::route::{Credential, Forward};
 use crate::token::inject::insert_headers;
@@ -118,8 +118,9 @@ impl Exchange<'_> {
         let untouched = parts.uri.path_and_query().filter(|p| p.path() == target).cloned();
         let query = parts.uri.query().map(str::to_owned);
         let method = parts.method.clone();
-        let from = Sender { peer: self.client.peer, tls: self.client.tls, via: self.proxy.via(parts.version) };
-        let Head { headers, upgrade } = Head::new(parts, raw_host, self.forward, self.credential(), &from);
+        let via = self.proxy.via(parts.version);
+        let Head { headers, upgrade } =
+            Head::new(parts, raw_host, self.forward, self.credential(), &self.client.told, via);
         let places: &[Place] = self.credential().map_or(&[], |c| &c.placement);
         let splice = splice::place(places);
         let body = splice::take_in(body, &headers, splice, self.forward, &self.proxy.shared.budget, places).await?;
@@ -258,7 +259,7 @@ impl Exchange<'_> {
             response.extensions_mut().clear();
         }
         *response.version_mut() = Version::HTTP_11;
-        let silence = (!headers::is_event_stream(response.headers())).then_some(self.forward.timeouts.body);
+        let silence = (!media::is_event_stream(response.headers())).then_some(self.forward.timeouts.body);
         let upload: Option<Rc<Upload>> = prepared.body.into_upload().filter(|u| u.finished().is_none());
         Ok(response.map(|answer| {
             Reply::stream(answer, ahead, silence, upload)

@@ -1,26 +1,15 @@
 //! A request's head as it goes to the upstream, but for its token. Pure, so that `explain` shows what
 //! the walk does.
 
-use std::net::IpAddr;
-
-use http::header::{ACCEPT_ENCODING, CONNECTION, HOST, TE, UPGRADE};
+use http::header::{ACCEPT_ENCODING, HOST, TE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
-use super::headers::{apply_edits, clean_request, set_forwarded};
+use super::headers::{Peer, apply_edits, clean_request, set_forwarded, set_upgrade};
 use super::upgrade;
 use crate::model::{Place, Protocol};
 use crate::route::{Credential, Forward};
 use crate::token::inject::remove_headers;
-
-/// Who sent a request, as the upstream is told.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sender<'a> {
-    pub(super) peer: Option<IpAddr>,
-    pub(super) tls: bool,
-    /// What this proxy writes into `Via`.
-    pub(super) via: &'a HeaderValue,
-}
 
 /// The cleaned head.
 #[derive(Debug)]
@@ -38,20 +27,21 @@ impl Head {
         raw_host: Option<HeaderValue>,
         forward: &Forward,
         credential: Option<&Credential>,
-        from: &Sender<'_>,
+        peer: &Peer,
+        via: &HeaderValue,
     ) -> Self {
         let mut headers = parts.headers;
         let upgrade = upgrade::wanted(&headers, &forward.upgrades);
-        let trailers = clean_request(&mut headers);
+        let cleaned = clean_request(&mut headers);
         let places: &[Place] = credential.map_or(&[], |c| &c.placement);
         remove_headers(&mut headers, places);
+        set_forwarded(&mut headers, peer, raw_host.as_ref(), via);
         apply_edits(&mut headers, &forward.request_headers);
-        set_forwarded(&mut headers, from.peer, from.tls, raw_host.as_ref(), from.via);
         match &forward.host {
             Some(host) => drop(headers.insert(HOST, host.clone())),
             None => drop(raw_host.and_then(|host| headers.insert(HOST, host))),
         }
-        if trailers && forward.upstream.target().protocol != Protocol::Http1 {
+        if cleaned.trailers && forward.upstream.target().protocol != Protocol::Http1 {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
         if credential.is_some_and(|c| c.refused_when.json.is_some()) {
@@ -59,8 +49,7 @@ impl Head {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if let Some(protocol) = &upgrade {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, protocol.clone());
+            set_upgrade(&mut headers, protocol.clone());
         }
         Self { headers, upgrade }
     }

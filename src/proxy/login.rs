@@ -9,7 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::Incoming;
 
-use super::headers::is_json;
+use super::media::is_json;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::splice::read_whole;

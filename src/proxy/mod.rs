@@ -12,6 +12,7 @@ mod headers;
 mod json_scan;
 mod login;
 mod mapping;
+mod media;
 mod record;
 mod refusal;
 mod refused;
@@ -23,6 +24,7 @@ mod view;
 mod wait;
 mod walk;
 
+pub use headers::Peer;
 pub use refusal::Refusal;
 pub use reply::{Busy, OnIdle, Reply};
 pub use view::{Client, Proxy, Shared};

@@ -9,8 +9,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 
-use super::headers::is_json;
-use super::json_scan::{Scan, scan};
+use super::media::is_json;
+use super::json_scan::{PointerScan, Scan};
 use crate::model::JsonRefusal;
 use crate::upstream::Answer;
 
@@ -32,6 +32,7 @@ pub(super) async fn look_ahead(
 ) -> (VecDeque<Frame<Bytes>>, bool) {
     let mut ahead = VecDeque::new();
     let mut text: Vec<u8> = Vec::new();
+    let mut scan = PointerScan::new(&rule.pointer);
     loop {
         let frame = match tokio::time::timeout(patience, answer.frame()).await {
             Ok(Some(Ok(frame))) => frame,
@@ -42,7 +43,7 @@ pub(super) async fn look_ahead(
             text.extend_from_slice(data);
         }
         ahead.push_back(frame);
-        match scan(&text, &rule.pointer) {
+        match scan.scan(&text) {
             Scan::Found(value) => return (ahead, rule.matches.is_match(&value)),
             Scan::Absent => return (ahead, false),
             Scan::More if text.len() >= LOOK_AHEAD => return (ahead, false),

@@ -11,7 +11,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
-use super::headers::is_json;
+use super::media::is_json;
 use super::refusal::Refusal;
 use super::upload::{Outbound, ReplayBudget, Upload};
 use crate::model::Place;

@@ -1,12 +1,12 @@
 //! Upgraded connections: asked for only where the route allows it, and a tunnel only after the 101
 //! (RFC 9110 section 7.8). Bytes that came early stay in the client's buffer until then.
 
-use http::header::{CONNECTION, UPGRADE};
+use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue, Response, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use super::headers::requested_upgrade;
+use super::headers::{clean_response, requested_upgrade, set_upgrade};
 use super::refusal::Refusal;
 use super::reply::{Busy, Reply};
 use super::view::Client;
@@ -42,10 +42,9 @@ pub(super) fn tunnel(
             Err(error) => tracing::debug!(%error, "tunnel broke off"),
         }
     });
-    super::headers::clean_response(response.headers_mut());
+    clean_response(response.headers_mut());
     let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(UPGRADE, protocol.clone());
+    set_upgrade(headers, protocol.clone());
     response.extensions_mut().clear();
     *response.version_mut() = Version::HTTP_11;
     Ok(response.map(|_| Reply::empty()))

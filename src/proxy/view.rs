@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use http::{HeaderValue, Version};
 
+use super::headers::{Peer, via};
 use super::reply::OnIdle;
 use super::upload::{Outbound, ReplayBudget};
 use crate::live::{Live, Snapshot};
@@ -41,6 +42,8 @@ impl Shared {
 pub struct Client {
     /// The socket's address; `None` on a Unix socket.
     pub peer: Option<IpAddr>,
+    /// The same, as upstreams are told.
+    pub told: Peer,
     /// Whether the connection is TLS.
     pub tls: bool,
     /// Whether answers are written with the header names' case as the upstream wrote them.
@@ -79,10 +82,9 @@ impl Proxy {
         let snapshot = shared.live.load();
         let view = RefCell::new(Rc::new(View::new(Arc::clone(&snapshot), &[])));
         drop(snapshot);
-        let via = ["1.0", "1.1", "2.0"].map(|version| {
-            // A version, a space and hex digits always make a header value.
-            HeaderValue::try_from(format!("{version} {}", shared.pseudonym))
-                .unwrap_or_else(|_| HeaderValue::from_static("1.1 tokenferry"))
+        let via = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(|version| {
+            // Hex digits behind a word always make a header value.
+            via(version, &shared.pseudonym).unwrap_or(HeaderValue::from_static("1.1 tokenferry"))
         });
         Rc::new(Self { shared, view, via })
     }

@@ -19,7 +19,7 @@ use super::roster::{Member, Verdict};
 use super::socket::{Plain, Socket};
 use crate::live::{Door, Patience};
 use crate::model::HeaderCase;
-use crate::proxy::{Client, Proxy};
+use crate::proxy::{Client, Peer, Proxy};
 
 /// A connection as the listener accepted it.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
     let Some((socket, http2)) = opened else { return };
     let connection: Rc<dyn crate::proxy::OnIdle> = Rc::<Member>::clone(&member);
     let preserve_case = header_case == HeaderCase::Preserve;
-    let client = Rc::new(Client { peer: knock.peer, tls, preserve_case, connection });
+    let client = Rc::new(Client { peer: knock.peer, told: Peer::new(knock.peer, tls), tls, preserve_case, connection });
     let service = service_fn(move |request: Request<Incoming>| {
         let (proxy, client) = (Rc::clone(&proxy), Rc::clone(&client));
         async move { Ok::<_, Infallible>(proxy.serve(&client, request).await) }
