@@ -122,8 +122,8 @@ pub struct Cleaned {
 /// Takes off what was meant for this hop: first what `Connection` nominates, then the hop-by-hop
 /// and framing headers, in every spelling with `_` for `-` too. `Trailer` and `Max-Forwards` stay.
 ///
-/// The client's `Content-Length` goes as well: hyper writes it from the body's size, and
-/// [`frame_anew`](super::framing::frame_anew) does where hyper does not.
+/// The client's `Content-Length` goes as well: hyper writes it from the body's size, and the pool
+/// where hyper does not.
 pub fn clean_request(headers: &mut HeaderMap) -> Cleaned {
     let (found, odd) = hops(headers);
     // Before what `Connection: TE` nominates goes.
@@ -137,8 +137,7 @@ pub fn clean_request(headers: &mut HeaderMap) -> Cleaned {
 }
 
 /// Takes off an answer what was meant for this hop. `Content-Length` stays (hyper holds the body to
-/// it; [`check_answer`](super::framing::check_answer) has refused an ambiguous one), and so does
-/// `Trailer`.
+/// it, and the pool has refused an ambiguous one), and so does `Trailer`.
 pub fn clean_response(headers: &mut HeaderMap) {
     let (found, mut odd) = hops(headers);
     odd.retain(|name| !matches!(hop(name.as_str()), Some(CONTENT_LENGTH_AT | EXPECT_AT)));

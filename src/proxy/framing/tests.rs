@@ -174,49 +174,6 @@ fn connect_is_left_to_be_refused_by_its_method() {
     }
 }
 
-/// Threats row 14.
-#[test]
-fn an_answer_whose_end_is_ambiguous_is_refused() {
-    let answer = |lines: &[(&str, &str)]| {
-        let mut response = Response::builder();
-        for (name, value) in lines {
-            response = response.header(*name, *value);
-        }
-        check_answer(&response.body(()).unwrap().into_parts().0)
-    };
-    assert_eq!(answer(&[]), Ok(()));
-    assert_eq!(answer(&[("content-length", "12")]), Ok(()));
-    assert_eq!(answer(&[("transfer-encoding", "CHUNKED")]), Ok(()));
-    let both = [("transfer-encoding", "chunked"), ("content-length", "1")];
-    assert_eq!(answer(&both), Err(MalformedAnswer::Both));
-    assert_eq!(answer(&[("transfer-encoding", "gzip, chunked")]), Err(MalformedAnswer::TransferEncoding));
-    assert_eq!(answer(&[both[0], both[0]]), Err(MalformedAnswer::TransferEncoding));
-    assert_eq!(answer(&[both[1], both[1]]), Err(MalformedAnswer::ContentLength));
-    for value in ["1, 1", "+1", "", "-1", "0x1"] {
-        assert_eq!(answer(&[("content-length", value)]), Err(MalformedAnswer::ContentLength), "{value}");
-    }
-}
-
-#[test]
-fn a_request_is_framed_where_hyper_would_not_do_it() {
-    let framed = |method: Method, length| {
-        let mut headers = HeaderMap::new();
-        frame_anew(&mut headers, &method, length);
-        headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect::<Vec<_>>().join("\n")
-    };
-    for method in [Method::GET, Method::HEAD] {
-        assert_eq!(framed(method.clone(), None), "transfer-encoding: chunked");
-        assert_eq!(framed(method.clone(), Some(0)), "");
-        assert_eq!(framed(method, Some(5)), "", "hyper writes it from the body's size");
-    }
-    for method in [Method::POST, Method::PUT, Method::PATCH] {
-        assert_eq!(framed(method.clone(), None), "", "hyper chunks it");
-        assert_eq!(framed(method.clone(), Some(0)), "content-length: 0");
-        assert_eq!(framed(method, Some(5)), "");
-    }
-    assert_eq!(framed(Method::DELETE, Some(0)), "");
-}
-
 proptest! {
     #[test]
     fn an_accepted_host_is_one_that_the_uri_parser_reads_alike(host in "(\\[?[a-zA-Z0-9:._-]{0,8}\\]?:?[0-9]{0,5}|[ -~]{0,8})") {
