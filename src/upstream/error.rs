@@ -1,7 +1,7 @@
 //! What can go wrong between here and an upstream.
 
 use std::error::Error as StdError;
-use std::io;
+use std::{fmt, io};
 
 use http::Request;
 
@@ -85,8 +85,7 @@ fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// Why a request got no answer's head.
-#[derive(Debug)]
+/// Why a request got no answer's head. Its `Debug` leaves the request out: there is a token in it.
 pub enum SendError<B> {
     /// Nothing of it left this process; it is given back and may be sent elsewhere, whatever its method.
     Unsent {
@@ -163,6 +162,18 @@ impl<B> SendError<B> {
                     && http2_cause(cause).is_none_or(|error| error.is_io() || error.is_go_away())
             }
             Self::Malformed(_) => false,
+        }
+    }
+}
+
+impl<B> fmt::Debug for SendError<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsent { cause, .. } => f.debug_struct("Unsent").field("cause", cause).finish_non_exhaustive(),
+            Self::Broken { cause, reused } => {
+                f.debug_struct("Broken").field("cause", cause).field("reused", reused).finish()
+            }
+            Self::Malformed(fault) => f.debug_tuple("Malformed").field(fault).finish(),
         }
     }
 }

@@ -245,3 +245,6 @@ impl ServerCertVerifier for AcceptAny {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;
