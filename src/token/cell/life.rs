@@ -14,6 +14,8 @@ const SHARE_LONGEST: Duration = Duration::from_secs(5 * 60);
 /// The margin is made longer or shorter by up to this share of itself, so that replicas and cells
 /// that logged in together do not renew together.
 const JITTER: f64 = 0.1;
+/// A fetch may take this much of the time that the slowest recent one took.
+const HEADROOM: f64 = 1.25;
 /// At least this share of the life is served before a renewal. A margin that leaves less counts as
 /// longer than the life.
 const SERVED: f64 = 0.1;
@@ -28,8 +30,8 @@ pub(super) fn lifetime(grant: &Grant, configured: Option<Duration>) -> (Option<D
 }
 
 /// When the renewal of a token begins that was asked for at `begun` and lives for `life`: `margin`
-/// before its end, and never less than `slowest`, the time that a slow fetch took lately. `None`
-/// where the margin takes up the life: then it is served to its end, without a fetch a request.
+/// before its end, and never less than a fetch as slow as `slowest` may take. `None` where the
+/// margin takes up the life: then it is served to its end, without a fetch a request.
 pub(super) fn renewal(
     begun: Moment,
     life: Duration,
@@ -41,6 +43,7 @@ pub(super) fn renewal(
         Margin::Share(share) => part(life, share).min(SHARE_LONGEST),
         Margin::Fixed(margin) => margin,
     };
+    let slowest = part(slowest, HEADROOM);
     let most = life.saturating_sub(part(life, SERVED));
     if wanted.max(slowest) > most {
         return None;
@@ -96,7 +99,7 @@ mod tests {
     #[test]
     fn the_margin_is_never_less_than_a_slow_fetch_took() {
         let slow = Duration::from_secs(20);
-        assert_eq!(margins(Duration::from_secs(60), Margin::default(), slow), Some((20_000, 20_000)));
+        assert_eq!(margins(Duration::from_secs(60), Margin::default(), slow), Some((25_000, 25_000)));
     }
 
     #[test]
