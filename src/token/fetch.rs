@@ -1,15 +1,247 @@
 //! The glue: sends what the vendor's pure code built and gives it the answer.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request};
+use http_body_util::Full;
+
 use super::Fetch;
-use crate::upstream::Upstream;
-use crate::vendor::Vendor;
+use crate::secret::Secret;
+use crate::upstream::{ConnectError, OnceError, Upstream, once};
+use crate::vendor::{Answer, FaultClass, FaultReason, Grant, Login, TokenFault, TokenRequest, Vendor};
+
+/// The longest answer that is read.
+const ANSWER_LIMIT: usize = 64 << 10;
+/// How the proxy names itself to vendors.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("tokenferry/", env!("CARGO_PKG_VERSION")));
+/// A token answer is never worth a decompressor, nor the bombs that come with one.
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// A fetch of this vendor's token over this upstream. For a fixed token nothing is sent
 /// (`upstream` is then `None`).
 pub fn fetch(vendor: Arc<dyn Vendor>, upstream: Option<Arc<Upstream>>, timeout: Duration) -> Fetch {
-    let _ = (vendor, upstream, timeout);
-    todo!()
+    Arc::new(move || {
+        let (vendor, upstream) = (Arc::clone(&vendor), upstream.clone());
+        Box::pin(async move {
+            let grant = match vendor.login() {
+                Login::Fixed(token) => Grant { token, lifetime: None },
+                Login::Request(request) => ask(vendor.as_ref(), request, upstream.as_deref(), timeout).await?,
+            };
+            sendable(grant)
+        })
+    })
+}
+
+async fn ask(
+    vendor: &dyn Vendor,
+    request: TokenRequest,
+    upstream: Option<&Upstream>,
+    timeout: Duration,
+) -> Result<Grant, TokenFault> {
+    let Some(upstream) = upstream else { return Err(transient(FaultReason::Unreachable)) };
+    let answer = once(upstream, wire(request)?, timeout, ANSWER_LIMIT).await.map_err(|error| fault(&error))?;
+    vendor.read(&Answer { status: answer.status(), headers: answer.headers(), body: answer.body() })
+}
+
+/// The request as it goes over the wire: target in origin form, `Host` from the URL (RFC 9112
+/// section 3.2), and the vendor's own headers, of which none is overridden but those.
+fn wire(request: TokenRequest) -> Result<Request<Full<Bytes>>, TokenFault> {
+    let TokenRequest { method, url, headers, body } = request;
+    // Neither fails for a URL and a body that were checked; a login that cannot be said is no login.
+    let unsayable = || transient(FaultReason::Unreachable);
+    let host = HeaderValue::from_str(url.origin().authority().as_str()).map_err(|_| unsayable())?;
+    let target: http::Uri = url.target().parse().map_err(|_| unsayable())?;
+
+    let mut all = HeaderMap::with_capacity(headers.len() + 4);
+    all.insert(USER_AGENT, AGENT);
+    all.extend(headers);
+    all.insert(HOST, host);
+    all.insert(ACCEPT_ENCODING, IDENTITY);
+    all.remove(CONTENT_LENGTH);
+    // RFC 9110 section 8.6: said also of an empty body where the method has a meaning for one.
+    if !body.is_empty() || matches!(method, Method::POST | Method::PUT | Method::PATCH) {
+        all.insert(CONTENT_LENGTH, HeaderValue::from(body.expose().len()));
+    }
+
+    let mut wire = Request::new(Full::new(Bytes::from_owner(SecretBody(body))));
+    *wire.method_mut() = method;
+    *wire.uri_mut() = target;
+    *wire.headers_mut() = all;
+    Ok(wire)
+}
+
+/// A body that is sent from where it is kept: no copy that nobody wipes.
+struct SecretBody(Secret);
+
+impl AsRef<[u8]> for SecretBody {
+    fn as_ref(&self) -> &[u8] {
+        self.0.expose().as_bytes()
+    }
+}
+
+/// What every token must be, whoever read it: visible ASCII, spaces only inside (RFC 9110 section 5.5).
+fn sendable(grant: Grant) -> Result<Grant, TokenFault> {
+    let token = grant.token.expose();
+    if token.is_empty() {
+        return Err(transient(FaultReason::NoToken));
+    }
+    let visible = token.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !visible || token.trim_matches(' ').len() != token.len() {
+        return Err(transient(FaultReason::BadToken));
+    }
+    Ok(grant)
+}
+
+fn transient(reason: FaultReason) -> TokenFault {
+    TokenFault::new(FaultClass::Transient, reason)
+}
+
+/// None of these says anything of the credentials: all may be over in a moment.
+fn fault(error: &OnceError) -> TokenFault {
+    transient(match error {
+        OnceError::Connect(ConnectError::Timeout) | OnceError::Timeout { .. } => FaultReason::Timeout,
+        OnceError::Connect(ConnectError::Tls(cause)) if is_certificate(cause) => FaultReason::Certificate,
+        OnceError::Connect(_) | OnceError::Broken(_) => FaultReason::Unreachable,
+        OnceError::TooLarge => FaultReason::TooLarge,
+    })
+}
+
+/// Whether a handshake failed for the server's certificate. rustls hides its error inside an
+/// `io::Error`, which may be wrapped once more.
+fn is_certificate(error: &std::io::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            use rustls::Error::{InvalidCertRevocationList, InvalidCertificate, NoCertificatesPresented};
+            return matches!(error, InvalidCertificate(_) | InvalidCertRevocationList(_) | NoCertificatesPresented);
+        }
+        cause = match error.downcast_ref::<std::io::Error>() {
+            // Not `source`: for an `io::Error` that is the source of what it holds, not what it holds.
+            Some(error) => error.get_ref().map(|held| held as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::model::{EndpointUrl, Placement, RefusedWhen};
+    use crate::vendor::{Defaults, Identity, OwnCall, OwnEndpoint};
+
+    #[derive(Debug)]
+    struct Fixed(&'static str);
+
+    impl Vendor for Fixed {
+        fn provider(&self) -> &'static str {
+            "fixed"
+        }
+        fn identity(&self) -> Identity {
+            Identity { parts: Vec::new(), secrets: Vec::new() }
+        }
+        fn token_url(&self) -> Option<&EndpointUrl> {
+            None
+        }
+        fn login(&self) -> Login {
+            Login::Fixed(Secret::new(self.0))
+        }
+        fn read(&self, _: &Answer<'_>) -> Result<Grant, TokenFault> {
+            Err(transient(FaultReason::Unreadable))
+        }
+        fn own_endpoints(&self) -> Vec<OwnEndpoint> {
+            Vec::new()
+        }
+        fn placeholder(&self, _: OwnCall, _: &str, _: Duration) -> String {
+            String::new()
+        }
+        fn defaults(&self) -> Defaults {
+            let refused_when = RefusedWhen::default();
+            Defaults { inject: Placement::new(), lifetime: None, exclusive: false, refused_when }
+        }
+    }
+
+    fn request(method: Method, url: &str, body: &str) -> TokenRequest {
+        let mut headers = HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(HOST, HeaderValue::from_static("elsewhere.example"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("7"));
+        TokenRequest { method, url: EndpointUrl::parse(url).unwrap(), headers, body: Secret::new(body) }
+    }
+
+    fn text(headers: &HeaderMap, name: http::HeaderName) -> Vec<String> {
+        headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_login_goes_out_with_its_own_body_and_the_hosts_name() {
+        let sent = wire(request(Method::POST, "https://Login.Example:8443/a/token?x=%20y", "{\"s\":1}")).unwrap();
+        assert_eq!((sent.method(), sent.uri().to_string().as_str()), (&Method::POST, "/a/token?x=%20y"));
+        let headers = sent.headers();
+        assert_eq!(text(headers, HOST), ["login.example:8443"]);
+        assert_eq!(text(headers, CONTENT_LENGTH), ["7"]);
+        assert_eq!(text(headers, ACCEPT_ENCODING), ["identity"]);
+        assert_eq!(text(headers, http::header::CONTENT_TYPE), ["application/json"]);
+        assert_eq!(text(headers, USER_AGENT), [format!("tokenferry/{}", env!("CARGO_PKG_VERSION"))]);
+        assert_eq!(sent.into_body().collect().await.unwrap().to_bytes(), "{\"s\":1}");
+    }
+
+    #[test]
+    fn an_empty_body_says_its_length_only_where_the_method_has_one() {
+        let empty = |method| wire(request(method, "https://login.example/token", "")).unwrap();
+        assert_eq!(text(empty(Method::POST).headers(), CONTENT_LENGTH), ["0"]);
+        assert!(text(empty(Method::GET).headers(), CONTENT_LENGTH).is_empty());
+        assert_eq!(empty(Method::GET).uri(), "/token");
+    }
+
+    #[tokio::test]
+    async fn a_fixed_token_is_there_at_once_and_for_ever() {
+        let grant = fetch(Arc::new(Fixed("k3y")), None, Duration::ZERO)().await.unwrap();
+        assert_eq!((grant.token.expose(), grant.lifetime), ("k3y", None));
+    }
+
+    #[tokio::test]
+    async fn a_token_that_cannot_be_sent_is_refused_here_too() {
+        for (token, reason) in [
+            ("", FaultReason::NoToken),
+            ("a\r\nb", FaultReason::BadToken),
+            ("a\tb", FaultReason::BadToken),
+            (" a", FaultReason::BadToken),
+            ("a ", FaultReason::BadToken),
+            ("schlüssel", FaultReason::BadToken),
+            ("a\u{7f}", FaultReason::BadToken),
+        ] {
+            let fault = fetch(Arc::new(Fixed(token)), None, Duration::ZERO)().await.unwrap_err();
+            assert_eq!((fault.class, fault.reason), (FaultClass::Transient, reason), "{token:?}");
+        }
+        assert!(fetch(Arc::new(Fixed("a b~!")), None, Duration::ZERO)().await.is_ok());
+    }
+
+    #[test]
+    fn what_happened_to_a_login_is_told_from_its_error() {
+        let tls = |error: rustls::Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let unknown = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        for (error, reason) in [
+            (OnceError::Connect(ConnectError::Tcp(reset())), FaultReason::Unreachable),
+            (OnceError::Connect(ConnectError::Dns(reset())), FaultReason::Unreachable),
+            (OnceError::Connect(ConnectError::Tls(reset())), FaultReason::Unreachable),
+            (OnceError::Connect(ConnectError::Tls(tls(rustls::Error::DecryptError))), FaultReason::Unreachable),
+            (OnceError::Connect(ConnectError::Tls(tls(unknown()))), FaultReason::Certificate),
+            (OnceError::Connect(ConnectError::Tls(io::Error::other(tls(unknown())))), FaultReason::Certificate),
+            (OnceError::Connect(ConnectError::Timeout), FaultReason::Timeout),
+            (OnceError::Timeout { sent: true }, FaultReason::Timeout),
+            (OnceError::TooLarge, FaultReason::TooLarge),
+        ] {
+            assert_eq!(fault(&error), transient(reason), "{error:?}");
+        }
+    }
 }

@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{Cell, Unavailable};
+use super::{Cell, Token, Unavailable};
 use crate::model::{Place, Placement};
 use crate::secret::Secret;
+use crate::vendor::{FaultClass, FaultReason, TokenFault};
+
+/// When to come again after a token that no header can hold: only another configuration mends it.
+const UNSENDABLE: Duration = Duration::from_secs(60);
 
 /// A token as it is sent.
 #[derive(Debug)]
@@ -21,6 +25,27 @@ pub struct Rendered {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The token, for queries and bodies.
     pub secret: Secret,
+}
+
+impl Rendered {
+    /// Copies everything: a clone of a header value counts in memory that it shares with its
+    /// original, and that memory must be this worker's alone. `None` where a header cannot hold
+    /// the token (RFC 9110 section 5.5).
+    fn new(token: &Token, places: &[Place]) -> Option<Self> {
+        let secret = token.secret.expose();
+        let mut headers = Vec::new();
+        for place in places {
+            let Place::Header { name, scheme } = place else { continue };
+            let text = match scheme {
+                Some(scheme) => [scheme, " ", secret].concat(),
+                None => secret.to_owned(),
+            };
+            let mut value = HeaderValue::try_from(text).ok()?;
+            value.set_sensitive(true);
+            headers.push((name.clone(), value));
+        }
+        Some(Self { generation: token.generation, headers, secret: Secret::new(secret) })
+    }
 }
 
 /// A request's right to use a token of one generation. Dropped at the final response head, and
@@ -62,13 +87,86 @@ impl Lane {
 
     /// A guard if a token may be used now, without waiting.
     pub fn warm(&self) -> Option<Guard> {
-        let _ = &self.rendered;
-        todo!()
+        self.cell.with_warm(|token| self.guard(token)).flatten()
     }
 
     /// A guard, waiting for a token if need be.
     pub async fn acquire(&self, patience: Duration) -> Result<Guard, Unavailable> {
-        let _ = patience;
-        todo!()
+        if let Some(guard) = self.warm() {
+            return Ok(guard);
+        }
+        let token = self.cell.acquire(patience).await?;
+        // A vendor's reader and `fetch` refuse such a token. Should one come through, no request
+        // goes out without it.
+        self.guard(&token).ok_or_else(|| Unavailable::Fault {
+            fault: TokenFault::new(FaultClass::Transient, FaultReason::BadToken),
+            retry_after: UNSENDABLE,
+        })
+    }
+
+    fn guard(&self, token: &Token) -> Option<Guard> {
+        let mut rendered = self.rendered.borrow_mut();
+        match &*rendered {
+            Some(current) if current.generation == token.generation => Some(Guard(Rc::clone(current))),
+            _ => {
+                // What was rendered before goes first: it must not outlive its token here.
+                *rendered = None;
+                let current = Rc::new(Rendered::new(token, &self.placement)?);
+                *rendered = Some(Rc::clone(&current));
+                Some(Guard(current))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::cell::script::{Script, settings};
+    use crate::token::clock::TestClock;
+
+    fn places() -> Arc<Placement> {
+        let bare = Place::Header { name: HeaderName::from_static("x-api-key"), scheme: None };
+        Arc::new(vec![Place::bearer(), bare, Place::Query { name: "token".into() }])
+    }
+
+    fn lane(script: &Arc<Script>) -> Lane {
+        let cell = Cell::new(settings(script), TestClock::new(), tokio::runtime::Handle::current());
+        Lane::new(cell, places())
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(15);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_rendered_once_a_generation_and_only_then() {
+        let script = Script::good();
+        let lane = lane(&script);
+        assert!(lane.warm().is_none());
+        let first = lane.acquire(PATIENCE).await.unwrap();
+        let again = lane.warm().unwrap();
+        assert!(Rc::ptr_eq(&first.0, &again.0));
+        assert_eq!((first.generation, first.secret.expose()), (1, "token-1"));
+        let sent: Vec<_> = first.headers.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(sent, [("authorization", "Bearer token-1"), ("x-api-key", "token-1")]);
+
+        lane.cell().refused(1);
+        assert!(lane.warm().is_none());
+        let second = lane.acquire(PATIENCE).await.unwrap();
+        assert_eq!((second.generation, second.secret.expose()), (2, "token-2"));
+        assert_eq!(first.secret.expose(), "token-1", "a guard keeps what it was given");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rendered_values_are_sensitive_and_print_no_token() {
+        let guard = lane(&Script::good()).acquire(PATIENCE).await.unwrap();
+        assert!(guard.headers.iter().all(|(_, value)| value.is_sensitive()));
+        assert!(!format!("{guard:?}").contains("token-1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_no_header_can_hold_is_no_token() {
+        let script = Script::new(|_| crate::token::cell::script::Reply::Token("a\nb".into(), 60));
+        let error = lane(&script).acquire(PATIENCE).await.unwrap_err();
+        assert!(matches!(&error, Unavailable::Fault { fault, .. } if fault.reason == FaultReason::BadToken), "{error}");
     }
 }

@@ -12,7 +12,7 @@ pub mod inject;
 mod key;
 mod lane;
 
-pub use cell::{AfterRefusal, Cell, CellSettings, CellStatus, Fetch, Token};
+pub use cell::{AfterRefusal, Cell, CellSettings, CellState, CellStatus, Fetch, Token};
 pub use clock::{BootClock, Clock, Moment};
 pub use error::Unavailable;
 pub use fetch::fetch;
