@@ -14,6 +14,7 @@ use ipnet::{IpNet, Ipv4Net};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+use crate::secret::Secret;
 use crate::model::{AccessPolicy, KeyDigest};
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -94,6 +95,18 @@ impl Access {
             return Ok(Admitted { key: None });
         }
         self.name_of(key.as_bytes()).map(|name| Admitted { key: Some(name) }).ok_or(Denied::Key)
+    }
+
+    /// The key that let a request in, as text: a login's placeholder token. `None` where no key is
+    /// asked for.
+    pub fn presented_key(&self, headers: &HeaderMap) -> Option<Secret> {
+        if !self.asks_for_a_key() {
+            return None;
+        }
+        let authorization = headers.get(AUTHORIZATION).and_then(presented_in);
+        let bare = headers.get(&X_API_KEY).map(|value| Zeroizing::new(value.as_bytes().to_vec()));
+        let key = authorization.into_iter().chain(bare).find(|key| self.name_of(key).is_some())?;
+        std::str::from_utf8(&key).ok().map(Secret::new)
     }
 
     /// Takes out of the headers what let the request in: it never goes upstream. `X-Api-Key` goes

@@ -1,1 +1,395 @@
-//! (being written)
+//! From the settings to the next Snapshot: everything that can fail first, then what is carried over.
+//!
+//! Cells whose key and upstreams whose target are unchanged live on, so that a reload that does not
+//! concern them costs no token and no connection.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+use tokio::runtime::Handle;
+
+use crate::access::Access;
+use crate::config::{
+    CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, RouteAction, RouteSettings, Settings,
+};
+use crate::live::{Door, Entry, Patience, Snapshot};
+use crate::model::{HeaderCase, Origin, Placement, Protocol};
+use crate::route::{Action, Credential, Forward, Rewrite, Route, Table};
+use crate::server::{ListenOn, tls::server_config};
+use crate::token::{BootClock, Cell, CellSettings, SecretVersion, TokenKey, fetch};
+use crate::upstream::{Roots, Target, TlsSetupError, Upstream};
+use crate::vendor::Identity;
+
+/// Why settings that were checked cannot be run all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// A route's or credential's TLS.
+    #[error("{of}: {cause}")]
+    Upstream {
+        /// Which route or credential.
+        of: String,
+        /// What is wrong.
+        #[source]
+        cause: TlsSetupError,
+    },
+    /// A listener's TLS.
+    #[error("listener {listener}: TLS cannot be set up: {cause}")]
+    Listener {
+        /// Which.
+        listener: String,
+        /// What is wrong.
+        #[source]
+        cause: rustls::Error,
+    },
+}
+
+/// A pool of answers to a slow upstream does not outlive this many seconds of a client's silence.
+const STALL: Duration = Duration::from_secs(60);
+
+/// A placeholder's lifetime where the credential's own is for ever.
+const PLACEHOLDER_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// What outlives a Snapshot.
+#[derive(Debug)]
+pub struct Assembly {
+    spawner: Handle,
+    generation: u64,
+    cells: HashMap<TokenKey, (SecretVersion, Arc<Cell>)>,
+    upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
+    doors: Vec<(ListenOn, Door)>,
+}
+
+/// A credential, ready to be shared by its routes.
+struct Ready {
+    cell: Arc<Cell>,
+    placement: Arc<Placement>,
+}
+
+/// The next configuration, and what a person should know of it.
+#[derive(Debug)]
+pub struct Assembled {
+    /// To be put in force.
+    pub snapshot: Snapshot,
+    /// Routes that can never match, each with the one that always goes first (places in the file).
+    pub shadowed: Vec<(usize, usize)>,
+    /// Changes that only a restart brings, in words.
+    pub restart_needed: Vec<String>,
+}
+
+impl Assembly {
+    /// Begins with nothing. Token calls run on `spawner`.
+    pub fn new(spawner: Handle) -> Self {
+        Self {
+            spawner,
+            generation: 0,
+            cells: HashMap::new(),
+            upstreams: HashMap::new(),
+            doors: Vec::new(),
+        }
+    }
+
+    /// Builds the next Snapshot. On an error nothing has changed.
+    pub fn build(&mut self, settings: &Settings) -> Result<Assembled, AssembleError> {
+        let mut roots = LazyRoots::default();
+        let mut upstreams = Upstreams { before: &self.upstreams, next: HashMap::new() };
+        let token_upstreams = settings
+            .credentials
+            .values()
+            .map(|credential| upstreams.of_credential(credential, &mut roots))
+            .collect::<Result<Vec<_>, _>>()?;
+        let route_upstreams = settings
+            .routes
+            .iter()
+            .map(|route| upstreams.of_route(route, preserves(settings), &mut roots))
+            .collect::<Result<Vec<_>, _>>()?;
+        let doors = doors(&settings.listeners)?;
+
+        // Nothing fails from here on.
+        let next = upstreams.next;
+        let (doors, restart_needed) = self.keep_doors(doors);
+        let ready = self.cells(settings, token_upstreams);
+        let entries = settings
+            .routes
+            .iter()
+            .zip(route_upstreams)
+            .map(|(route, upstream)| entry(route, upstream, settings, &ready))
+            .collect();
+        self.upstreams = next;
+        self.generation += 1;
+        let table = Table::new(settings.routes.iter().map(|route| route.matcher.clone()).collect());
+        let shadowed = table.shadowed();
+        let snapshot = Snapshot {
+            generation: self.generation,
+            table,
+            entries,
+            client: Patience {
+                header: settings.client.header_timeout,
+                idle: settings.client.idle_timeout,
+                handshake: settings.client.handshake_timeout,
+                stall: STALL,
+                head_size: settings.client.head_size,
+            },
+            doors,
+        };
+        Ok(Assembled { snapshot, shadowed, restart_needed })
+    }
+
+    /// The doors in the order in which they were bound. An address that came or went needs a
+    /// restart; one that is no longer named keeps what it had, above all its TLS.
+    fn keep_doors(&mut self, next: Vec<(ListenOn, Door)>) -> (Vec<Door>, Vec<String>) {
+        if self.doors.is_empty() {
+            self.doors = next;
+            return (self.doors.iter().map(|(_, door)| door.clone()).collect(), Vec::new());
+        }
+        let mut restart = Vec::new();
+        for (address, _) in next.iter().filter(|(a, _)| !self.doors.iter().any(|(known, _)| known == a)) {
+            restart.push(format!("the listener {address} is new"));
+        }
+        for (address, door) in &mut self.doors {
+            match next.iter().find(|(a, _)| a == address) {
+                Some((_, found)) => *door = found.clone(),
+                None => restart.push(format!("the listener {address} is gone from the file")),
+            }
+        }
+        (self.doors.iter().map(|(_, door)| door.clone()).collect(), restart)
+    }
+
+    /// Cells by credential name: those whose key is known live on and are told what is new.
+    fn cells(&mut self, settings: &Settings, upstreams: Vec<Option<Arc<Upstream>>>) -> BTreeMap<String, Ready> {
+        let waiting = settings.routes.iter().filter_map(waiting).max().unwrap_or(crate::model::Limits::default().waiting);
+        let mut next: HashMap<TokenKey, (SecretVersion, Arc<Cell>)> = HashMap::new();
+        let mut ready = BTreeMap::new();
+        for (credential, upstream) in settings.credentials.values().zip(upstreams) {
+            let identity = identity(credential);
+            let secret = SecretVersion::of(&identity);
+            let mut key = TokenKey::of(credential.vendor.provider(), &identity);
+            if next.get(&key).is_some_and(|(other, _)| *other != secret) {
+                // The same client with two secrets: two versions at once cannot share one cell.
+                key = TokenKey::of(credential.vendor.provider(), &named(identity, &credential.name));
+            }
+            let cell = match next.get(&key).or_else(|| self.cells.get(&key)) {
+                Some((_, cell)) => Arc::clone(cell),
+                None => Cell::new(
+                    cell_settings(credential, upstream.clone(), secret, waiting),
+                    Arc::new(BootClock),
+                    self.spawner.clone(),
+                ),
+            };
+            if !next.contains_key(&key) && self.cells.contains_key(&key) {
+                cell.configure(cell_settings(credential, upstream, secret, waiting));
+            }
+            next.insert(key, (secret, Arc::clone(&cell)));
+            ready.insert(credential.name.clone(), Ready { cell, placement: Arc::new(credential.inject.clone()) });
+        }
+        self.cells = next;
+        ready
+    }
+}
+
+/// A fixed token belongs to its credential's name: nothing else tells two of them apart.
+fn identity(credential: &CredentialSettings) -> Identity {
+    let identity = credential.vendor.identity();
+    if credential.vendor.token_url().is_some() { identity } else { named(identity, &credential.name) }
+}
+
+fn named(mut identity: Identity, name: &str) -> Identity {
+    identity.parts.push(("credential", name.to_owned()));
+    identity
+}
+
+fn waiting(route: &RouteSettings) -> Option<u32> {
+    match &route.action {
+        RouteAction::Forward(forward) => Some(forward.limits.waiting),
+        RouteAction::Respond(_) => None,
+    }
+}
+
+/// Whether a listener wants answers' header names as the upstream wrote them.
+fn preserves(settings: &Settings) -> bool {
+    settings.listeners.iter().any(|listener| listener.header_case == HeaderCase::Preserve)
+}
+
+fn cell_settings(
+    credential: &CredentialSettings,
+    upstream: Option<Arc<Upstream>>,
+    secret: SecretVersion,
+    waiting: u32,
+) -> CellSettings {
+    CellSettings {
+        name: credential.name.clone(),
+        fetch: fetch(Arc::clone(&credential.vendor), upstream, credential.timeout),
+        secret,
+        refresh_before: credential.refresh_before,
+        lifetime: credential.lifetime,
+        idle_lifetime: credential.idle_lifetime,
+        exclusive: credential.exclusive,
+        waiting,
+    }
+}
+
+/// The system's roots are read once, and only if somebody needs them.
+#[derive(Default)]
+struct LazyRoots(Option<Roots>);
+
+impl LazyRoots {
+    fn load(&mut self) -> &Roots {
+        self.0.get_or_insert_with(Roots::system)
+    }
+}
+
+/// Upstreams by target, those of before first.
+struct Upstreams<'a> {
+    before: &'a HashMap<Origin, Vec<Arc<Upstream>>>,
+    next: HashMap<Origin, Vec<Arc<Upstream>>>,
+}
+
+impl Upstreams<'_> {
+    fn of(&mut self, target: Target, roots: &mut LazyRoots, of: &str) -> Result<Arc<Upstream>, AssembleError> {
+        let known = |map: &HashMap<Origin, Vec<Arc<Upstream>>>| {
+            map.get(&target.origin)?.iter().find(|upstream| *upstream.target() == target).cloned()
+        };
+        if let Some(upstream) = known(&self.next) {
+            return Ok(upstream);
+        }
+        let upstream = match known(self.before) {
+            Some(upstream) => upstream,
+            None => Upstream::new(target.clone(), roots.load())
+                .map_err(|cause| AssembleError::Upstream { of: of.to_owned(), cause })?,
+        };
+        self.next.entry(target.origin).or_default().push(Arc::clone(&upstream));
+        Ok(upstream)
+    }
+
+    fn of_credential(
+        &mut self,
+        credential: &CredentialSettings,
+        roots: &mut LazyRoots,
+    ) -> Result<Option<Arc<Upstream>>, AssembleError> {
+        let Some(url) = credential.vendor.token_url() else { return Ok(None) };
+        let target = Target {
+            origin: url.origin().clone(),
+            protocol: Protocol::Http1,
+            tls: credential.tls.clone(),
+            header_case: HeaderCase::Title,
+            preserve_answers: false,
+            idle: Duration::ZERO,
+            age: Duration::ZERO,
+            connections: None,
+            credential: Some(credential.name.clone()),
+        };
+        self.of(target, roots, &format!("credential {}", credential.name)).map(Some)
+    }
+
+    fn of_route(
+        &mut self,
+        route: &RouteSettings,
+        preserve_answers: bool,
+        roots: &mut LazyRoots,
+    ) -> Result<Option<Arc<Upstream>>, AssembleError> {
+        let RouteAction::Forward(forward) = &route.action else { return Ok(None) };
+        let target = Target {
+            origin: forward.upstream.origin().clone(),
+            protocol: forward.protocol,
+            tls: forward.tls.clone(),
+            header_case: forward.header_case,
+            preserve_answers,
+            idle: forward.pool_idle,
+            age: forward.pool_age,
+            connections: forward.limits.connections,
+            credential: forward.credential.clone(),
+        };
+        self.of(target, roots, &format!("route {}", route.name)).map(Some)
+    }
+}
+
+/// The address as the server binds it.
+pub fn listen_on(address: &ListenAddress) -> ListenOn {
+    match address {
+        ListenAddress::Tcp(address) => ListenOn::Tcp(*address),
+        ListenAddress::Unix(path) => ListenOn::Unix(path.clone()),
+    }
+}
+
+fn doors(listeners: &[ListenerSettings]) -> Result<Vec<(ListenOn, Door)>, AssembleError> {
+    listeners
+        .iter()
+        .map(|listener| {
+            let address = listen_on(&listener.address);
+            let tls = listener
+                .tls
+                .as_ref()
+                .map(server_config)
+                .transpose()
+                .map_err(|cause| AssembleError::Listener { listener: address.to_string(), cause })?;
+            Ok((address, Door { tls, header_case: listener.header_case }))
+        })
+        .collect()
+}
+
+fn entry(
+    route: &RouteSettings,
+    upstream: Option<Arc<Upstream>>,
+    settings: &Settings,
+    ready: &BTreeMap<String, Ready>,
+) -> Entry {
+    let action = match &route.action {
+        RouteAction::Respond(status) => Action::Respond(*status),
+        // `of_route` gives every forwarding route its upstream, and `check` has seen that its
+        // credential is there. Were either not so, the route must not forward without a token.
+        RouteAction::Forward(forward) => upstream
+            .and_then(|upstream| forward_of(route, forward, upstream, settings, ready))
+            .map_or(Action::Respond(StatusCode::INTERNAL_SERVER_ERROR), |forward| Action::Forward(Box::new(forward))),
+    };
+    Entry {
+        route: Arc::new(Route { name: route.name.clone(), action }),
+        access: Access::new(route.access.clone()),
+    }
+}
+
+fn forward_of(
+    route: &RouteSettings,
+    forward: &ForwardSettings,
+    upstream: Arc<Upstream>,
+    settings: &Settings,
+    ready: &BTreeMap<String, Ready>,
+) -> Option<Forward> {
+    let credential = match &forward.credential {
+        None => None,
+        Some(name) => Some(credential_of(settings.credentials.get(name)?, ready.get(name)?, forward)),
+    };
+    let host = HeaderValue::try_from(forward.upstream.origin().authority().as_str()).ok();
+    Some(Forward {
+        upstream,
+        rewrite: Rewrite::new(route.matcher.path.clone(), forward.strip_prefix, forward.upstream.clone()),
+        credential,
+        timeouts: forward.timeouts,
+        limits: forward.limits,
+        request_headers: forward.request_headers.clone(),
+        response_headers: forward.response_headers.clone(),
+        encoded_slash: forward.encoded_slash,
+        upgrades: forward.upgrades.clone(),
+        host: host.filter(|_| !forward.preserve_host),
+        rewrite_response: forward.rewrite_response,
+    })
+}
+
+fn credential_of(credential: &CredentialSettings, ready: &Ready, forward: &ForwardSettings) -> Credential {
+    let origin = forward.upstream.origin();
+    Credential {
+        name: credential.name.clone(),
+        cell: Arc::clone(&ready.cell),
+        placement: Arc::clone(&ready.placement),
+        refused_when: credential.refused_when.clone(),
+        own_endpoints: credential
+            .vendor
+            .own_endpoints()
+            .into_iter()
+            .filter(|own| own.url.origin() == origin)
+            .collect(),
+        token_endpoint: forward.token_endpoint,
+        vendor: Arc::clone(&credential.vendor),
+        placeholder_lifetime: credential.lifetime.unwrap_or(PLACEHOLDER_LIFETIME),
+    }
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! The door: arguments, logs, the exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tokenferry::cli::main()
+}

@@ -1,1 +1,30 @@
-//! (being written)
+//! The walk of a request, from its head to its answer's last byte.
+//!
+//! `walk` is the straight way; what it passes through stands in its own file: `framing`,
+//! `headers` and `head` clean what came, `view` is the worker's own handles, `forward` sends and sends again,
+//! `login` answers a vendor's own endpoints, `upgrade` makes tunnels, `mapping` maps answers back,
+//! `upload` and `reply` are the bodies of the two directions. Every refusal leaves by `refusal`.
+
+mod forward;
+mod framing;
+mod head;
+mod headers;
+mod json_scan;
+mod login;
+mod mapping;
+mod media;
+mod record;
+mod refusal;
+mod refused;
+mod reply;
+mod splice;
+mod upgrade;
+mod upload;
+mod view;
+mod wait;
+mod walk;
+
+pub use headers::Peer;
+pub use refusal::Refusal;
+pub use reply::{Busy, OnIdle, Reply};
+pub use view::{Client, Proxy, Shared};

@@ -1,1 +1,16 @@
-//! (being written)
+//! Who is knocking: listeners, workers, connections.
+//!
+//! `listen` binds and accepts on the control thread and hands each connection to the worker with the
+//! fewest; `worker` is one thread with its own runtime; `connection` serves one connection through
+//! hyper; `roster` keeps time over all of a worker's connections, so that no request needs a timer
+//! for it; `socket` is the byte stream, plain or TLS.
+
+mod connection;
+mod listen;
+mod roster;
+mod socket;
+pub mod tls;
+mod worker;
+
+pub use listen::{Bound, ListenError, ListenOn, accept};
+pub use worker::{Worker, WorkerError};

@@ -1,1 +1,5 @@
-//! (being written)
+//! What operators see of a running proxy: log lines on stderr.
+
+mod logs;
+
+pub use logs::{FilterError, init_logs};

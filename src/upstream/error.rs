@@ -1,6 +1,7 @@
 //! What can go wrong between here and an upstream.
 
-use std::io;
+use std::error::Error as StdError;
+use std::{fmt, io};
 
 use http::Request;
 
@@ -33,7 +34,7 @@ pub enum ConnectError {
     /// HTTP/2 was asked for and not offered.
     #[error("the upstream does not offer HTTP/2")]
     NoHttp2,
-    /// The HTTP handshake failed.
+    /// The HTTP handshake failed, or the connection was closed before anything was sent.
     #[error("the HTTP handshake failed")]
     Http(#[source] hyper::Error),
     /// Not within `timeouts.connect`.
@@ -44,8 +45,47 @@ pub enum ConnectError {
     Limit,
 }
 
-/// Why a request got no answer's head.
-#[derive(Debug)]
+impl ConnectError {
+    /// The error type of RFC 9209 section 2.3, for `Proxy-Status` and logs.
+    pub fn proxy_status(&self) -> &'static str {
+        match self {
+            Self::Dns(_) => "dns_error",
+            Self::Tcp(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused => "connection_refused",
+                io::ErrorKind::TimedOut => "connection_timeout",
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "destination_ip_unroutable",
+                _ => "destination_unavailable",
+            },
+            Self::Tls(_) if self.is_certificate() => "tls_certificate_error",
+            Self::Tls(error) => match tls_cause(error) {
+                Some(rustls::Error::AlertReceived(_)) => "tls_alert_received",
+                _ => "tls_protocol_error",
+            },
+            Self::NoHttp2 => "tls_protocol_error",
+            Self::Http(_) => "connection_terminated",
+            Self::Timeout => "connection_timeout",
+            Self::Limit => "connection_limit_reached",
+        }
+    }
+
+    /// Whether it was the upstream's certificate that was not accepted: no matter of the
+    /// network, and no use in trying again.
+    pub fn is_certificate(&self) -> bool {
+        match self {
+            Self::Tls(error) => matches!(
+                tls_cause(error),
+                Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+            ),
+            _ => false,
+        }
+    }
+}
+
+fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Why a request got no answer's head. Its `Debug` leaves the request out: there is a token in it.
 pub enum SendError<B> {
     /// Nothing of it left this process; it is given back and may be sent elsewhere, whatever its method.
     Unsent {
@@ -61,4 +101,83 @@ pub enum SendError<B> {
         /// Whether the connection had carried an answer before: then the upstream may just have closed it.
         reused: bool,
     },
+    /// The answer's head was read and must not be passed on. The connection is closed.
+    Malformed(Malformed),
+}
+
+/// What was wrong with an answer's head that hyper itself would take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// Transfer-Encoding beside Content-Length (RFC 9112 section 6.1: a sign of smuggling).
+    #[error("the answer has both Transfer-Encoding and Content-Length")]
+    TwoFramings,
+    /// Content-Length more than once, or a list (RFC 9110 section 8.6).
+    #[error("the answer has more than one Content-Length")]
+    TwoLengths,
+    /// A transfer coding other than `chunked`: none was asked for by `TE`.
+    #[error("the answer has a transfer coding that was not asked for")]
+    TransferCoding,
+    /// 101 where no upgrade was asked for (RFC 9110 section 15.2.2).
+    #[error("the answer switches protocols unasked")]
+    Unasked101,
+}
+
+impl<B> SendError<B> {
+    /// The error type of RFC 9209 section 2.3, for `Proxy-Status` and logs.
+    pub fn proxy_status(&self) -> &'static str {
+        match self {
+            Self::Unsent { cause, .. } => cause.proxy_status(),
+            Self::Broken { cause, .. } if cause.is_parse_too_large() => "http_response_header_section_size",
+            Self::Broken { cause, .. } if cause.is_parse() => "http_protocol_error",
+            Self::Broken { cause, .. } if http2_cause(cause).is_some_and(|error| !error.is_io()) => {
+                "http_protocol_error"
+            }
+            Self::Broken { .. } => "connection_terminated",
+            Self::Malformed(_) => "http_protocol_error",
+        }
+    }
+
+    /// Whether the upstream said that it did nothing with the request although it was sent
+    /// (HTTP/2, RFC 9113 section 8.7): it may then be sent again, whatever its method.
+    pub fn is_unprocessed(&self) -> bool {
+        match self {
+            Self::Unsent { .. } => true,
+            Self::Broken { cause, .. } => http2_cause(cause).is_some_and(|error| {
+                error.is_remote()
+                    && (error.reason() == Some(h2::Reason::REFUSED_STREAM)
+                        || (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)))
+            }),
+            Self::Malformed(_) => false,
+        }
+    }
+
+    /// Whether the connection just ended, without a byte that made no sense: an idempotent
+    /// request on a reused connection may then be sent again (RFC 9110 section 9.2.2).
+    pub fn is_connection_loss(&self) -> bool {
+        match self {
+            Self::Unsent { .. } => true,
+            Self::Broken { cause, .. } => {
+                !cause.is_parse()
+                    && !cause.is_user()
+                    && http2_cause(cause).is_none_or(|error| error.is_io() || error.is_go_away())
+            }
+            Self::Malformed(_) => false,
+        }
+    }
+}
+
+impl<B> fmt::Debug for SendError<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsent { cause, .. } => f.debug_struct("Unsent").field("cause", cause).finish_non_exhaustive(),
+            Self::Broken { cause, reused } => {
+                f.debug_struct("Broken").field("cause", cause).field("reused", reused).finish()
+            }
+            Self::Malformed(fault) => f.debug_tuple("Malformed").field(fault).finish(),
+        }
+    }
+}
+
+fn http2_cause(error: &hyper::Error) -> Option<&h2::Error> {
+    error.source()?.downcast_ref()
 }

@@ -7,18 +7,27 @@
 mod connect;
 mod error;
 mod once;
+mod permit;
 mod pool;
+mod stream;
+#[cfg(test)]
+mod testing;
 mod tls;
+mod wire;
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::model::{HeaderCase, Origin, Protocol, UpstreamTls};
+use permit::Limit;
+use tls::ClientTls;
 
-pub use error::{ConnectError, SendError, TlsSetupError};
+pub use error::{ConnectError, Malformed, SendError, TlsSetupError};
 pub use once::{OnceError, once};
 pub use pool::{Answer, Plan, Pool};
-pub use tls::Roots;
+pub use tls::{Roots, install_default};
 
 /// Where an upstream is and how it is spoken to. Two routes with equal targets share connections.
 #[derive(Clone, PartialEq, Debug)]
@@ -29,8 +38,12 @@ pub struct Target {
     pub protocol: Protocol,
     /// How its certificate is judged.
     pub tls: UpstreamTls,
-    /// How header names are written over HTTP/1.
+    /// How header names are written over HTTP/1. With [`HeaderCase::Preserve`] names are written
+    /// as hyper's server recorded them in the request's extensions, others in title case.
     pub header_case: HeaderCase,
+    /// Whether the case of an HTTP/1 answer's header names is recorded in its extensions, for a
+    /// listener that preserves it.
+    pub preserve_answers: bool,
     /// How long an idle connection is kept.
     pub idle: Duration,
     /// How old a pooled connection may grow.
@@ -43,23 +56,34 @@ pub struct Target {
 }
 
 /// A target with its TLS made ready, shared by all threads.
-#[derive(Debug)]
 pub struct Upstream {
     target: Target,
-    tls: Option<Arc<rustls::ClientConfig>>,
-    permits: Option<Arc<tokio::sync::Semaphore>>,
+    tls: Option<ClientTls>,
+    limit: Option<Limit>,
+    open: Arc<AtomicUsize>,
 }
 
 impl Upstream {
     /// Makes a target ready. Fails where its TLS cannot be set up.
     pub fn new(target: Target, roots: &Roots) -> Result<Arc<Self>, TlsSetupError> {
-        let tls = tls::client_config(&target, roots)?;
-        let permits = target.connections.map(|n| Arc::new(tokio::sync::Semaphore::new(n as usize)));
-        Ok(Arc::new(Self { target, tls, permits }))
+        let tls = tls::client_tls(&target, roots)?;
+        let limit = target.connections.map(Limit::new);
+        Ok(Arc::new(Self { target, tls, limit, open: Arc::default() }))
     }
 
     /// Where and how.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Connections that are open now, on every thread, tunnels among them.
+    pub fn connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("target", &self.target).finish_non_exhaustive()
     }
 }

@@ -9,12 +9,77 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::Error as _;
 
 use crate::model::{EndpointUrl, Placement, RefusedWhen};
 use crate::secret::Secret;
 
-/// A request for a token, ready to be sent. Its header values are marked sensitive.
-#[derive(Debug)]
+/// The list, and what is asked of it.
+macro_rules! vendors {
+    ($($provider:literal => $settings:ty),* $(,)?) => {
+        /// The names that `provider:` takes.
+        pub const PROVIDERS: &[&str] = &[$($provider),*];
+
+        /// The names of a provider's own fields (without those that every credential has); empty
+        /// for a provider that is not in the list.
+        pub fn fields(provider: &str) -> &'static [&'static str] {
+            match provider {
+                $($provider => field_names::field_names::<$settings>(),)*
+                _ => &[],
+            }
+        }
+
+        /// Reads a provider's own fields (without `provider` and those that every credential has).
+        pub fn parse<'de, D: serde::Deserializer<'de>>(
+            provider: &str,
+            deserializer: D,
+        ) -> Result<Box<dyn VendorSettings>, D::Error> {
+            match provider {
+                $($provider => {
+                    <$settings>::deserialize(deserializer).map(|s| Box::new(s) as Box<dyn VendorSettings>)
+                })*
+                unknown => Err(D::Error::unknown_variant(unknown, PROVIDERS)),
+            }
+        }
+
+        /// The schema of a provider's own fields: an object that allows no others. `None` for a
+        /// provider that is not in the list.
+        pub fn schema(provider: &str, generator: &mut schemars::SchemaGenerator) -> Option<schemars::Schema> {
+            match provider {
+                $($provider => Some(<$settings>::json_schema(generator)),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+mod answer;
+mod crayon;
+mod crewmojo;
+mod crm_com;
+mod custom;
+mod field_names;
+mod lifetime;
+mod oauth2;
+mod request;
+mod rfc6749;
+mod settings;
+mod static_token;
+#[cfg(test)]
+mod tests;
+
+vendors! {
+    "crewmojo" => crewmojo::CrewmojoSettings,
+    "crm_com" => crm_com::CrmComSettings,
+    "crayon" => crayon::CrayonSettings,
+    "oauth2" => oauth2::OAuth2Settings,
+    "custom" => custom::CustomSettings,
+    "static" => static_token::StaticSettings,
+}
+
+/// A request for a token, ready to be sent. Header values that may be secret are marked sensitive.
 pub struct TokenRequest {
     /// Nearly always POST.
     pub method: Method,
@@ -26,8 +91,20 @@ pub struct TokenRequest {
     pub body: Secret,
 }
 
+/// Without body and query, which may be secret.
+impl fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("method", &self.method)
+            .field("url", &format_args!("{}{}", self.url.origin(), self.url.path()))
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How a credential comes by its token.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once a login, never kept")]
 pub enum Login {
     /// By asking.
     Request(TokenRequest),

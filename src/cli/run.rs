@@ -1,0 +1,99 @@
+//! `tokenferry run`: serve until told to stop.
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::INVALID;
+use crate::app::{self, AppError, Start};
+use crate::config::Environment;
+use crate::telemetry::init_logs;
+
+/// Runs the command.
+pub(super) fn run(config: &Path) -> ExitCode {
+    let filter = std::env::var("TOKENFERRY_LOG").ok();
+    let json = std::env::var("TOKENFERRY_LOG_FORMAT").is_ok_and(|format| format == "json");
+    if let Err(error) = init_logs(filter.as_deref(), json) {
+        return fail(&error.to_string(), 2);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}"), 1),
+    };
+    let start = Start { config: config.to_owned(), environment: Environment::process(), watch: true };
+    let code = match runtime.block_on(serve(start)) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(AppError::Config(problems))) => {
+            let _ = write!(io::stderr(), "{}", problems.render(super::colour(&io::stderr())));
+            ExitCode::from(INVALID)
+        }
+        Ok(Some(error)) => fail(&error.to_string(), 1),
+        Err(error) => fail(&format!("cannot listen for signals: {error}"), 1),
+    };
+    // Token calls that are still under way are of no use to anybody now.
+    runtime.shutdown_background();
+    code
+}
+
+async fn serve(start: Start) -> io::Result<Option<AppError>> {
+    let (hangup, hangups) = mpsc::channel(1);
+    let mut hup = signal(SignalKind::hangup())?;
+    let forwarding = tokio::spawn(async move {
+        while hup.recv().await.is_some() {
+            // A reload that is waited for already will see this change too.
+            drop(hangup.try_send(()));
+        }
+    });
+    let stop = stop_signal()?;
+    let (first, told) = tokio::sync::oneshot::channel();
+    let shutdown = async move {
+        stop.await;
+        drop(first.send(()));
+    };
+    let running = app::run(start, announce, hangups, shutdown);
+    let second = async move {
+        let _ = told.await;
+        // Made only now, it hears only what comes after the first signal.
+        match stop_signal() {
+            Ok(next) => next.await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = running => ended.err(),
+        () = second => {
+            tracing::warn!("second signal: stopped without finishing what was under way");
+            None
+        }
+    };
+    forwarding.abort();
+    Ok(ended)
+}
+
+/// Completes with the next SIGTERM or SIGINT.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+/// One line a listener, for people and for programs that wait for it.
+fn announce(address: &crate::server::ListenOn) {
+    let mut stdout = io::stdout().lock();
+    // A closed stdout is no reason not to serve.
+    let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
+}
+
+fn fail(message: &str, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "tokenferry: {message}");
+    ExitCode::from(code)
+}

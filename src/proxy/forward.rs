@@ -1,0 +1,268 @@
+//! Sends a request with its token, and sends it again while the fault is not the client's.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use super::head::Head;
+use super::headers::{apply_edits, clean_response};
+use super::record::Record;
+use super::refusal::{Refusal, UpstreamFault};
+use super::reply::Reply;
+use super::splice::{self, Inbound};
+use super::upload::{Outbound, Upload, UploadFault};
+use super::view::{Client, Handles, Proxy};
+use super::{mapping, media, refused, upgrade, wait};
+use crate::model::Place;
+use crate::route::{Credential, Forward};
+use crate::token::inject::insert_headers;
+use crate::token::{AfterRefusal, Guard, Lane};
+use crate::upstream::{Answer, Plan, SendError};
+
+/// Sendings of one request at the most. Rotations and refusals end long before; this ends what
+/// nobody thought of.
+const SENDINGS: u32 = 16;
+
+/// One request on a forwarding route.
+pub(super) struct Exchange<'a> {
+    pub(super) proxy: &'a Proxy,
+    pub(super) forward: &'a Forward,
+    pub(super) handles: &'a Handles,
+    pub(super) client: &'a Client,
+    /// `false` for a login that is passed on untouched.
+    pub(super) with_credential: bool,
+    pub(super) record: Option<&'a mut Record>,
+}
+
+/// A request as it goes to the upstream, but for its token.
+struct Prepared {
+    method: Method,
+    headers: HeaderMap,
+    /// The upstream's path.
+    path: String,
+    query: Option<String>,
+    /// The client's own path and query, where they are forwarded as they came.
+    untouched: Option<PathAndQuery>,
+    body: Inbound,
+    /// The protocol that is asked for by an upgrade.
+    upgrade: Option<HeaderValue>,
+}
+
+/// What one sending came to.
+enum Outcome {
+    /// An answer that is the client's.
+    Answered(Response<Answer>, VecDeque<http_body::Frame<bytes::Bytes>>),
+    /// The vendor refused the token of this generation.
+    Refused(Response<Answer>, VecDeque<http_body::Frame<bytes::Bytes>>, u64),
+    /// A reused connection broke before its answer; a fresh one may do.
+    Stale,
+}
+
+impl Exchange<'_> {
+    /// Forwards the request. `target` is the upstream's path for it.
+    pub(super) async fn run(
+        mut self,
+        mut parts: Parts,
+        body: Incoming,
+        target: &str,
+        raw_host: Option<HeaderValue>,
+    ) -> Result<Response<Reply>, Refusal> {
+        let client_upgrade = parts.extensions.remove::<OnUpgrade>();
+        let mut prepared = self.prepare(parts, body, target, raw_host).await?;
+        let mut reuse = true;
+        for sending in 1..=SENDINGS {
+            let guard = self.token().await?;
+            self.note(sending, guard.as_ref());
+            let last = sending == SENDINGS;
+            match self.send(&mut prepared, guard, reuse).await? {
+                Outcome::Answered(response, ahead) => {
+                    return self.hand_back(response, ahead, prepared, client_upgrade);
+                }
+                Outcome::Stale => reuse = false,
+                Outcome::Refused(response, ahead, generation) => {
+                    let lane = self.handles.lane.as_ref().ok_or(Refusal::Internal)?;
+                    match lane.cell().refused(generation) {
+                        AfterRefusal::Again if !last && prepared.body.replayable() => wait::discard(response),
+                        AfterRefusal::Again => return Err(Refusal::NotKept),
+                        AfterRefusal::Pass => return self.hand_back(response, ahead, prepared, client_upgrade),
+                    }
+                }
+            }
+        }
+        Err(Refusal::Internal)
+    }
+
+    fn credential(&self) -> Option<&Credential> {
+        self.forward.credential.as_ref().filter(|_| self.with_credential)
+    }
+
+    fn lane(&self) -> Option<&Rc<Lane>> {
+        self.handles.lane.as_ref().filter(|_| self.with_credential)
+    }
+
+    /// Makes ready what goes, but for the token: that comes last, with each sending.
+    async fn prepare(
+        &self,
+        parts: Parts,
+        body: Incoming,
+        target: &str,
+        raw_host: Option<HeaderValue>,
+    ) -> Result<Prepared, Refusal> {
+        let untouched = parts.uri.path_and_query().filter(|p| p.path() == target).cloned();
+        let query = parts.uri.query().map(str::to_owned);
+        let method = parts.method.clone();
+        let via = self.proxy.via(parts.version);
+        let Head { headers, upgrade } =
+            Head::new(parts, raw_host, self.forward, self.credential(), &self.client.told, via);
+        let places: &[Place] = self.credential().map_or(&[], |c| &c.placement);
+        let splice = splice::place(places);
+        let body = splice::take_in(body, &headers, splice, self.forward, &self.proxy.shared.budget, places).await?;
+        Ok(Prepared { method, headers, path: target.to_owned(), query, untouched, body, upgrade })
+    }
+
+    /// The token to send with. A request never leaves without one where its route has a credential.
+    async fn token(&mut self) -> Result<Option<Guard>, Refusal> {
+        let Some(lane) = self.lane() else { return Ok(None) };
+        if let Some(guard) = lane.warm() {
+            return Ok(Some(guard));
+        }
+        let began = Instant::now();
+        let acquired = lane.acquire(self.forward.timeouts.token).await;
+        if let Some(record) = self.record.as_deref_mut() {
+            record.token_wait += began.elapsed();
+        }
+        acquired.map(Some).map_err(Refusal::Token)
+    }
+
+    fn note(&mut self, sending: u32, guard: Option<&Guard>) {
+        if let Some(record) = self.record.as_deref_mut() {
+            record.sendings = sending;
+            record.generation = guard.map(|g| g.generation);
+        }
+    }
+
+    /// One sending, up to its answer's head. The guard goes with it and is dropped at the head.
+    async fn send(&self, prepared: &mut Prepared, guard: Option<Guard>, reuse: bool) -> Result<Outcome, Refusal> {
+        let pool = self.handles.pool.as_ref().ok_or(Refusal::Internal)?;
+        let generation = guard.as_ref().map(|g| g.generation);
+        let request = self.build(prepared, guard.as_ref())?;
+        let plan =
+            Plan { connect: self.forward.timeouts.connect, reuse, upgrade: prepared.upgrade.is_some() };
+        let sent = wait::head(pool.send(request, plan), prepared.body.upload(), &self.forward.timeouts).await;
+        drop(guard);
+        let mut response = match sent {
+            Ok(response) => response,
+            Err(wait::NoHead::Refusal(refusal)) => return Err(refusal),
+            Err(wait::NoHead::Send(error)) => return self.send_failed(error, prepared),
+        };
+        let Some((generation, credential)) = generation.zip(self.credential()) else {
+            return Ok(Outcome::Answered(response, VecDeque::new()));
+        };
+        let rule = &credential.refused_when;
+        if rule.status.contains(&response.status()) {
+            return Ok(Outcome::Refused(response, VecDeque::new(), generation));
+        }
+        let Some(json) = rule.json.as_ref().filter(|_| refused::may_tell(&response)) else {
+            return Ok(Outcome::Answered(response, VecDeque::new()));
+        };
+        let (ahead, refused) = refused::look_ahead(response.body_mut(), json, self.forward.timeouts.body).await;
+        Ok(if refused {
+            Outcome::Refused(response, ahead, generation)
+        } else {
+            Outcome::Answered(response, ahead)
+        })
+    }
+
+    /// A request that may have been heard is sent again only where doing it twice is doing it once
+    /// (RFC 9110 section 9.2.2) or where the upstream says that it did nothing with it, and only
+    /// after a reused connection: that may just have been closed.
+    fn send_failed(&self, error: SendError<Outbound>, prepared: &Prepared) -> Result<Outcome, Refusal> {
+        match prepared.body.upload().and_then(|upload| upload.fault()) {
+            Some(UploadFault::TooLarge) => return Err(Refusal::BodyTooLarge),
+            Some(UploadFault::Broken) => return Err(Refusal::BodyBroken),
+            Some(UploadFault::Superseded) | None => {}
+        }
+        let again = prepared.body.replayable()
+            && (error.is_unprocessed() || (prepared.method.is_idempotent() && error.is_connection_loss()));
+        let proxy_error = error.proxy_status();
+        match error {
+            SendError::Unsent { cause, .. } => Err(Refusal::Connect(cause)),
+            SendError::Broken { reused: true, .. } if again => Ok(Outcome::Stale),
+            SendError::Broken { cause, .. } => Err(Refusal::Upstream { cause: UpstreamFault::Broke(cause), proxy_error }),
+            SendError::Malformed(cause) => {
+                Err(Refusal::Upstream { cause: UpstreamFault::Malformed(cause), proxy_error })
+            }
+        }
+    }
+
+    /// The request with its token in every place.
+    fn build(&self, prepared: &mut Prepared, guard: Option<&Guard>) -> Result<Request<Outbound>, Refusal> {
+        let mut headers = prepared.headers.clone();
+        let places: &[Place] = self.credential().map_or(&[], |c| &c.placement);
+        let injected = splice::inject(places, guard, prepared.query.as_deref(), &prepared.body)?;
+        if let Some(guard) = guard {
+            insert_headers(&mut headers, guard);
+        }
+        if injected.body_made {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        }
+        let path_and_query = match (&prepared.untouched, &injected.query) {
+            (Some(untouched), None) => untouched.clone(),
+            (_, changed) => {
+                let query = match changed {
+                    Some(query) => query.as_deref(),
+                    None => prepared.query.as_deref(),
+                };
+                let text = match query {
+                    Some(query) => format!("{}?{query}", prepared.path),
+                    None => prepared.path.clone(),
+                };
+                PathAndQuery::try_from(text).map_err(|_| Refusal::Query)?
+            }
+        };
+        let mut request = Request::new(injected.body);
+        *request.method_mut() = prepared.method.clone();
+        *request.uri_mut() = Uri::from(path_and_query);
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// The answer as the client sees it.
+    fn hand_back(
+        self,
+        mut response: Response<Answer>,
+        ahead: VecDeque<http_body::Frame<bytes::Bytes>>,
+        prepared: Prepared,
+        client_upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<Reply>, Refusal> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let asked = prepared.upgrade.as_ref().zip(client_upgrade);
+            let (protocol, client) = asked.ok_or(Refusal::wrong_switch())?;
+            return upgrade::tunnel(response, protocol, client, self.client);
+        }
+        clean_response(response.headers_mut());
+        if self.forward.rewrite_response {
+            let query = self.credential().and_then(|c| splice::query_name(&c.placement));
+            mapping::map_back(response.headers_mut(), &self.forward.rewrite, query, !self.client.tls);
+        }
+        apply_edits(response.headers_mut(), &self.forward.response_headers);
+        if !self.client.preserve_case {
+            // hyper keeps the upstream's spelling of header names here, and would use it.
+            response.extensions_mut().clear();
+        }
+        *response.version_mut() = Version::HTTP_11;
+        let silence = (!media::is_event_stream(response.headers())).then_some(self.forward.timeouts.body);
+        let upload: Option<Rc<Upload>> = prepared.body.into_upload().filter(|u| u.finished().is_none());
+        Ok(response.map(|answer| {
+            Reply::stream(answer, ahead, silence, upload)
+        }))
+    }
+}

@@ -1,0 +1,198 @@
+//! An answer's body on its way back: streamed as it comes, with a bound on silence.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::record::Record;
+use super::upload::Upload;
+use crate::upstream::Answer;
+
+/// Why an answer's body broke off; the client sees its connection or stream end early.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplyError {
+    /// The upstream broke off.
+    #[error("the upstream broke off its answer")]
+    Upstream(#[source] hyper::Error),
+    /// No byte moved for `timeouts.body`.
+    #[error("no byte of the answer for too long")]
+    Silent,
+}
+
+/// An answer's body.
+#[derive(Debug)]
+pub struct Reply {
+    kind: Kind,
+    /// Written to the log when the body is done with.
+    record: Option<Box<Record>>,
+    /// Told when the body is done with: the client's connection is idle again.
+    busy: Option<Busy>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Whole(Option<Bytes>),
+    Stream(Streamed),
+}
+
+#[derive(Debug)]
+struct Streamed {
+    /// What a look ahead has read already.
+    ahead: VecDeque<Frame<Bytes>>,
+    answer: Answer,
+    /// No bound for event streams.
+    silence: Option<Duration>,
+    since: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The request's body, while it may still be on its way: its bytes count as a sign of life.
+    upload: Option<Rc<Upload>>,
+}
+
+/// Counts a request as under way on its client's connection until dropped.
+#[derive(Debug)]
+pub struct Busy(Rc<dyn OnIdle>);
+
+/// What is told when a request is done with.
+pub trait OnIdle: std::fmt::Debug {
+    /// One more request is under way.
+    fn begin(&self);
+    /// One less.
+    fn end(&self);
+}
+
+impl Busy {
+    /// Counts one request.
+    pub fn new(connection: Rc<dyn OnIdle>) -> Self {
+        connection.begin();
+        Self(connection)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl Reply {
+    /// No body.
+    pub fn empty() -> Self {
+        Self { kind: Kind::Whole(None), record: None, busy: None }
+    }
+
+    /// A body known whole.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self { kind: Kind::Whole(Some(bytes.into())), record: None, busy: None }
+    }
+
+    /// An upstream's answer. `ahead` was read from it already; `silence` is how long no byte may move.
+    pub(super) fn stream(
+        answer: Answer,
+        ahead: VecDeque<Frame<Bytes>>,
+        silence: Option<Duration>,
+        upload: Option<Rc<Upload>>,
+    ) -> Self {
+        let kind = Kind::Stream(Streamed { ahead, answer, silence, since: Instant::now(), timer: None, upload });
+        Self { kind, record: None, busy: None }
+    }
+
+    /// The record to write when the body is done with.
+    pub(super) fn with_record(mut self, record: Option<Box<Record>>) -> Self {
+        self.record = record;
+        self
+    }
+
+    /// Keeps the client's connection counted as busy until the body is done with.
+    #[must_use]
+    pub fn with_busy(mut self, busy: Busy) -> Self {
+        self.busy = Some(busy);
+        self
+    }
+}
+
+impl Streamed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
+        if let Some(frame) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        match Pin::new(&mut self.answer).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                // A timer that is running is left to run; when it fires it sees the new time.
+                if self.timer.is_some() {
+                    self.since = Instant::now();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(ReplyError::Upstream(error)))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => self.poll_silence(cx),
+        }
+    }
+
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
+        let Some(silence) = self.silence else { return Poll::Pending };
+        if self.timer.is_none() {
+            self.since = Instant::now();
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
+        while timer.as_mut().poll(cx).is_ready() {
+            let moved = self.upload.as_ref().map_or(self.since, |upload| upload.progress().max(self.since));
+            let quiet = moved.elapsed();
+            if quiet >= silence {
+                return Poll::Ready(Some(Err(ReplyError::Silent)));
+            }
+            timer.as_mut().reset(tokio::time::Instant::now() + (silence - quiet));
+        }
+        Poll::Pending
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = ReplyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
+        let this = &mut *self;
+        let polled = match &mut this.kind {
+            Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Kind::Stream(streamed) => streamed.poll(cx),
+        };
+        if let Some(record) = &mut this.record {
+            match &polled {
+                Poll::Ready(Some(Ok(frame))) => record.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(Some(Err(error))) => record.broke_off(error),
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Whole(bytes) => bytes.is_none(),
+            Kind::Stream(streamed) => streamed.ahead.is_empty() && streamed.answer.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Kind::Stream(streamed) => {
+                let ahead: u64 = streamed.ahead.iter().filter_map(|f| f.data_ref().map(|d| d.len() as u64)).sum();
+                let rest = streamed.answer.size_hint();
+                let mut hint = SizeHint::new();
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(upper + ahead);
+                }
+                hint.set_lower(rest.lower() + ahead);
+                hint
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The token's places that are no headers: which body has to be read whole for them, and what
+//! query and body become.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+
+use super::media::is_json;
+use super::refusal::Refusal;
+use super::upload::{Outbound, ReplayBudget, Upload};
+use crate::model::Place;
+use crate::route::Forward;
+use crate::token::Guard;
+use crate::token::inject::{JsonShape, JsonSpliceError, json_shape, remove_parameter, splice_json, splice_query};
+
+/// A request's body, as far as it concerns the sending.
+pub(super) enum Inbound {
+    /// None.
+    Empty,
+    /// Read whole, because a token goes into it: a JSON object, or nothing at all.
+    Object(Bytes),
+    /// Read whole, and of no kind that a token goes into.
+    Other(Bytes),
+    /// Streamed.
+    Upload(Rc<Upload>),
+}
+
+impl Inbound {
+    /// Whether it can be sent again.
+    pub(super) fn replayable(&self) -> bool {
+        match self {
+            Self::Empty | Self::Object(_) | Self::Other(_) => true,
+            Self::Upload(upload) => upload.replayable(),
+        }
+    }
+
+    pub(super) fn upload(&self) -> Option<&Rc<Upload>> {
+        match self {
+            Self::Upload(upload) => Some(upload),
+            _ => None,
+        }
+    }
+
+    pub(super) fn into_upload(self) -> Option<Rc<Upload>> {
+        match self {
+            Self::Upload(upload) => Some(upload),
+            _ => None,
+        }
+    }
+}
+
+/// The place that may need the body, if there is one.
+pub(super) fn place(places: &[Place]) -> Option<&Place> {
+    places.iter().find(|place| matches!(place, Place::Json { .. } | Place::Parameter { .. }))
+}
+
+/// The query parameter that carries the token, if one may.
+pub(super) fn query_name(places: &[Place]) -> Option<&str> {
+    places.iter().find_map(|place| match place {
+        Place::Query { name } | Place::Parameter { name } => Some(name.as_str()),
+        Place::Header { .. } | Place::Json { .. } => None,
+    })
+}
+
+/// Takes the body in: read whole where a token goes into it, else made ready to stream.
+pub(super) async fn take_in(
+    body: Incoming,
+    headers: &HeaderMap,
+    splice: Option<&Place>,
+    forward: &Forward,
+    budget: &Arc<ReplayBudget>,
+    places: &[Place],
+) -> Result<Inbound, Refusal> {
+    if body.is_end_stream() {
+        return Ok(if matches!(splice, Some(Place::Json { .. })) { Inbound::Object(Bytes::new()) } else { Inbound::Empty });
+    }
+    let json = headers.get(CONTENT_TYPE).map(is_json);
+    let must = match splice {
+        Some(Place::Json { .. }) => true,
+        Some(Place::Parameter { .. }) => json == Some(true),
+        _ => false,
+    };
+    if !must {
+        return Ok(Inbound::Upload(Upload::new(body, forward.limits, places, Arc::clone(budget))));
+    }
+    let coded = headers.get(CONTENT_ENCODING).is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if coded || json == Some(false) {
+        return Err(Refusal::NotSpliceable);
+    }
+    let bytes = read_whole(body, forward.limits.splice, forward.timeouts.body).await?;
+    match (json_shape(&bytes), splice) {
+        (Ok(JsonShape::Object), _) => Ok(Inbound::Object(bytes)),
+        (Ok(JsonShape::Empty), Some(Place::Json { .. })) => Ok(Inbound::Object(Bytes::new())),
+        (_, Some(Place::Json { .. })) if json.is_none() => Err(Refusal::NotSpliceable),
+        (Ok(JsonShape::Other), Some(Place::Json { .. })) => Err(Refusal::NotSpliceable),
+        (Ok(JsonShape::Empty | JsonShape::Other), _) => Ok(Inbound::Other(bytes)),
+        (Err(_), _) => Err(Refusal::BadJson),
+    }
+}
+
+/// Reads a body whole. The first frame is the common case and is not copied.
+pub(super) async fn read_whole(mut body: Incoming, limit: u64, patience: Duration) -> Result<Bytes, Refusal> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    if body.size_hint().lower() > limit {
+        return Err(Refusal::SpliceTooLarge);
+    }
+    loop {
+        let frame = match tokio::time::timeout(patience, body.frame()).await {
+            Err(_) => return Err(Refusal::SlowBody),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(Refusal::BodyBroken),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        if (first.len() + rest.len() + data.len()) as u64 > limit {
+            return Err(Refusal::SpliceTooLarge);
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&data);
+        }
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}
+
+/// What one sending carries.
+pub(super) struct Injected {
+    /// `None` where the query stays as it is; `Some(None)` where nothing of it is left.
+    pub(super) query: Option<Option<String>>,
+    pub(super) body: Outbound,
+    /// Whether there was no body and an object was made.
+    pub(super) body_made: bool,
+}
+
+/// Writes the token into query and body, taking out first what the client sent there.
+pub(super) fn inject(
+    places: &[Place],
+    guard: Option<&Guard>,
+    query: Option<&str>,
+    body: &Inbound,
+) -> Result<Injected, Refusal> {
+    let mut injected = Injected { query: None, body: Outbound::Empty, body_made: false };
+    let mut spliced: Option<Bytes> = None;
+    for place in places {
+        let Some(token) = guard.map(|g| g.secret.expose()) else { break };
+        let in_body = match place {
+            Place::Header { .. } => continue,
+            Place::Query { .. } => false,
+            Place::Json { .. } => true,
+            Place::Parameter { .. } => matches!(body, Inbound::Object(_)),
+        };
+        let (Place::Query { name } | Place::Json { name } | Place::Parameter { name }) = place else { continue };
+        let now = injected.query.as_ref().map_or(query, |q| q.as_deref());
+        match (in_body, place) {
+            (false, _) => injected.query = Some(Some(splice_query(now, name, token))),
+            (true, Place::Parameter { .. }) => {
+                if let Some(now) = now {
+                    injected.query = Some(remove_parameter(now, name));
+                }
+            }
+            (true, _) => {}
+        }
+        if in_body && let Inbound::Object(object) = body {
+            let before = spliced.as_ref().unwrap_or(object);
+            injected.body_made |= before.is_empty();
+            let after = splice_json(before, name, token).map_err(|error| match error {
+                JsonSpliceError::Malformed(_) => Refusal::BadJson,
+                JsonSpliceError::NotAnObject => Refusal::NotSpliceable,
+            })?;
+            spliced = Some(Bytes::from(after));
+        }
+    }
+    injected.body = match (spliced, body) {
+        (Some(bytes), _) => Outbound::Whole(Some(bytes)),
+        (None, Inbound::Empty) => Outbound::Empty,
+        (None, Inbound::Object(bytes) | Inbound::Other(bytes)) if bytes.is_empty() => Outbound::Empty,
+        (None, Inbound::Object(bytes) | Inbound::Other(bytes)) => Outbound::Whole(Some(bytes.clone())),
+        (None, Inbound::Upload(upload)) => upload.outbound(),
+    };
+    Ok(injected)
+}

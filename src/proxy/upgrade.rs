@@ -1,0 +1,51 @@
+//! Upgraded connections: asked for only where the route allows it, and a tunnel only after the 101
+//! (RFC 9110 section 7.8). Bytes that came early stay in the client's buffer until then.
+
+use http::header::UPGRADE;
+use http::{HeaderMap, HeaderValue, Response, Version};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use super::headers::{clean_response, requested_upgrade, set_upgrade};
+use super::refusal::Refusal;
+use super::reply::{Busy, Reply};
+use super::view::Client;
+use crate::upstream::Answer;
+
+/// The protocol that the client asks for, if the route lets it through.
+pub(super) fn wanted(headers: &HeaderMap, allowed: &[String]) -> Option<HeaderValue> {
+    let asked = requested_upgrade(headers)?;
+    let known = allowed.iter().find(|protocol| protocol.eq_ignore_ascii_case(asked))?;
+    HeaderValue::try_from(known.as_str()).ok()
+}
+
+/// Answers the client's upgrade with the upstream's, and carries bytes both ways from then on.
+pub(super) fn tunnel(
+    mut response: Response<Answer>,
+    protocol: &HeaderValue,
+    client: OnUpgrade,
+    connection: &Client,
+) -> Result<Response<Reply>, Refusal> {
+    let agreed = response.headers().get(UPGRADE);
+    if !agreed.is_some_and(|agreed| agreed.as_bytes().eq_ignore_ascii_case(protocol.as_bytes())) {
+        return Err(Refusal::wrong_switch());
+    }
+    let upstream = hyper::upgrade::on(&mut response);
+    let busy = Busy::new(std::rc::Rc::clone(&connection.connection));
+    tokio::task::spawn_local(async move {
+        let _busy = busy;
+        let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else { return };
+        let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+        // Either side may go at any time; how a tunnel ends is its ends' own business.
+        match tokio::io::copy_bidirectional(&mut client, &mut upstream).await {
+            Ok((up, down)) => tracing::debug!(up, down, "tunnel closed"),
+            Err(error) => tracing::debug!(%error, "tunnel broke off"),
+        }
+    });
+    clean_response(response.headers_mut());
+    let headers = response.headers_mut();
+    set_upgrade(headers, protocol.clone());
+    response.extensions_mut().clear();
+    *response.version_mut() = Version::HTTP_11;
+    Ok(response.map(|_| Reply::empty()))
+}

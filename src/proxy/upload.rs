@@ -1,0 +1,324 @@
+//! A request's body on its way up: streamed, counted, and kept for sending again while it is small.
+//!
+//! The client's body is read once. Each sending of the request gets an [`Outbound`]; the first part
+//! of a later one comes from what was kept, the rest from the client again, so a request that the
+//! upstream refused early can be sent again before the client has finished.
+
+use std::cell::{Cell, RefCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::headers::clean_trailers;
+use crate::model::{Limits, Place};
+
+/// The bound on all bodies kept for replay together, shared by all workers.
+#[derive(Debug)]
+pub struct ReplayBudget {
+    left: AtomicU64,
+}
+
+impl ReplayBudget {
+    /// A budget of this many bytes.
+    pub fn new(bytes: u64) -> Self {
+        Self { left: AtomicU64::new(bytes) }
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.left.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Why a body went no further; looked at by the walk when the sending failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum UploadFault {
+    /// More than `limits.body`.
+    #[error("the body is larger than the limit")]
+    TooLarge,
+    /// The client broke off, or its framing is wrong.
+    #[error("the client broke off its body")]
+    Broken,
+    /// Another sending of this request reads on instead.
+    #[error("this sending was given up")]
+    Superseded,
+}
+
+/// A request's body as it comes from the client.
+#[derive(Debug)]
+pub struct Upload {
+    state: RefCell<State>,
+    /// When the last byte came, or the body was made.
+    progress: Cell<Instant>,
+    /// Whether the client is being waited for (else the upstream is).
+    starved: Cell<bool>,
+    /// When the last sending had sent it whole.
+    finished: Cell<Option<Instant>>,
+    fault: Cell<Option<UploadFault>>,
+    budget: Arc<ReplayBudget>,
+}
+
+#[derive(Debug)]
+struct State {
+    source: Incoming,
+    kept: Vec<Frame<Bytes>>,
+    kept_bytes: u64,
+    keeping: bool,
+    /// The source has ended.
+    ended: bool,
+    read: u64,
+    limits: Limits,
+    /// Header names of the credential, which no trailer may carry.
+    places: Vec<Place>,
+    /// The sending that may read from the source.
+    sending: u32,
+}
+
+impl Upload {
+    /// Takes the client's body. It is kept for replay unless it says itself that it is too long.
+    pub fn new(source: Incoming, limits: Limits, places: &[Place], budget: Arc<ReplayBudget>) -> Rc<Self> {
+        let keeping = source.size_hint().lower() <= limits.replay;
+        Rc::new(Self {
+            state: RefCell::new(State {
+                source,
+                kept: Vec::new(),
+                kept_bytes: 0,
+                keeping,
+                ended: false,
+                read: 0,
+                limits,
+                places: places.to_vec(),
+                sending: 0,
+            }),
+            progress: Cell::new(Instant::now()),
+            starved: Cell::new(false),
+            finished: Cell::new(None),
+            fault: Cell::new(None),
+            budget,
+        })
+    }
+
+    /// Whether everything that was read so far can be sent again.
+    pub fn replayable(&self) -> bool {
+        self.state.borrow().keeping && self.fault.get().is_none()
+    }
+
+    /// When the body had been handed to the upstream whole, by the current sending.
+    pub fn finished(&self) -> Option<Instant> {
+        self.finished.get()
+    }
+
+    /// When a byte last moved.
+    pub fn progress(&self) -> Instant {
+        self.progress.get()
+    }
+
+    /// Whether the client, not the upstream, is the one that is waited for.
+    pub fn starved(&self) -> bool {
+        self.starved.get()
+    }
+
+    /// Why it went no further.
+    pub fn fault(&self) -> Option<UploadFault> {
+        self.fault.get()
+    }
+
+    /// The body of a further sending. An earlier one can read no further.
+    pub fn outbound(self: &Rc<Self>) -> Outbound {
+        let mut state = self.state.borrow_mut();
+        state.sending += 1;
+        self.finished.set(None);
+        Outbound::Stream(Sending { upload: Rc::clone(self), number: state.sending, at: 0 })
+    }
+
+    /// The next frame for the sending `number`, which has had `at` frames.
+    fn poll(&self, number: u32, at: usize, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        let mut state = self.state.borrow_mut();
+        if state.sending != number {
+            return Poll::Ready(Some(Err(UploadFault::Superseded)));
+        }
+        if state.keeping && at < state.kept.len() {
+            return Poll::Ready(state.kept.get(at).map(copy_frame).map(Ok));
+        }
+        if let Some(fault) = self.fault.get() {
+            return Poll::Ready(Some(Err(fault)));
+        }
+        if state.ended {
+            self.finished.set(Some(Instant::now()));
+            return Poll::Ready(None);
+        }
+        let frame = match Pin::new(&mut state.source).poll_frame(cx) {
+            Poll::Pending => {
+                self.starved.set(true);
+                return Poll::Pending;
+            }
+            Poll::Ready(frame) => frame,
+        };
+        let now = Instant::now();
+        self.starved.set(false);
+        self.progress.set(now);
+        match frame {
+            None => {
+                state.ended = true;
+                self.finished.set(Some(now));
+                Poll::Ready(None)
+            }
+            Some(Err(_)) => Poll::Ready(Some(Err(self.fail(UploadFault::Broken)))),
+            Some(Ok(frame)) => match state.take_in(frame, &self.budget) {
+                Ok(frame) => {
+                    if state.source.is_end_stream() {
+                        state.ended = true;
+                        self.finished.set(Some(now));
+                    }
+                    Poll::Ready(Some(Ok(frame)))
+                }
+                Err(fault) => Poll::Ready(Some(Err(self.fail(fault)))),
+            },
+        }
+    }
+
+    fn fail(&self, fault: UploadFault) -> UploadFault {
+        self.fault.set(Some(fault));
+        fault
+    }
+}
+
+impl State {
+    fn take_in(&mut self, frame: Frame<Bytes>, budget: &ReplayBudget) -> Result<Frame<Bytes>, UploadFault> {
+        let frame = match frame.into_data() {
+            Ok(data) => {
+                self.read = self.read.saturating_add(data.len() as u64);
+                if self.read > self.limits.body {
+                    return Err(UploadFault::TooLarge);
+                }
+                Frame::data(data)
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    clean_trailers(&mut trailers, &self.places);
+                    Frame::trailers(trailers)
+                }
+                Err(other) => other,
+            },
+        };
+        if self.keeping {
+            self.keep(copy_frame(&frame), budget);
+        }
+        Ok(frame)
+    }
+
+    fn keep(&mut self, frame: Frame<Bytes>, budget: &ReplayBudget) {
+        let bytes = frame.data_ref().map_or(0, |d| d.len() as u64);
+        if self.kept_bytes + bytes > self.limits.replay || !budget.take(bytes) {
+            self.keeping = false;
+            self.kept = Vec::new();
+            budget.give_back(std::mem::take(&mut self.kept_bytes));
+            return;
+        }
+        self.kept_bytes += bytes;
+        self.kept.push(frame);
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let kept = self.state.get_mut().kept_bytes;
+        if kept > 0 {
+            self.budget.give_back(kept);
+        }
+    }
+}
+
+/// `Frame` is not `Clone`, though both of its contents are.
+fn copy_frame(frame: &Frame<Bytes>) -> Frame<Bytes> {
+    match (frame.data_ref(), frame.trailers_ref()) {
+        (Some(data), _) => Frame::data(data.clone()),
+        (None, Some(trailers)) => Frame::trailers(trailers.clone()),
+        (None, None) => Frame::data(Bytes::new()),
+    }
+}
+
+/// A request's body as it goes to the upstream, once.
+#[derive(Debug)]
+pub enum Outbound {
+    /// None.
+    Empty,
+    /// Known whole.
+    Whole(Option<Bytes>),
+    /// From the client.
+    Stream(Sending),
+}
+
+/// One sending of an [`Upload`].
+#[derive(Debug)]
+pub struct Sending {
+    upload: Rc<Upload>,
+    number: u32,
+    at: usize,
+}
+
+impl Body for Outbound {
+    type Data = Bytes;
+    type Error = UploadFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
+            Self::Stream(sending) => {
+                let polled = sending.upload.poll(sending.number, sending.at, cx);
+                if let Poll::Ready(Some(Ok(_))) = &polled {
+                    sending.at += 1;
+                }
+                polled
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Stream(sending) => {
+                let state = sending.upload.state.borrow();
+                state.ended && (!state.keeping || sending.at >= state.kept.len())
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Stream(sending) => {
+                let state = sending.upload.state.borrow();
+                let ahead: u64 = state
+                    .kept
+                    .get(sending.at..)
+                    .unwrap_or_default()
+                    .iter()
+                    .filter_map(|frame| frame.data_ref().map(|d| d.len() as u64))
+                    .sum();
+                let rest = state.source.size_hint();
+                let mut hint = SizeHint::new();
+                if let Some(upper) = rest.upper() {
+                    hint.set_upper(upper + ahead);
+                }
+                hint.set_lower(rest.lower() + ahead);
+                hint
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A worker's own handles onto the Snapshot: lanes to tokens, pools of connections. Nothing here is
+//! touched by another thread, so a warm request takes no lock and writes to no shared memory.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderValue, Version};
+
+use super::headers::{Peer, via};
+use super::reply::OnIdle;
+use super::upload::{Outbound, ReplayBudget};
+use crate::live::{Live, Snapshot};
+use crate::route::Action;
+use crate::token::Lane;
+use crate::upstream::{Pool, Upstream};
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What is in force.
+    pub live: Arc<Live>,
+    /// The bound on bodies kept for replay.
+    pub budget: Arc<ReplayBudget>,
+    /// This process's name in `Via`, by which it recognises its own requests (RFC 9110 section 7.6.3).
+    pub pseudonym: String,
+}
+
+impl Shared {
+    /// With a pseudonym of this process's own.
+    pub fn new(live: Arc<Live>, replay_budget: u64) -> Arc<Self> {
+        let pseudonym = format!("tokenferry-{:08x}", fastrand::u32(..));
+        Arc::new(Self { live, budget: Arc::new(ReplayBudget::new(replay_budget)), pseudonym })
+    }
+}
+
+/// Who is asking, for as long as their connection lasts.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The socket's address; `None` on a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// The same, as upstreams are told.
+    pub told: Peer,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+    /// Whether answers are written with the header names' case as the upstream wrote them.
+    pub preserve_case: bool,
+    /// Told when requests begin and end.
+    pub connection: Rc<dyn OnIdle>,
+}
+
+/// One worker's proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    pub(super) shared: Arc<Shared>,
+    view: RefCell<Rc<View>>,
+    via: [HeaderValue; 3],
+}
+
+/// A Snapshot, with this worker's handles beside each of its routes.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) snapshot: Arc<Snapshot>,
+    /// In the order of the Snapshot's entries.
+    pub(super) handles: Vec<Handles>,
+    pools: Vec<Rc<Pool<Outbound>>>,
+}
+
+/// What one route needs of this worker.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Handles {
+    pub(super) pool: Option<Rc<Pool<Outbound>>>,
+    pub(super) lane: Option<Rc<Lane>>,
+}
+
+impl Proxy {
+    /// A worker's proxy over what all share.
+    pub fn new(shared: Arc<Shared>) -> Rc<Self> {
+        let snapshot = shared.live.load();
+        let view = RefCell::new(Rc::new(View::new(Arc::clone(&snapshot), &[])));
+        drop(snapshot);
+        let via = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(|version| {
+            // Hex digits behind a word always make a header value.
+            via(version, &shared.pseudonym).unwrap_or(HeaderValue::from_static("1.1 tokenferry"))
+        });
+        Rc::new(Self { shared, view, via })
+    }
+
+    /// What is in force now, with this worker's handles.
+    pub(super) fn view(&self) -> Rc<View> {
+        let live = self.shared.live.load();
+        let mut view = self.view.borrow_mut();
+        if !Arc::ptr_eq(&live, &view.snapshot) {
+            *view = Rc::new(View::new(Arc::clone(&live), &view.pools));
+        }
+        Rc::clone(&view)
+    }
+
+    /// What this proxy writes into `Via` for a request of this version.
+    pub(super) fn via(&self, version: Version) -> &HeaderValue {
+        match version {
+            Version::HTTP_10 => &self.via[0],
+            Version::HTTP_2 => &self.via[2],
+            _ => &self.via[1],
+        }
+    }
+
+    /// Patience with clients, as it is in force now.
+    pub fn patience(&self) -> crate::live::Patience {
+        self.shared.live.load().client
+    }
+
+    /// Closes connections that have been idle or alive for too long, and lets go of a Snapshot that
+    /// is no longer in force even if no request comes.
+    pub fn tick(&self, now: Instant) {
+        for pool in &self.view().pools {
+            pool.reap(now);
+        }
+    }
+}
+
+impl View {
+    /// Pools whose target is unchanged are carried over, and routes with equal targets share one.
+    fn new(snapshot: Arc<Snapshot>, before: &[Rc<Pool<Outbound>>]) -> Self {
+        let mut pools: HashMap<*const Upstream, Rc<Pool<Outbound>>> =
+            before.iter().map(|pool| (Arc::as_ptr(pool.upstream()), Rc::clone(pool))).collect();
+        let mut used: HashMap<*const Upstream, Rc<Pool<Outbound>>> = HashMap::new();
+        let handles = snapshot
+            .entries
+            .iter()
+            .map(|entry| match &entry.route.action {
+                Action::Respond(_) => Handles::default(),
+                Action::Forward(forward) => {
+                    let pool = pools
+                        .entry(Arc::as_ptr(&forward.upstream))
+                        .or_insert_with(|| Pool::new(Arc::clone(&forward.upstream)));
+                    used.entry(Arc::as_ptr(&forward.upstream)).or_insert_with(|| Rc::clone(pool));
+                    let lane = forward
+                        .credential
+                        .as_ref()
+                        .map(|c| Rc::new(Lane::new(Arc::clone(&c.cell), Arc::clone(&c.placement))));
+                    Handles { pool: Some(Rc::clone(pool)), lane }
+                }
+            })
+            .collect();
+        Self { snapshot, handles, pools: used.into_values().collect() }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a route does with a request that it takes: handles to everything it needs, ready made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode};
+
+use super::Rewrite;
+use crate::model::{
+    EncodedSlash, EndpointUrl, HeaderEdits, Limits, Placement, RefusedWhen, Timeouts, TokenEndpoint,
+};
+use crate::token::Cell;
+use crate::upstream::Upstream;
+use crate::vendor::{OwnCall, OwnEndpoint, Vendor};
+
+/// A route, ready to run.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in the file; unique.
+    pub name: String,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a route does with a request.
+#[derive(Debug)]
+pub enum Action {
+    /// Answers by itself.
+    Respond(StatusCode),
+    /// Forwards.
+    Forward(Box<Forward>),
+}
+
+/// How a route forwards.
+#[derive(Debug)]
+pub struct Forward {
+    /// Where to.
+    pub upstream: Arc<Upstream>,
+    /// Paths, in both directions.
+    pub rewrite: Rewrite,
+    /// With what credential, if any.
+    pub credential: Option<Credential>,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// How much to take.
+    pub limits: Limits,
+    /// Edits of the request's headers.
+    pub request_headers: HeaderEdits,
+    /// Edits of the answer's headers.
+    pub response_headers: HeaderEdits,
+    /// Whether `%2f` passes.
+    pub encoded_slash: EncodedSlash,
+    /// Upgrade protocols that pass, in lower case.
+    pub upgrades: Vec<String>,
+    /// The upstream's `Host`; `None` keeps the client's.
+    pub host: Option<HeaderValue>,
+    /// Whether Location, Content-Location and Set-Cookie are mapped back.
+    pub rewrite_response: bool,
+}
+
+/// A route's credential.
+#[derive(Debug)]
+pub struct Credential {
+    /// Its name in the file.
+    pub name: String,
+    /// Its token.
+    pub cell: Arc<Cell>,
+    /// Where the token goes.
+    pub placement: Arc<Placement>,
+    /// When an answer says that the token was at fault.
+    pub refused_when: RefusedWhen,
+    /// The vendor's own endpoints as this route reaches them.
+    pub own_endpoints: Vec<OwnEndpoint>,
+    /// What is done with calls to them.
+    pub token_endpoint: TokenEndpoint,
+    /// The vendor, for its placeholder answers.
+    pub vendor: Arc<dyn Vendor>,
+    /// The lifetime that a placeholder answer tells.
+    pub placeholder_lifetime: Duration,
+}
+
+impl Credential {
+    /// What a request to this path of the upstream is, if it is to one of the vendor's own
+    /// endpoints (with or without a trailing slash). `own_endpoints` holds only those of the
+    /// route's own origin.
+    pub fn own_call(&self, path: &str) -> Option<OwnCall> {
+        let path = path.trim_end_matches('/');
+        let same = |url: &EndpointUrl| url.path().trim_end_matches('/') == path;
+        self.own_endpoints.iter().find(|own| same(&own.url)).map(|own| own.call)
+    }
+}

@@ -1,0 +1,154 @@
+//! One connection, from its first byte to its last, through hyper.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio_rustls::TlsAcceptor;
+
+use super::roster::{Member, Verdict};
+use super::socket::{Plain, Socket};
+use crate::live::{Door, Patience};
+use crate::model::HeaderCase;
+use crate::proxy::{Client, Peer, Proxy};
+
+/// A connection as the listener accepted it.
+#[derive(Debug)]
+pub(super) struct Knock {
+    pub(super) stream: Plain,
+    pub(super) peer: Option<IpAddr>,
+    pub(super) door: Door,
+}
+
+/// Runs hyper's tasks on this worker's own thread.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        drop(tokio::task::spawn_local(future));
+    }
+}
+
+/// Serves a connection until it closes.
+pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
+    let patience = proxy.patience();
+    let watch = Arc::clone(&member.watch);
+    let header_case = knock.door.header_case;
+    let tls = knock.door.tls.is_some();
+    let opening = open(knock.stream, knock.door.tls, watch, &patience);
+    let mut opening = pin!(opening);
+    let opened = poll_fn(|cx| match member.verdict(cx.waker()) {
+        // A client that has said nothing yet has nothing to finish.
+        Verdict::Close | Verdict::Finish => Poll::Ready(None),
+        Verdict::GoOn => opening.as_mut().poll(cx),
+    })
+    .await;
+    let Some((socket, http2)) = opened else { return };
+    let connection: Rc<dyn crate::proxy::OnIdle> = Rc::<Member>::clone(&member);
+    let preserve_case = header_case == HeaderCase::Preserve;
+    let client = Rc::new(Client { peer: knock.peer, told: Peer::new(knock.peer, tls), tls, preserve_case, connection });
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (proxy, client) = (Rc::clone(&proxy), Rc::clone(&client));
+        async move { Ok::<_, Infallible>(proxy.serve(&client, request).await) }
+    });
+    let io = TokioIo::new(socket);
+    if http2 {
+        member.watch.speaks_http2();
+        let connection = http2_builder(&patience).serve_connection(io, service);
+        drive(connection, &member, |c| c.graceful_shutdown()).await;
+    } else {
+        let connection = http1_builder(&patience, header_case).serve_connection(io, service).with_upgrades();
+        drive(connection, &member, |c| c.graceful_shutdown()).await;
+    }
+}
+
+/// TLS, where the listener speaks it, and the protocol. `None` where it came to nothing.
+async fn open(
+    stream: Plain,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    watch: Arc<super::roster::Watch>,
+    patience: &Patience,
+) -> Option<(Socket, bool)> {
+    let opened = match tls {
+        None => Socket::plain(stream, watch, patience.stall).await,
+        Some(config) => {
+            match tokio::time::timeout(patience.handshake, TlsAcceptor::from(config).accept(stream)).await {
+                Ok(Ok(stream)) => Ok(Socket::tls(stream, watch, patience.stall)),
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+            }
+        }
+    };
+    opened.inspect_err(|error| tracing::debug!(%error, "connection not opened")).ok()
+}
+
+fn http1_builder(patience: &Patience, header_case: HeaderCase) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // The roster keeps the time of heads: it tells an idle connection from a slow head.
+        .header_read_timeout(None)
+        .timer(TokioTimer::new())
+        .max_buf_size(patience.head_size.max(8192))
+        .title_case_headers(header_case == HeaderCase::Title)
+        // Also where answers are not written so: an upstream may want the client's spelling.
+        .preserve_header_case(header_case == HeaderCase::Preserve);
+    builder
+}
+
+fn http2_builder(patience: &Patience) -> http2::Builder<LocalExecutor> {
+    /// What nginx and Envoy allow by default is 128 and 100.
+    const STREAMS: u32 = 128;
+    /// Finite, or rapid resets (CVE-2023-44487) and resets that we are made to send
+    /// (CVE-2025-8671) would cost without bound.
+    const RESETS: usize = 20;
+    const OWN_RESETS: usize = 1024;
+
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(patience.head_size).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(OWN_RESETS);
+    builder
+}
+
+/// Polls a connection, and tells it what the roster tells.
+async fn drive<C, E>(connection: C, member: &Member, finish: impl Fn(Pin<&mut C>))
+where
+    C: Future<Output = Result<(), E>>,
+    E: std::error::Error,
+{
+    let mut connection = pin!(connection);
+    let mut finishing = false;
+    poll_fn(|cx: &mut Context<'_>| {
+        match member.verdict(cx.waker()) {
+            Verdict::GoOn => {}
+            Verdict::Finish if finishing => {}
+            Verdict::Finish => {
+                finishing = true;
+                finish(connection.as_mut());
+            }
+            Verdict::Close => return Poll::Ready(()),
+        }
+        connection.as_mut().poll(cx).map(|ended| {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "connection broke off");
+            }
+        })
+    })
+    .await;
+}

@@ -1,0 +1,199 @@
+//! Keeps time over all of a worker's connections. One look a tick at all of them replaces a timer a
+//! request: a request only notes, in its connection's own memory, that it began or ended.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use crate::live::Patience;
+use crate::proxy::OnIdle;
+
+/// How often connections are looked at: the precision of the client's timeouts.
+pub(super) const TICK: Duration = Duration::from_millis(200);
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+enum Phase {
+    /// The rest of a request's head (also the first one's, and the TLS handshake's).
+    Head = 0,
+    /// The next request.
+    Idle = 1,
+    /// A request is under way.
+    Busy = 2,
+}
+
+/// One connection's state. Written by its own worker only; atomics since hyper wants its streams to
+/// be `Send`, and free of charge on one thread.
+#[derive(Debug)]
+pub(super) struct Watch {
+    phase: AtomicU8,
+    /// Since when, in milliseconds of the worker's clock.
+    since: AtomicU64,
+    active: AtomicU32,
+    /// HTTP/2 reads frames that are no heads.
+    http2: AtomicU8,
+    clock: Arc<AtomicU64>,
+}
+
+impl Watch {
+    fn set(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.since.store(self.clock.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Bytes came: on an idle HTTP/1 connection a head has begun.
+    pub(super) fn heard(&self) {
+        if self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 && self.http2.load(Ordering::Relaxed) == 0 {
+            self.set(Phase::Head);
+        }
+    }
+
+    /// The connection speaks HTTP/2 and waits for its first stream.
+    pub(super) fn speaks_http2(&self) {
+        self.http2.store(1, Ordering::Relaxed);
+        self.set(Phase::Idle);
+    }
+
+    fn overdue(&self, patience: &Patience) -> bool {
+        let waited = self.clock.load(Ordering::Relaxed).saturating_sub(self.since.load(Ordering::Relaxed));
+        let bound = match self.phase.load(Ordering::Relaxed) {
+            p if p == Phase::Head as u8 => patience.header,
+            p if p == Phase::Idle as u8 => patience.idle,
+            _ => return false,
+        };
+        Duration::from_millis(waited) > bound
+    }
+}
+
+/// What a connection is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Verdict {
+    /// Nothing.
+    #[default]
+    GoOn,
+    /// Finish what is under way and close.
+    Finish,
+    /// Close now.
+    Close,
+}
+
+/// A connection's place on the roster; off it when the last of driver, requests and tunnels is gone.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) watch: Arc<Watch>,
+    verdict: Cell<Verdict>,
+    waker: RefCell<Option<Waker>>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Member {
+    /// What it is told; it will be woken when that changes.
+    pub(super) fn verdict(&self, waker: &Waker) -> Verdict {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|w| w.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+        self.verdict.get()
+    }
+
+    fn tell(&self, verdict: Verdict) {
+        if self.verdict.replace(verdict) != verdict
+            && let Some(waker) = self.waker.borrow().as_ref()
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+impl OnIdle for Member {
+    fn begin(&self) {
+        if self.watch.active.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.watch.phase.store(Phase::Busy as u8, Ordering::Relaxed);
+        }
+    }
+
+    fn end(&self) {
+        if self.watch.active.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.watch.set(Phase::Idle);
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All of a worker's connections.
+#[derive(Debug)]
+pub(super) struct Roster {
+    members: RefCell<Vec<std::rc::Weak<Member>>>,
+    clock: Arc<AtomicU64>,
+    epoch: Instant,
+    draining: Cell<bool>,
+    /// Connections of this worker, counted up by the acceptor and down by the last of `Member`.
+    load: Arc<AtomicUsize>,
+}
+
+impl Roster {
+    pub(super) fn new(load: Arc<AtomicUsize>) -> Self {
+        Self {
+            members: RefCell::default(),
+            clock: Arc::default(),
+            epoch: Instant::now(),
+            draining: Cell::new(false),
+            load,
+        }
+    }
+
+    /// Puts a connection on the roster; the acceptor has counted it already.
+    pub(super) fn join(&self) -> Rc<Member> {
+        let watch = Arc::new(Watch {
+            phase: AtomicU8::new(Phase::Head as u8),
+            since: AtomicU64::new(self.clock.load(Ordering::Relaxed)),
+            active: AtomicU32::new(0),
+            http2: AtomicU8::new(0),
+            clock: Arc::clone(&self.clock),
+        });
+        let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });
+        let member = Rc::new(Member { watch, verdict, waker: RefCell::default(), load: Arc::clone(&self.load) });
+        self.members.borrow_mut().push(Rc::downgrade(&member));
+        member
+    }
+
+    /// One look at all connections.
+    pub(super) fn tick(&self, now: Instant, patience: &Patience) {
+        let millis = u64::try_from(now.duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX);
+        self.clock.store(millis, Ordering::Relaxed);
+        self.members.borrow_mut().retain(|member| {
+            let Some(member) = member.upgrade() else { return false };
+            if member.watch.overdue(patience) {
+                let again = member.verdict.get() == Verdict::Finish;
+                let http2 = member.watch.http2.load(Ordering::Relaxed) != 0;
+                // HTTP/2 clients are told first (GOAWAY); at the next look they are overdue again.
+                member.tell(if http2 && !again { Verdict::Finish } else { Verdict::Close });
+            }
+            true
+        });
+    }
+
+    /// Tells every connection, and those that still come, to finish.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        for member in self.members.borrow().iter().filter_map(std::rc::Weak::upgrade) {
+            if member.verdict.get() == Verdict::GoOn {
+                member.tell(Verdict::Finish);
+            }
+        }
+    }
+
+    /// Connections, requests and tunnels that are left.
+    pub(super) fn left(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,189 @@
+//! The byte stream of a client: TCP or a Unix socket, plain or TLS, with its first bytes looked at.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
+
+use super::roster::Watch;
+
+/// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A plain stream.
+#[derive(Debug)]
+pub(super) enum Plain {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+#[derive(Debug)]
+enum Transport {
+    Plain(Plain),
+    Tls(Box<TlsStream<Plain>>),
+}
+
+/// A client's stream under watch.
+#[derive(Debug)]
+pub(super) struct Socket {
+    transport: Transport,
+    /// Read while looking for the preface.
+    early: Bytes,
+    watch: Arc<Watch>,
+    /// How long a write may stand still.
+    patience: Duration,
+    stall: Option<Pin<Box<Sleep>>>,
+}
+
+impl Socket {
+    /// A plain stream, and whether it begins with HTTP/2's preface.
+    pub(super) async fn plain(mut plain: Plain, watch: Arc<Watch>, patience: Duration) -> io::Result<(Self, bool)> {
+        let mut early = BytesMut::with_capacity(PREFACE.len());
+        loop {
+            if early.len() >= PREFACE.len() || !PREFACE.starts_with(&early) {
+                break;
+            }
+            if plain.read_buf(&mut (&mut early).limit_to(PREFACE.len())).await? == 0 {
+                break;
+            }
+        }
+        let http2 = early.as_ref() == PREFACE;
+        Ok((Self { transport: Transport::Plain(plain), early: early.freeze(), watch, patience, stall: None }, http2))
+    }
+
+    /// A TLS stream whose handshake is over, and whether HTTP/2 was agreed on.
+    pub(super) fn tls(stream: TlsStream<Plain>, watch: Arc<Watch>, patience: Duration) -> (Self, bool) {
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let transport = Transport::Tls(Box::new(stream));
+        (Self { transport, early: Bytes::new(), watch, patience, stall: None }, http2)
+    }
+
+    /// A write that stands still for too long ends the connection: its client reads nothing.
+    fn mind_stall<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            if self.stall.is_some() {
+                self.stall = None;
+            }
+            return polled;
+        }
+        let patience = self.patience;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        if stall.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")));
+        }
+        Poll::Pending
+    }
+}
+
+/// Room for at most as much as the preface is long, so that no more than it is read early.
+trait LimitTo {
+    fn limit_to(self, total: usize) -> bytes::buf::Limit<Self>
+    where
+        Self: Sized;
+}
+
+impl LimitTo for &mut BytesMut {
+    fn limit_to(self, total: usize) -> bytes::buf::Limit<Self> {
+        let left = total.saturating_sub(self.len());
+        bytes::BufMut::limit(self, left)
+    }
+}
+
+impl AsyncRead for Plain {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+/// Delegates the write half to whichever stream it is.
+macro_rules! delegate_write {
+    ($type:ty, $($variant:path),+) => {
+        impl AsyncWrite for $type {
+            fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                match &mut *self { $($variant(s) => Pin::new(s).poll_write(cx, buf),)+ }
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                match &mut *self { $($variant(s) => Pin::new(s).poll_write_vectored(cx, bufs),)+ }
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                match self { $($variant(s) => s.is_write_vectored(),)+ }
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match &mut *self { $($variant(s) => Pin::new(s).poll_flush(cx),)+ }
+            }
+
+            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match &mut *self { $($variant(s) => Pin::new(s).poll_shutdown(cx),)+ }
+            }
+        }
+    };
+}
+
+delegate_write!(Plain, Self::Tcp, Self::Unix);
+delegate_write!(Transport, Self::Plain, Self::Tls);
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let take = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early[..take]);
+            self.early.advance(take);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let polled = match &mut self.transport {
+            Transport::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Transport::Tls(s) => Pin::new(s).poll_read(cx, buf),
+        };
+        if buf.filled().len() > before {
+            self.watch.heard();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.transport).poll_write(cx, buf);
+        self.mind_stall(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
+        self.mind_stall(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.transport).poll_flush(cx);
+        self.mind_stall(cx, polled)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,145 @@
+//! A worker: one thread, one runtime, its own connections in both directions.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::connection::{Knock, serve};
+use super::listen::Raw;
+use super::roster::{Roster, TICK};
+use super::socket::Plain;
+use crate::live::Door;
+use crate::proxy::{Proxy, Shared};
+
+/// Why a worker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// No thread or no runtime.
+    #[error("a worker cannot be started")]
+    Start(#[source] io::Error),
+}
+
+/// A connection on its way to a worker.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) raw: Raw,
+    pub(super) door: Door,
+}
+
+#[derive(Debug)]
+enum Message {
+    Connection(Accepted),
+    Drain(Duration),
+}
+
+/// A handle to a worker's thread.
+#[derive(Debug)]
+pub struct Worker {
+    messages: mpsc::UnboundedSender<Message>,
+    load: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts a worker.
+    pub fn start(number: usize, shared: Arc<Shared>) -> Result<Self, WorkerError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WorkerError::Start)?;
+        let (messages, inbox) = mpsc::unbounded_channel();
+        let load = Arc::new(AtomicUsize::new(0));
+        let its_load = Arc::clone(&load);
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || LocalSet::new().block_on(&runtime, work(inbox, shared, its_load)))
+            .map_err(WorkerError::Start)?;
+        Ok(Self { messages, load, thread })
+    }
+
+    /// Connections it has.
+    pub(super) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// Hands it a connection. A worker that is gone is one that drains: the connection is dropped.
+    pub(super) fn hand(&self, accepted: Accepted) {
+        self.load.fetch_add(1, Ordering::Relaxed);
+        if self.messages.send(Message::Connection(accepted)).is_err() {
+            self.load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells it to finish its requests within this time, then to end.
+    pub fn drain(&self, deadline: Duration) {
+        // A worker that is gone has nothing to finish.
+        drop(self.messages.send(Message::Drain(deadline)));
+    }
+
+    /// Waits for its end. Blocks.
+    pub fn join(self) -> std::thread::Result<()> {
+        self.thread.join()
+    }
+}
+
+async fn work(mut inbox: mpsc::UnboundedReceiver<Message>, shared: Arc<Shared>, load: Arc<AtomicUsize>) {
+    let roster = Rc::new(Roster::new(load));
+    let proxy = Proxy::new(shared);
+    // One regular tick also spares every other timer its own wake-up of the runtime.
+    let ticking = tokio::task::spawn_local(tick(Rc::clone(&roster), Rc::clone(&proxy)));
+    let mut deadline = None;
+    while let Some(message) = inbox.recv().await {
+        match message {
+            Message::Connection(accepted) => welcome(accepted, &roster, &proxy),
+            Message::Drain(within) => {
+                deadline = Some(within);
+                break;
+            }
+        }
+    }
+    // What was accepted before the drain is still served.
+    while let Ok(Message::Connection(accepted)) = inbox.try_recv() {
+        welcome(accepted, &roster, &proxy);
+    }
+    roster.drain();
+    let emptied = async {
+        while roster.left() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    if tokio::time::timeout(deadline.unwrap_or_default(), emptied).await.is_err() {
+        tracing::warn!(connections = roster.left(), "connections cut off at the end of the drain");
+    }
+    ticking.abort();
+}
+
+fn welcome(accepted: Accepted, roster: &Rc<Roster>, proxy: &Rc<Proxy>) {
+    let member = roster.join();
+    let peer = accepted.raw.peer();
+    let stream = match accepted.raw {
+        Raw::Tcp(stream, _) => TcpStream::from_std(stream).map(Plain::Tcp),
+        Raw::Unix(stream) => UnixStream::from_std(stream).map(Plain::Unix),
+    };
+    match stream {
+        Ok(stream) => {
+            let knock = Knock { stream, peer, door: accepted.door };
+            tokio::task::spawn_local(serve(knock, member, Rc::clone(proxy)));
+        }
+        Err(error) => tracing::warn!(%error, "connection not taken"),
+    }
+}
+
+async fn tick(roster: Rc<Roster>, proxy: Rc<Proxy>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let now = Instant::now();
+        roster.tick(now, &proxy.patience());
+        proxy.tick(now);
+    }
+}

@@ -1,0 +1,111 @@
+//! The real binary, as a process of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tempfile::TempDir;
+
+use super::proxy::complete;
+
+/// A `tokenferry run` that is killed when dropped.
+pub struct Process {
+    child: Child,
+    pub address: SocketAddr,
+    stderr: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+    pub folder: TempDir,
+}
+
+impl Process {
+    /// Starts it with this configuration and these variables, and waits until it listens.
+    pub fn start(yaml: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("proxy.yaml"), complete(yaml)).unwrap();
+        let mut child = command(folder.path())
+            .arg("run")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let mut readers = vec![collect(child.stderr.take().unwrap(), Arc::clone(&stderr))];
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line
+            .trim()
+            .strip_prefix("listening on ")
+            .and_then(|address| address.parse().ok())
+            .unwrap_or_else(|| panic!("no address but {line:?}; stderr: {}", stderr.lock().unwrap()));
+        // Read on, so that the pipe never fills.
+        readers.push(std::thread::spawn(move || drop(std::io::copy(&mut stdout, &mut std::io::sink()))));
+        Self { child, address, stderr, readers, folder }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged until now.
+    pub fn log(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Sends a signal by name, as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for its end; all it logged is then in the second part.
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        for reader in std::mem::take(&mut self.readers) {
+            reader.join().unwrap();
+        }
+        (status, self.log())
+    }
+
+    /// A figure in KiB of /proc/PID/status, such as `VmRSS` or `VmHWM`.
+    pub fn memory_kib(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary, in this folder, with an empty environment but for PATH.
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tokenferry"));
+    command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs a command of the binary in a folder that has this `proxy.yaml`.
+pub fn run(yaml: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    command(folder.path()).args(arguments).envs(variables.iter().copied()).output().unwrap()
+}
+
+fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 8192];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            into.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+    })
+}

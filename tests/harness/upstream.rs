@@ -1,0 +1,118 @@
+//! An upstream that records what reached it and answers as it is told.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: Method,
+    /// Path and query.
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Seen {
+    /// A header's only value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut all = self.headers.get_all(name).iter();
+        let first = all.next()?.to_str().ok();
+        assert!(all.next().is_none(), "{name} came more than once: {:?}", self.headers);
+        first
+    }
+}
+
+type Answers = Arc<dyn Fn(Seen) -> Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>> + Send + Sync>;
+
+/// An HTTP/1 and HTTP/2 server on loopback; ends when dropped.
+pub struct Upstream {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Upstream {
+    /// Answers 200 with `ok`.
+    pub async fn start() -> Self {
+        Self::answering(|_| Response::new(Full::from("ok"))).await
+    }
+
+    /// Answers by this function.
+    pub async fn answering(answer: impl Fn(Seen) -> Response<Full<Bytes>> + Send + Sync + 'static) -> Self {
+        Self::answering_later(move |seen| {
+            let response = answer(seen);
+            async move { response }
+        })
+        .await
+    }
+
+    /// Answers by this asynchronous function.
+    pub async fn answering_later<F>(answer: impl Fn(Seen) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    {
+        let answers: Answers = Arc::new(move |seen| Box::pin(answer(seen)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let record = Arc::clone(&seen);
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (answers, record) = (Arc::clone(&answers), Arc::clone(&record));
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| serve(request, Arc::clone(&answers), Arc::clone(&record)));
+                    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                });
+            }
+        });
+        Self { address, seen, task }
+    }
+
+    /// `http://ADDRESS` and this path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Everything that arrived.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// The last that arrived.
+    pub fn last(&self) -> Seen {
+        self.seen.lock().unwrap().last().cloned().expect("a request reached the upstream")
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(
+    request: Request<Incoming>,
+    answers: Answers,
+    record: Arc<Mutex<Vec<Seen>>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    let seen = Seen { method: parts.method, target, headers: parts.headers, body };
+    record.lock().unwrap().push(seen.clone());
+    Ok(answers(seen).await)
+}
