@@ -2,7 +2,7 @@
 //!
 //! The modules stand in the order in which things happen. Lower floors never name higher ones;
 //! imports are written `use crate::module::Symbol`, and `tests/house.rs` reads them and enforces
-//! the table below.
+//! the table below. From floor 3 up everyone may stand on the ground floor without listing it.
 //!
 //! | floor | module | may import |
 //! | --- | --- | --- |
@@ -16,7 +16,7 @@
 //! | 6 | `proxy` | live, route, access, token, upstream, telemetry |
 //! | 7 | `server` | proxy, live, telemetry |
 //! | 8 | `assemble` | config, vendor, live, route, access, token, upstream |
-//! | 9 | `app`, `cli`, `demo` | anything below |
+//! | 9 | `app`, `demo`, `cli` | anything below, and those to the left |
 
 // The ground floor: values that know nothing of the rest.
 pub mod model;

@@ -87,6 +87,7 @@ fn a_location_in_the_upstream_comes_back_as_a_path_under_the_prefix() {
         ("/v1x", None),
         ("/", None),
         ("/v1/../admin", None),
+        ("/v1/..;x/admin", None),
         ("/v1/caf\u{e9}/%2e%2E/admin", None),
         ("/v1/caf\u{e9}/..\\admin", None),
         // Right on both sides.
