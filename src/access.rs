@@ -14,8 +14,8 @@ use ipnet::{IpNet, Ipv4Net};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
 use crate::model::{AccessPolicy, KeyDigest};
+use crate::secret::Secret;
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::assemble::{Assembled, AssembleError, Assembly, listen_on};
+use crate::assemble::{AssembleError, Assembled, Assembly, listen_on};
 use crate::config::{Environment, Loaded, Problems, Settings, Watcher, load};
 use crate::live::{Live, Snapshot};
 use crate::model::Problem;
@@ -139,8 +139,7 @@ impl Control {
             .map(|number| Worker::start(number, Arc::clone(&shared)))
             .collect::<Result<Vec<_>, _>>()?;
         tell_taken(1, &loaded.settings);
-        let control =
-            Self { start, assembly: Some(assembly), settings: loaded.settings, live, past: Vec::new() };
+        let control = Self { start, assembly: Some(assembly), settings: loaded.settings, live, past: Vec::new() };
         Ok((control, bound, workers))
     }
 

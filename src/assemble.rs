@@ -81,13 +81,7 @@ pub struct Assembled {
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
-        Self {
-            spawner,
-            generation: 0,
-            cells: HashMap::new(),
-            upstreams: HashMap::new(),
-            doors: Vec::new(),
-        }
+        Self { spawner, generation: 0, cells: HashMap::new(), upstreams: HashMap::new(), doors: Vec::new() }
     }
 
     /// Builds the next Snapshot. On an error nothing has changed.
@@ -158,7 +152,8 @@ impl Assembly {
 
     /// Cells by credential name: those whose key is known live on and are told what is new.
     fn cells(&mut self, settings: &Settings, upstreams: Vec<Option<Arc<Upstream>>>) -> BTreeMap<String, Ready> {
-        let waiting = settings.routes.iter().filter_map(waiting).max().unwrap_or(crate::model::Limits::default().waiting);
+        let waiting =
+            settings.routes.iter().filter_map(waiting).max().unwrap_or(crate::model::Limits::default().waiting);
         let mut next: HashMap<TokenKey, (SecretVersion, Arc<Cell>)> = HashMap::new();
         let mut ready = BTreeMap::new();
         for (credential, upstream) in settings.credentials.values().zip(upstreams) {
@@ -342,10 +337,7 @@ fn entry(
             .and_then(|upstream| forward_of(route, forward, upstream, settings, ready))
             .map_or(Action::Respond(StatusCode::INTERNAL_SERVER_ERROR), |forward| Action::Forward(Box::new(forward))),
     };
-    Entry {
-        route: Arc::new(Route { name: route.name.clone(), action }),
-        access: Access::new(route.access.clone()),
-    }
+    Entry { route: Arc::new(Route { name: route.name.clone(), action }), access: Access::new(route.access.clone()) }
 }
 
 fn forward_of(
@@ -382,12 +374,7 @@ fn credential_of(credential: &CredentialSettings, ready: &Ready, forward: &Forwa
         cell: Arc::clone(&ready.cell),
         placement: Arc::clone(&ready.placement),
         refused_when: credential.refused_when.clone(),
-        own_endpoints: credential
-            .vendor
-            .own_endpoints()
-            .into_iter()
-            .filter(|own| own.url.origin() == origin)
-            .collect(),
+        own_endpoints: credential.vendor.own_endpoints().into_iter().filter(|own| own.url.origin() == origin).collect(),
         token_endpoint: forward.token_endpoint,
         vendor: Arc::clone(&credential.vendor),
         placeholder_lifetime: credential.lifetime.unwrap_or(PLACEHOLDER_LIFETIME),

@@ -16,7 +16,7 @@ use super::headers::{apply_edits, clean_response};
 use super::record::Record;
 use super::refusal::{Refusal, UpstreamFault};
 use super::reply::Reply;
-use super::splice::{self, Inbound};
+use super::splice::{self, Inbound, Query};
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
 use super::{mapping, media, refused, upgrade, wait};
@@ -153,14 +153,13 @@ impl Exchange<'_> {
         let pool = self.handles.pool.as_ref().ok_or(Refusal::Internal)?;
         let generation = guard.as_ref().map(|g| g.generation);
         let request = self.build(prepared, guard.as_ref())?;
-        let plan =
-            Plan { connect: self.forward.timeouts.connect, reuse, upgrade: prepared.upgrade.is_some() };
+        let plan = Plan { connect: self.forward.timeouts.connect, reuse, upgrade: prepared.upgrade.is_some() };
         let sent = wait::head(pool.send(request, plan), prepared.body.upload(), &self.forward.timeouts).await;
         drop(guard);
         let mut response = match sent {
             Ok(response) => response,
             Err(wait::NoHead::Refusal(refusal)) => return Err(refusal),
-            Err(wait::NoHead::Send(error)) => return self.send_failed(error, prepared),
+            Err(wait::NoHead::Send(error)) => return send_failed(error, prepared),
         };
         let Some((generation, credential)) = generation.zip(self.credential()) else {
             return Ok(Outcome::Answered(response, VecDeque::new()));
@@ -172,34 +171,12 @@ impl Exchange<'_> {
         let Some(json) = rule.json.as_ref().filter(|_| refused::may_tell(&response)) else {
             return Ok(Outcome::Answered(response, VecDeque::new()));
         };
-        let (ahead, refused) = refused::look_ahead(response.body_mut(), json, self.forward.timeouts.body).await;
-        Ok(if refused {
-            Outcome::Refused(response, ahead, generation)
-        } else {
-            Outcome::Answered(response, ahead)
-        })
-    }
-
-    /// A request that may have been heard is sent again only where doing it twice is doing it once
-    /// (RFC 9110 section 9.2.2) or where the upstream says that it did nothing with it, and only
-    /// after a reused connection: that may just have been closed.
-    fn send_failed(&self, error: SendError<Outbound>, prepared: &Prepared) -> Result<Outcome, Refusal> {
-        match prepared.body.upload().and_then(|upload| upload.fault()) {
-            Some(UploadFault::TooLarge) => return Err(Refusal::BodyTooLarge),
-            Some(UploadFault::Broken) => return Err(Refusal::BodyBroken),
-            Some(UploadFault::Superseded) | None => {}
-        }
-        let again = prepared.body.replayable()
-            && (error.is_unprocessed() || (prepared.method.is_idempotent() && error.is_connection_loss()));
-        let proxy_error = error.proxy_status();
-        match error {
-            SendError::Unsent { cause, .. } => Err(Refusal::Connect(cause)),
-            SendError::Broken { reused: true, .. } if again => Ok(Outcome::Stale),
-            SendError::Broken { cause, .. } => Err(Refusal::Upstream { cause: UpstreamFault::Broke(cause), proxy_error }),
-            SendError::Malformed(cause) => {
-                Err(Refusal::Upstream { cause: UpstreamFault::Malformed(cause), proxy_error })
-            }
-        }
+        let looked = refused::look_ahead(response.body_mut(), json, self.forward.timeouts.body).await;
+        let (ahead, refused) = looked.map_err(|cause| Refusal::Upstream {
+            cause: UpstreamFault::Broke(cause),
+            proxy_error: "http_response_incomplete",
+        })?;
+        Ok(if refused { Outcome::Refused(response, ahead, generation) } else { Outcome::Answered(response, ahead) })
     }
 
     /// The request with its token in every place.
@@ -214,12 +191,9 @@ impl Exchange<'_> {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         }
         let path_and_query = match (&prepared.untouched, &injected.query) {
-            (Some(untouched), None) => untouched.clone(),
-            (_, changed) => {
-                let query = match changed {
-                    Some(query) => query.as_deref(),
-                    None => prepared.query.as_deref(),
-                };
+            (Some(untouched), Query::Kept) => untouched.clone(),
+            (_, query) => {
+                let query = query.now(prepared.query.as_deref());
                 let text = match query {
                     Some(query) => format!("{}?{query}", prepared.path),
                     None => prepared.path.clone(),
@@ -261,8 +235,26 @@ impl Exchange<'_> {
         *response.version_mut() = Version::HTTP_11;
         let silence = (!media::is_event_stream(response.headers())).then_some(self.forward.timeouts.body);
         let upload: Option<Rc<Upload>> = prepared.body.into_upload().filter(|u| u.finished().is_none());
-        Ok(response.map(|answer| {
-            Reply::stream(answer, ahead, silence, upload)
-        }))
+        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload)))
+    }
+}
+
+/// A request that may have been heard is sent again only where doing it twice is doing it once
+/// (RFC 9110 section 9.2.2) or where the upstream says that it did nothing with it, and only
+/// after a reused connection: that may just have been closed.
+fn send_failed(error: SendError<Outbound>, prepared: &Prepared) -> Result<Outcome, Refusal> {
+    match prepared.body.upload().and_then(|upload| upload.fault()) {
+        Some(UploadFault::TooLarge) => return Err(Refusal::BodyTooLarge),
+        Some(UploadFault::Broken) => return Err(Refusal::BodyBroken),
+        Some(UploadFault::Superseded) | None => {}
+    }
+    let again = prepared.body.replayable()
+        && (error.is_unprocessed() || (prepared.method.is_idempotent() && error.is_connection_loss()));
+    let proxy_error = error.proxy_status();
+    match error {
+        SendError::Unsent { cause, .. } => Err(Refusal::Connect(cause)),
+        SendError::Broken { reused: true, .. } if again => Ok(Outcome::Stale),
+        SendError::Broken { cause, .. } => Err(Refusal::Upstream { cause: UpstreamFault::Broke(cause), proxy_error }),
+        SendError::Malformed(cause) => Err(Refusal::Upstream { cause: UpstreamFault::Malformed(cause), proxy_error }),
     }
 }

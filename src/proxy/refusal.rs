@@ -180,9 +180,7 @@ impl Refusal {
 
     fn extra_header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            Self::Method => {
-                Some((ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")))
-            }
+            Self::Method => Some((ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))),
             Self::Denied(Denied::Key) => {
                 Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tokenferry\"")))
             }

@@ -9,8 +9,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 
-use super::media::is_json;
 use super::json_scan::{PointerScan, Scan};
+use super::media::is_json;
 use crate::model::JsonRefusal;
 use crate::upstream::Answer;
 
@@ -25,29 +25,27 @@ pub(super) fn may_tell(response: &Response<Answer>) -> bool {
 }
 
 /// Reads as far as needed to know; gives back what it read, so that nothing is lost to the client.
+/// An answer that breaks off meanwhile is an error: its head has not gone out yet.
 pub(super) async fn look_ahead(
     answer: &mut Answer,
     rule: &JsonRefusal,
     patience: Duration,
-) -> (VecDeque<Frame<Bytes>>, bool) {
+) -> Result<(VecDeque<Frame<Bytes>>, bool), hyper::Error> {
     let mut ahead = VecDeque::new();
     let mut text: Vec<u8> = Vec::new();
     let mut scan = PointerScan::new(&rule.pointer);
-    loop {
-        let frame = match tokio::time::timeout(patience, answer.frame()).await {
-            Ok(Some(Ok(frame))) => frame,
-            // Whatever is wrong with the answer, the client will see it in what follows.
-            Ok(Some(Err(_)) | None) | Err(_) => return (ahead, false),
-        };
+    // A silent or ended answer has not shown a refusal: it passes, as far as it came.
+    while let Ok(Some(frame)) = tokio::time::timeout(patience, answer.frame()).await {
+        let frame = frame?;
         if let Some(data) = frame.data_ref() {
             text.extend_from_slice(data);
         }
         ahead.push_back(frame);
         match scan.scan(&text) {
-            Scan::Found(value) => return (ahead, rule.matches.is_match(&value)),
-            Scan::Absent => return (ahead, false),
-            Scan::More if text.len() >= LOOK_AHEAD => return (ahead, false),
-            Scan::More => {}
+            Scan::Found(value) => return Ok((ahead, rule.matches.is_match(&value))),
+            Scan::More if text.len() < LOOK_AHEAD => {}
+            Scan::More | Scan::Absent => return Ok((ahead, false)),
         }
     }
+    Ok((ahead, false))
 }

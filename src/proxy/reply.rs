@@ -143,11 +143,10 @@ impl Streamed {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
         while timer.as_mut().poll(cx).is_ready() {
             let moved = self.upload.as_ref().map_or(self.since, |upload| upload.progress().max(self.since));
-            let quiet = moved.elapsed();
-            if quiet >= silence {
+            let Some(left) = silence.checked_sub(moved.elapsed()).filter(|left| !left.is_zero()) else {
                 return Poll::Ready(Some(Err(ReplyError::Silent)));
-            }
-            timer.as_mut().reset(tokio::time::Instant::now() + (silence - quiet));
+            };
+            timer.as_mut().reset(tokio::time::Instant::now() + left);
         }
         Poll::Pending
     }

@@ -78,7 +78,11 @@ pub(super) async fn take_in(
     places: &[Place],
 ) -> Result<Inbound, Refusal> {
     if body.is_end_stream() {
-        return Ok(if matches!(splice, Some(Place::Json { .. })) { Inbound::Object(Bytes::new()) } else { Inbound::Empty });
+        return Ok(if matches!(splice, Some(Place::Json { .. })) {
+            Inbound::Object(Bytes::new())
+        } else {
+            Inbound::Empty
+        });
     }
     let json = headers.get(CONTENT_TYPE).map(is_json);
     let must = match splice {
@@ -137,10 +141,27 @@ pub(super) async fn read_whole(mut body: Incoming, limit: u64, patience: Duratio
     Ok(whole.freeze())
 }
 
+/// What becomes of the query.
+pub(super) enum Query {
+    /// It stays as it came.
+    Kept,
+    /// It is this now; `None` where nothing of it is left.
+    Changed(Option<String>),
+}
+
+impl Query {
+    /// The query as it is now, if it was `before`.
+    pub(super) fn now<'a>(&'a self, before: Option<&'a str>) -> Option<&'a str> {
+        match self {
+            Self::Kept => before,
+            Self::Changed(query) => query.as_deref(),
+        }
+    }
+}
+
 /// What one sending carries.
 pub(super) struct Injected {
-    /// `None` where the query stays as it is; `Some(None)` where nothing of it is left.
-    pub(super) query: Option<Option<String>>,
+    pub(super) query: Query,
     pub(super) body: Outbound,
     /// Whether there was no body and an object was made.
     pub(super) body_made: bool,
@@ -153,7 +174,7 @@ pub(super) fn inject(
     query: Option<&str>,
     body: &Inbound,
 ) -> Result<Injected, Refusal> {
-    let mut injected = Injected { query: None, body: Outbound::Empty, body_made: false };
+    let mut injected = Injected { query: Query::Kept, body: Outbound::Empty, body_made: false };
     let mut spliced: Option<Bytes> = None;
     for place in places {
         let Some(token) = guard.map(|g| g.secret.expose()) else { break };
@@ -164,12 +185,12 @@ pub(super) fn inject(
             Place::Parameter { .. } => matches!(body, Inbound::Object(_)),
         };
         let (Place::Query { name } | Place::Json { name } | Place::Parameter { name }) = place else { continue };
-        let now = injected.query.as_ref().map_or(query, |q| q.as_deref());
+        let now = injected.query.now(query);
         match (in_body, place) {
-            (false, _) => injected.query = Some(Some(splice_query(now, name, token))),
+            (false, _) => injected.query = Query::Changed(Some(splice_query(now, name, token))),
             (true, Place::Parameter { .. }) => {
                 if let Some(now) = now {
-                    injected.query = Some(remove_parameter(now, name));
+                    injected.query = Query::Changed(remove_parameter(now, name));
                 }
             }
             (true, _) => {}

@@ -24,7 +24,11 @@ pub(super) enum NoHead {
 
 /// Waits for the head. `timeouts.response` counts from the request sent whole; until then a body
 /// that stands still for `timeouts.body` ends it, and whoever it waited for gets the blame.
-pub(super) async fn head<F>(sending: F, upload: Option<&Rc<Upload>>, timeouts: &Timeouts) -> Result<Response<Answer>, NoHead>
+pub(super) async fn head<F>(
+    sending: F,
+    upload: Option<&Rc<Upload>>,
+    timeouts: &Timeouts,
+) -> Result<Response<Answer>, NoHead>
 where
     F: Future<Output = Result<Response<Answer>, SendError<Outbound>>>,
 {
@@ -53,17 +57,19 @@ fn first_look(upload: Option<&Rc<Upload>>, timeouts: &Timeouts) -> Duration {
 /// How much patience is left, or who has used it up.
 fn left(began: Instant, upload: Option<&Rc<Upload>>, timeouts: &Timeouts) -> Result<Duration, Refusal> {
     let now = Instant::now();
-    let remaining = |since: Instant, bound: Duration| {
-        (since + bound).checked_duration_since(now).filter(|left| !left.is_zero())
-    };
+    let remaining =
+        |since: Instant, bound: Duration| (since + bound).checked_duration_since(now).filter(|left| !left.is_zero());
     let Some(upload) = upload else {
         return remaining(began, timeouts.response).ok_or(Refusal::UpstreamTimeout);
     };
     if let Some(finished) = upload.finished() {
         return remaining(finished, timeouts.response).ok_or(Refusal::UpstreamTimeout);
     }
-    remaining(upload.progress(), timeouts.body)
-        .ok_or(if upload.starved() { Refusal::SlowBody } else { Refusal::UpstreamTimeout })
+    remaining(upload.progress(), timeouts.body).ok_or(if upload.starved() {
+        Refusal::SlowBody
+    } else {
+        Refusal::UpstreamTimeout
+    })
 }
 
 /// Lets go of an answer that is not the client's. A short one is read to its end in the background,

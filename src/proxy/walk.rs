@@ -110,7 +110,7 @@ fn answer_refusal(refusal: &Refusal, record: Option<&mut Record>) -> Response<Re
     let id = request_id();
     let status = refusal.status();
     if status.is_server_error() && !matches!(refusal, Refusal::Token(_) | Refusal::Respond(_)) {
-        let cause = std::error::Error::source(refusal).map(|cause| chain(cause));
+        let cause = std::error::Error::source(refusal).map(chain);
         tracing::warn!(
             code = refusal.code(),
             status = status.as_u16(),

@@ -6,9 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode};
 
 use super::Rewrite;
-use crate::model::{
-    EncodedSlash, EndpointUrl, HeaderEdits, Limits, Placement, RefusedWhen, Timeouts, TokenEndpoint,
-};
+use crate::model::{EncodedSlash, EndpointUrl, HeaderEdits, Limits, Placement, RefusedWhen, Timeouts, TokenEndpoint};
 use crate::token::Cell;
 use crate::upstream::Upstream;
 use crate::vendor::{OwnCall, OwnEndpoint, Vendor};

@@ -68,10 +68,10 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
     if http2 {
         member.watch.speaks_http2();
         let connection = http2_builder(&patience).serve_connection(io, service);
-        drive(connection, &member, |c| c.graceful_shutdown()).await;
+        drive(connection, &member, http2::Connection::graceful_shutdown).await;
     } else {
         let connection = http1_builder(&patience, header_case).serve_connection(io, service).with_upgrades();
-        drive(connection, &member, |c| c.graceful_shutdown()).await;
+        drive(connection, &member, http1::UpgradeableConnection::graceful_shutdown).await;
     }
 }
 
