@@ -233,3 +233,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_schema_offers_only_what_is_supported() {
+    let text = |provider| {
+        let mut generator = schemars::SchemaGenerator::default();
+        let schema = schema(provider, &mut generator).unwrap();
+        format!("{} {}", schema.to_value(), Value::Object(generator.take_definitions(true)))
+    };
+    let oauth2 = text("oauth2");
+    assert!(oauth2.contains("\"client_credentials\"") && oauth2.contains("\"basic\""), "{oauth2}");
+    for later in ["refresh_token", "jwt_bearer", "token_exchange", "private_key_jwt", "\"tls\""] {
+        assert!(!oauth2.contains(later), "{later}");
+    }
+    let crm_com = text("crm_com");
+    assert!(crm_com.contains("\"web_api_key\"") && crm_com.contains("pass_code"), "{crm_com}");
+}
