@@ -111,7 +111,7 @@ async fn a_self_signed_certificate_named_as_ca_is_taken_for_its_name_and_its_tim
     for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa, IsCa::Ca(BasicConstraints::Unconstrained)] {
         let own = |names: &[&str], expired: bool| {
             self_signed(names, |params| {
-                params.is_ca = is_ca.clone();
+                params.is_ca = is_ca;
                 if expired {
                     params.not_after = date_time_ymd(2020, 1, 1);
                 }
