@@ -1,0 +1,66 @@
+# `make help` says what there is. On a fresh machine a Rust toolchain, a C compiler and make are enough:
+# what else a target needs it installs, as root with apt-get; otherwise it prints the line to run, and fails.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+export DEBIAN_FRONTEND := noninteractive
+
+# $(call install,WHAT IS MISSING,DEBIAN PACKAGES): a shell command.
+install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing $(2), for $(1)"; \
+		apt-get update -qq </dev/null && apt-get install -y -qq --no-install-recommends $(2) </dev/null >/dev/null; \
+	else \
+		echo "missing: $(1). Run this, and then make again:" >&2; \
+		echo "    sudo apt-get update && sudo apt-get install -y $(2)" >&2; \
+		exit 1; \
+	fi
+
+.PHONY: help
+help: ## This list
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
+
+.PHONY: test
+test: rust-tools ## Format check, clippy with warnings denied, every Rust test
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	cargo test --locked
+
+.PHONY: e2e
+e2e: rust-tools .venv/installed ## Real foreign clients against the built binary: Crayon's SDK, curl, gRPC, WebSocket
+	cargo build --locked
+	target=$$(cargo metadata --format-version 1 --no-deps --locked | \
+		.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])') && \
+	TOKENFERRY_BIN="$$target/debug/tokenferry" PYTHONDONTWRITEBYTECODE=1 \
+		.venv/bin/python -m pytest tests/e2e $(ARGS)
+
+.PHONY: bench
+bench: rust-tools ## CPU time, rate and latency beside nginx; options in ARGS="--scenario get-1k --rounds 7"
+	@command -v nginx >/dev/null || echo "nginx is not installed: nothing to compare with (apt-get install nginx-light)" >&2
+	cargo bench --locked --bench load -- $(ARGS)
+
+# A C compiler, for the cryptography below rustls, and the two cargo components.
+.PHONY: rust-tools
+rust-tools:
+	@command -v cargo >/dev/null || { echo "missing: Rust. Install it from https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { $(call install,a C compiler,gcc libc6-dev); }
+	@for component in fmt clippy; do \
+		cargo $$component --version >/dev/null 2>&1 && continue; \
+		if command -v rustup >/dev/null; then rustup component add rustfmt clippy; else \
+			echo "missing: cargo $$component. It comes with the rustfmt and clippy of your Rust toolchain" >&2; exit 1; fi; \
+	done
+
+# curl must speak HTTP/2, as Debian's does; Python must be able to make environments.
+.PHONY: e2e-tools
+e2e-tools:
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(call install,Python with venv,python3 python3-venv); }
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "missing: Python 3.10 or newer; this is $$(python3 --version)" >&2; exit 1; }
+	@curl --version 2>/dev/null | grep -q HTTP2 || { $(call install,curl with HTTP/2,curl ca-certificates); }
+	@command -v openssl >/dev/null || { $(call install,openssl,openssl); }
+
+.venv/installed: tests/e2e/requirements.txt | e2e-tools
+	rm -rf .venv
+	python3 -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -r tests/e2e/requirements.txt </dev/null
+	@touch $@

@@ -1,0 +1,127 @@
+"""Starts the real binary for the tests of foreign clients.
+
+The program is named by TOKENFERRY_BIN; `make e2e` builds it and sets that. Every test writes its own
+proxy.yaml, uses port 0 everywhere, and talks to stand-ins that run in threads of the test.
+"""
+
+import os
+import pathlib
+import queue
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+# Whatever proxy the machine uses is not what is tested.
+for name in list(os.environ):
+    if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy"):
+        del os.environ[name]
+os.environ["NO_PROXY"] = "*"
+
+START_DEADLINE = 20
+STOP_DEADLINE = 40
+
+
+class Tokenferry:
+    """The proxy as an operator runs it: `tokenferry run -c proxy.yaml`."""
+
+    def __init__(self, directory, config, environment=None):
+        self.directory = pathlib.Path(directory)
+        self.config = self.directory / "proxy.yaml"
+        self.config.write_text(config, encoding="utf-8")
+        self.log = self.directory / "stderr.log"
+        self.lines = queue.Queue()
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [program(), "run", "-c", str(self.config)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **(environment or {})},
+            )
+        threading.Thread(target=self._read, daemon=True).start()
+        self.addresses = []
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.put(line.rstrip("\n"))
+        self.lines.put(None)
+
+    def wait_until_it_listens(self, listeners):
+        """Reads a `listening on ADDRESS` line for each listener."""
+        deadline = time.monotonic() + START_DEADLINE
+        while len(self.addresses) < listeners:
+            try:
+                line = self.lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"not listening after {START_DEADLINE} s\n{self.said()}") from None
+            if line is None:
+                raise AssertionError(f"ended with {self.process.wait()} before it listened\n{self.said()}")
+            prefix = "listening on "
+            if line.startswith(prefix):
+                self.addresses.append(line[len(prefix) :].strip())
+
+    @property
+    def address(self):
+        """HOST:PORT of the first listener."""
+        return self.addresses[0]
+
+    @property
+    def port(self):
+        """The port of the first listener."""
+        return int(self.address.rpartition(":")[2])
+
+    def url(self, path=""):
+        """An http URL at the first listener."""
+        return f"http://{self.address}{path}"
+
+    def said(self):
+        """Everything on stderr so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def stop(self):
+        """SIGTERM; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"still running {STOP_DEADLINE} s after SIGTERM\n{self.said()}") from None
+
+
+def program():
+    """The binary under test."""
+    path = os.environ.get("TOKENFERRY_BIN")
+    if not path:
+        pytest.exit("TOKENFERRY_BIN names no program: run `make e2e`", returncode=2)
+    return path
+
+
+@pytest.fixture
+def tokenferry(tmp_path):
+    """Starts proxies; when the test is over they have drained, exited with 0, and neither panicked nor told a secret."""
+    started = []
+    secrets = []
+
+    def start(config, environment=None, listeners=1, keep_secret=()):
+        directory = tmp_path / f"proxy{len(started)}"
+        directory.mkdir()
+        proxy = Tokenferry(directory, config, environment)
+        started.append(proxy)
+        secrets.extend(keep_secret)
+        proxy.wait_until_it_listens(listeners)
+        return proxy
+
+    yield start
+    for proxy in started:
+        status = proxy.stop()
+        said = proxy.said()
+        assert status == 0, f"exit status {status}\n{said}"
+        assert "panicked" not in said, said
+        for secret in secrets:
+            assert secret not in said, "a secret is in the log"
