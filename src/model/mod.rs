@@ -4,6 +4,7 @@
 mod access;
 mod host;
 mod inject;
+mod json;
 mod origin;
 mod path;
 mod problem;
@@ -14,6 +15,7 @@ mod tls;
 pub use access::{AccessPolicy, ApiKey, KeyDigest};
 pub use host::{HostPattern, HostPatternError};
 pub use inject::{Place, Placement};
+pub use json::{JSON_DEPTH, JsonEvent, JsonFault, JsonScanner, json_says, json_unescaped};
 pub use origin::{BaseUrl, EndpointUrl, Origin, Scheme, UrlError};
 pub use path::{CanonicalPath, EncodedSlash, PathError, PathPrefix};
 pub use problem::{Problem, Severity};

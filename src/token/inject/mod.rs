@@ -5,6 +5,6 @@ mod header;
 mod json;
 mod query;
 
-pub use header::{insert_headers, remove_headers};
+pub use header::{insert_headers, remove_headers, spelled_alike};
 pub use json::{JsonShape, JsonSplice, JsonSpliceError, json_shape, splice_json};
-pub use query::{remove_parameter, splice_query};
+pub use query::{has_parameter, remove_parameter, splice_query};

@@ -1,0 +1,251 @@
+//! Where a message ends and whom it is for: what a hyper server lets through although two servers
+//! could read it differently is refused here, and what is forwarded is framed anew.
+//!
+//! What the HTTP library refuses or settles by itself is not looked at again (hyper 1.12,
+//! httparse 1.10, h2 0.4, read in their sources):
+//!
+//! - bare 400 and a closed connection: a line fold, a space before a colon or the first name, CR,
+//!   NUL and other control characters in a name or value (so no `HeaderValue` holds them), a
+//!   request line with tabs or several spaces, `Transfer-Encoding` in HTTP/1.0, one whose last
+//!   coding is not `chunked`, a `Content-Length` that is no plain number or stands there with two
+//!   values, a chunk size that is no hexadecimal number or overflows;
+//! - settled: `Content-Length` beside `Transfer-Encoding` is dropped and the connection closed
+//!   after the answer (RFC 9112 section 6.1); equal `Content-Length` lines become one;
+//! - stream errors in HTTP/2: connection headers, `TE` other than `trailers`, upper case in names,
+//!   a missing, repeated, late or unreadable pseudo-header (so also an `:authority` with a `/`), a
+//!   `Content-Length` that differs from another one or from the DATA.
+
+use std::net::Ipv6Addr;
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request, response};
+
+/// Why a request is answered with 400. Each says one sentence for the client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// Several lines, a list, or another coding: servers disagree about what it means.
+    #[error("Transfer-Encoding may only be chunked, once")]
+    TransferEncoding,
+    /// Several lines, even if equal.
+    #[error("Content-Length may stand there only once")]
+    ContentLength,
+    /// Without it nobody knows whom an HTTP/1.1 or HTTP/2 request is for.
+    #[error("Host is missing")]
+    HostMissing,
+    /// Several lines, even if equal.
+    #[error("Host may stand there only once")]
+    HostRepeated,
+    /// Not `host[:port]`.
+    #[error("Host is not a host name or address with at most a port")]
+    HostInvalid,
+    /// The request target's authority, or `:authority`, is not `host[:port]`.
+    #[error("the request target's host is not a host name or address with at most a port")]
+    AuthorityInvalid,
+    /// The request target and `Host` name different hosts.
+    #[error("the request target and Host differ")]
+    HostDiffers,
+    /// Neither http nor https.
+    #[error("the request target's scheme is neither http nor https")]
+    Scheme,
+    /// The authority form belongs to CONNECT alone.
+    #[error("the request target is neither a path nor a URL")]
+    Target,
+}
+
+/// Why an answer is not passed on but becomes a 502.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum MalformedAnswer {
+    /// A coding that was not asked for, or several lines.
+    #[error("Transfer-Encoding of the answer is not chunked, once")]
+    TransferEncoding,
+    /// Several lines, or no number.
+    #[error("Content-Length of the answer is not one number")]
+    ContentLength,
+    /// Both say where the answer ends.
+    #[error("the answer has both Transfer-Encoding and Content-Length")]
+    Both,
+}
+
+/// Whom a request is for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RequestHost {
+    /// As the client wrote it; `None` for HTTP/1.0 without one.
+    authority: Option<HeaderValue>,
+    /// Where the host ends in it, without a trailing dot.
+    host_end: usize,
+    /// Only where the client wrote upper case.
+    lower: Option<String>,
+}
+
+impl RequestHost {
+    /// The host in lower case, without port and trailing dot, an IPv6 address in brackets; empty
+    /// where there is none (HTTP/1.0).
+    pub fn host(&self) -> &str {
+        match (&self.lower, &self.authority) {
+            (Some(lower), _) => lower,
+            (None, Some(authority)) => authority.to_str().ok().and_then(|a| a.get(..self.host_end)).unwrap_or_default(),
+            (None, None) => "",
+        }
+    }
+
+    /// `host[:port]` as the client wrote it: for `X-Forwarded-Host`, and for `Host` where the
+    /// client's is kept.
+    pub fn authority(&self) -> Option<&HeaderValue> {
+        self.authority.as_ref()
+    }
+
+    fn new(authority: HeaderValue, read: &HostPort<'_>) -> Self {
+        let upper = read.host.bytes().any(|b| b.is_ascii_uppercase());
+        let (host_end, lower) = (read.host.len(), upper.then(|| read.host.to_ascii_lowercase()));
+        Self { authority: Some(authority), host_end, lower }
+    }
+}
+
+/// Refuses a request head that is ambiguous, and tells whom the others are for.
+///
+/// For CONNECT the target is not compared with `Host`: it is refused by its method.
+pub fn check(parts: &request::Parts) -> Result<RequestHost, Malformed> {
+    transfer_encoding(&parts.headers).map_err(|Ambiguous| Malformed::TransferEncoding)?;
+    only_one(&parts.headers, &CONTENT_LENGTH).map_err(|Ambiguous| Malformed::ContentLength)?;
+
+    // RFC 9112 section 3.2: a server answers 400 to a request without Host, with several, or with an
+    // invalid one. Commas are refused too, though a registered name may hold them: some servers
+    // would read a list.
+    let line = only_one(&parts.headers, &HOST).map_err(|Ambiguous| Malformed::HostRepeated)?;
+    let host = match line {
+        Some(value) => Some((value, value.to_str().ok().and_then(HostPort::read).ok_or(Malformed::HostInvalid)?)),
+        None => None,
+    };
+
+    let target = match (parts.uri.scheme_str(), parts.uri.authority()) {
+        (_, None) => None,
+        (None, Some(_)) if parts.method != Method::CONNECT => return Err(Malformed::Target),
+        (scheme, Some(authority)) => {
+            let https = scheme.is_some_and(|s| s.eq_ignore_ascii_case("https"));
+            if !https && !scheme.is_none_or(|s| s.eq_ignore_ascii_case("http")) {
+                return Err(Malformed::Scheme);
+            }
+            let read = HostPort::read(authority.as_str()).ok_or(Malformed::AuthorityInvalid)?;
+            Some((authority, read, if https { 443 } else { 80 }))
+        }
+    };
+
+    match (host, target) {
+        // RFC 9112 section 3.2.2 lets the absolute form win over Host, and RFC 9113 section 8.3.1
+        // `:authority`. A client that means one host has no reason to name two.
+        (Some((_, host)), Some((_, target, port)))
+            if !host.is_same(&target, port) && parts.method != Method::CONNECT =>
+        {
+            Err(Malformed::HostDiffers)
+        }
+        (Some((value, host)), _) => Ok(RequestHost::new(value.clone(), &host)),
+        (None, Some((authority, target, _))) if parts.version != Version::HTTP_11 => {
+            let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Malformed::AuthorityInvalid)?;
+            Ok(RequestHost::new(value, &target))
+        }
+        (None, None) if parts.version <= Version::HTTP_10 => Ok(RequestHost::default()),
+        (None, _) => Err(Malformed::HostMissing),
+    }
+}
+
+/// Refuses an answer whose end two readers could see at different places: hyper's client reads
+/// what it can, and what is passed on would say something else (threats: smuggled responses).
+pub fn check_answer(parts: &response::Parts) -> Result<(), MalformedAnswer> {
+    let coded = transfer_encoding(&parts.headers).map_err(|Ambiguous| MalformedAnswer::TransferEncoding)?;
+    let length = only_one(&parts.headers, &CONTENT_LENGTH).map_err(|Ambiguous| MalformedAnswer::ContentLength)?;
+    match length {
+        Some(_) if coded => Err(MalformedAnswer::Both),
+        Some(length) if length.is_empty() || !length.as_bytes().iter().all(u8::is_ascii_digit) => {
+            Err(MalformedAnswer::ContentLength)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Frames a request anew, for what hyper's HTTP/1 client does not do from the body alone. `length`
+/// is the body's exact size where it is known; call this once the client's framing headers are gone.
+///
+/// - A body of unknown size to GET or HEAD would be dropped in silence: it is sent chunked.
+/// - An empty body to a method that usually has one needs `Content-Length: 0` (RFC 9110 section
+///   8.6); servers answer 411 without.
+///
+/// The head's version must be HTTP/1.1, since HTTP/1.0 knows no chunks. An HTTP/2 client takes
+/// `Transfer-Encoding` off by itself.
+pub fn frame_anew(headers: &mut HeaderMap, method: &Method, length: Option<u64>) {
+    match (length, method) {
+        (None, &Method::GET | &Method::HEAD) => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        (
+            Some(0),
+            &Method::GET | &Method::HEAD | &Method::DELETE | &Method::OPTIONS | &Method::TRACE | &Method::CONNECT,
+        ) => {}
+        (Some(0), _) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        _ => {}
+    }
+}
+
+/// A header that two servers could read differently.
+struct Ambiguous;
+
+/// Whether there is a `Transfer-Encoding`; ambiguous where it is anything but `chunked`, once
+/// (RFC 9112 section 6.1).
+fn transfer_encoding(headers: &HeaderMap) -> Result<bool, Ambiguous> {
+    match only_one(headers, &TRANSFER_ENCODING)? {
+        None => Ok(false),
+        Some(value) if value.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        Some(_) => Err(Ambiguous),
+    }
+}
+
+/// The line of this name, if there is one.
+fn only_one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h HeaderValue>, Ambiguous> {
+    let mut lines = headers.get_all(name).iter();
+    let first = lines.next();
+    if lines.next().is_some() { Err(Ambiguous) } else { Ok(first) }
+}
+
+/// `host[:port]` (RFC 9110 section 7.2), read strictly: letters, digits, `-`, `_` and single dots,
+/// or an IPv6 address in brackets. RFC 3986 allows more in a registered name (escapes, sub-delims),
+/// but no name that can be looked up has it, and servers differ about it.
+struct HostPort<'t> {
+    /// Without a trailing dot.
+    host: &'t str,
+    port: Option<u16>,
+}
+
+impl<'t> HostPort<'t> {
+    fn read(text: &'t str) -> Option<Self> {
+        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (address, behind) = rest.split_once(']')?;
+            address.parse::<Ipv6Addr>().ok()?;
+            (text.strip_suffix(behind)?, if behind.is_empty() { "" } else { behind.strip_prefix(':')? })
+        } else {
+            let (host, port) = text.split_once(':').unwrap_or((text, ""));
+            let host = host.strip_suffix('.').unwrap_or(host);
+            let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+            if !host.split('.').all(|label| !label.is_empty() && label.bytes().all(named)) {
+                return None;
+            }
+            (host, port)
+        };
+        // RFC 3986 section 3.2.3: the port may be empty.
+        let port = match port {
+            "" => None,
+            digits if digits.bytes().all(|b| b.is_ascii_digit()) => Some(digits.parse().ok()?),
+            _ => return None,
+        };
+        Some(Self { host, port })
+    }
+
+    /// Whether both name one host and port, where this is the scheme's own.
+    fn is_same(&self, other: &HostPort<'_>, default_port: u16) -> bool {
+        self.host.eq_ignore_ascii_case(other.host)
+            && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
+    }
+}
+
+#[cfg(test)]
+mod tests;

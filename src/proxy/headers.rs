@@ -1,0 +1,332 @@
+//! Header work on the way in and on the way back. Pure functions on a `HeaderMap`; each makes one
+//! pass, and allocates nothing where there is nothing to do.
+//!
+//! On the way in the order is: [`has_been_here`] and [`requested_upgrade`], which read what the
+//! next step takes away; [`clean_request`]; the client's credential out; [`apply_edits`]; `Host`;
+//! [`set_forwarded`]; the token in. So a `Connection: x-forwarded-for, authorization, host` can only
+//! take away what the client itself sent (Traefik's CVE-2024-45410 was the other order).
+
+use std::net::IpAddr;
+
+use http::Version;
+use http::header::{
+    self, CONNECTION, CONTENT_LENGTH, Entry, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+
+use crate::model::{HeaderEdits, Place};
+use crate::token::inject::{remove_headers, spelled_alike};
+
+/// What ends at each hop, with its framing: RFC 9110 sections 7.6.1 (`Connection` and what it must
+/// nominate), 10.1.1 (`Expect`: hyper's server has answered it), 11.7 (proxy authentication); RFC
+/// 9112 sections 6.1 and C.2.2 (`Proxy-Connection`, `Keep-Alive`); RFC 7540 section 3.2.1.
+static HOP: [HeaderName; 12] = [
+    CONNECTION,
+    TE,
+    TRANSFER_ENCODING,
+    CONTENT_LENGTH,
+    header::EXPECT,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-authentication-info"),
+    HeaderName::from_static("http2-settings"),
+];
+// Places in that list.
+const CONNECTION_AT: usize = 0;
+const TE_AT: usize = 1;
+const TRANSFER_ENCODING_AT: usize = 2;
+const CONTENT_LENGTH_AT: usize = 3;
+const EXPECT_AT: usize = 4;
+const UPGRADE_AT: usize = 5;
+const KEEP_ALIVE_AT: usize = 6;
+const PROXY_CONNECTION_AT: usize = 7;
+const PROXY_AUTHENTICATE_AT: usize = 8;
+const PROXY_AUTHORIZATION_AT: usize = 9;
+const PROXY_AUTHENTICATION_INFO_AT: usize = 10;
+const HTTP2_SETTINGS_AT: usize = 11;
+
+/// The place in [`HOP`] of a name in any spelling. Few headers share a length with one of them.
+fn hop(name: &str) -> Option<usize> {
+    let candidates: &[usize] = match name.len() {
+        2 => &[TE_AT],
+        6 => &[EXPECT_AT],
+        7 => &[UPGRADE_AT],
+        10 => &[CONNECTION_AT, KEEP_ALIVE_AT],
+        14 => &[CONTENT_LENGTH_AT, HTTP2_SETTINGS_AT],
+        16 => &[PROXY_CONNECTION_AT],
+        17 => &[TRANSFER_ENCODING_AT],
+        18 => &[PROXY_AUTHENTICATE_AT],
+        19 => &[PROXY_AUTHORIZATION_AT],
+        25 => &[PROXY_AUTHENTICATION_INFO_AT],
+        _ => return None,
+    };
+    candidates.iter().copied().find(|at| HOP.get(*at).is_some_and(|hop| spelled_alike(hop.as_str(), name)))
+}
+
+/// Which of [`HOP`] are there, a bit each, and those that are spelled with `_`.
+fn hops(headers: &HeaderMap) -> (u16, Vec<HeaderName>) {
+    let (mut found, mut odd) = (0, Vec::new());
+    for name in headers.keys() {
+        let Some(at) = hop(name.as_str()) else { continue };
+        if HOP.get(at) == Some(name) {
+            found |= 1 << at;
+        } else {
+            odd.push(name.clone());
+        }
+    }
+    (found, odd)
+}
+
+fn remove(headers: &mut HeaderMap, found: u16, odd: Vec<HeaderName>) {
+    if found != 0 {
+        for (at, name) in HOP.iter().enumerate() {
+            if found & 1 << at != 0 {
+                headers.remove(name);
+            }
+        }
+    }
+    for name in odd {
+        headers.remove(name);
+    }
+}
+
+/// The elements of a list header (RFC 9110 section 5.6.1).
+fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii)
+}
+
+/// RFC 9110 section 7.6.1: what `Connection` nominates goes with it.
+fn remove_nominated(headers: &mut HeaderMap) {
+    let is_plain = |option: &[u8]| option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close");
+    if elements(headers, &CONNECTION).all(is_plain) {
+        return;
+    }
+    let lines: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    for line in &lines {
+        for option in line.as_bytes().split(|b| *b == b',') {
+            // No header has a name that is no text.
+            headers.remove(std::str::from_utf8(option.trim_ascii()).unwrap_or_default());
+        }
+    }
+}
+
+/// What was taken off a request and is still of use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cleaned {
+    /// The client takes trailers (`TE: trailers`, RFC 9110 section 10.1.4); gRPC servers insist on it.
+    pub trailers: bool,
+}
+
+/// Takes off what was meant for this hop: first what `Connection` nominates, then the hop-by-hop
+/// and framing headers, in every spelling with `_` for `-` too. `Trailer` and `Max-Forwards` stay.
+///
+/// The client's `Content-Length` goes as well: hyper writes it from the body's size, and
+/// [`frame_anew`](super::framing::frame_anew) does where hyper does not.
+pub fn clean_request(headers: &mut HeaderMap) -> Cleaned {
+    let (found, odd) = hops(headers);
+    // Before what `Connection: TE` nominates goes.
+    let trailers =
+        found & 1 << TE_AT != 0 && elements(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+    if found & 1 << CONNECTION_AT != 0 {
+        remove_nominated(headers);
+    }
+    remove(headers, found, odd);
+    Cleaned { trailers }
+}
+
+/// Takes off an answer what was meant for this hop. `Content-Length` stays (hyper holds the body to
+/// it; [`check_answer`](super::framing::check_answer) has refused an ambiguous one), and so does
+/// `Trailer`.
+pub fn clean_response(headers: &mut HeaderMap) {
+    let (found, mut odd) = hops(headers);
+    odd.retain(|name| !matches!(hop(name.as_str()), Some(CONTENT_LENGTH_AT | EXPECT_AT)));
+    if found & 1 << CONNECTION_AT != 0 {
+        let length = headers.get(CONTENT_LENGTH).cloned();
+        remove_nominated(headers);
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length);
+        }
+    }
+    remove(headers, found & !(1 << CONTENT_LENGTH_AT | 1 << EXPECT_AT), odd);
+}
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// A client's connection as the upstream is told of it; made once a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    address: Option<HeaderValue>,
+    proto: HeaderValue,
+}
+
+impl Peer {
+    /// `address` is `None` for a Unix socket; `tls` is whether the client's connection is encrypted.
+    pub fn new(address: Option<IpAddr>, tls: bool) -> Self {
+        Self {
+            // An IPv4 client of a dual-stack listener is written as IPv4.
+            address: address.and_then(|ip| HeaderValue::try_from(ip.to_canonical().to_string()).ok()),
+            proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
+        }
+    }
+}
+
+/// Says where the request came from: `X-Forwarded-For`, `-Proto` and `-Host` (as every proxy says
+/// it), and `Via` (RFC 9110 section 7.6.3), to which `via` is added.
+///
+/// Nothing that the client said about it is believed: every other `X-Forwarded-*`, `Forwarded` (RFC
+/// 7239) and `X-Real-IP`, with `-` or `_`, goes. `host` is the client's `Host` as it came.
+pub fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, host: Option<&HeaderValue>, via: &HeaderValue) {
+    let ours =
+        [(&FORWARDED_FOR, peer.address.as_ref()), (&FORWARDED_PROTO, Some(&peer.proto)), (&FORWARDED_HOST, host)];
+    let mut said = Vec::new();
+    for name in headers.keys() {
+        if is_forwarding(name.as_str()) && !ours.iter().any(|(ours, value)| *ours == name && value.is_some()) {
+            said.push(name.clone());
+        }
+    }
+    for name in said {
+        headers.remove(name);
+    }
+    for (name, value) in ours {
+        if let Some(value) = value {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    match headers.entry(VIA) {
+        Entry::Vacant(entry) => {
+            entry.insert(via.clone());
+        }
+        Entry::Occupied(mut entry) => {
+            let mut lines: Vec<&[u8]> = entry.iter().map(HeaderValue::as_bytes).collect();
+            lines.push(via.as_bytes());
+            if let Ok(joined) = HeaderValue::try_from(lines.join(&b", "[..])) {
+                entry.insert(joined);
+            }
+        }
+    }
+}
+
+/// Whether a header claims where a request came from.
+fn is_forwarding(name: &str) -> bool {
+    const PREFIX: &str = "x-forwarded";
+    match name.as_bytes().first() {
+        Some(b'x') => {
+            let (prefix, rest) = name.split_at_checked(PREFIX.len()).unwrap_or_default();
+            let forwarded =
+                spelled_alike(prefix, PREFIX) && matches!(rest.as_bytes().first(), None | Some(b'-' | b'_'));
+            forwarded || spelled_alike(name, "x-real-ip")
+        }
+        Some(b'f') => name == "forwarded",
+        _ => false,
+    }
+}
+
+/// This proxy's entry in `Via`: the version that a request came in, and a pseudonym.
+/// `None` where the pseudonym is no token.
+pub fn via(version: Version, pseudonym: &str) -> Option<HeaderValue> {
+    let version = match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2.0",
+        Version::HTTP_3 => "3.0",
+        _ => "1.1",
+    };
+    HeaderValue::try_from(format!("{version} {pseudonym}")).ok()
+}
+
+/// Whether `Via` says that the request has been here before (RFC 9110 section 7.6.3): a loop.
+///
+/// Commas count inside comments too, so that no unclosed bracket in front of our name hides it.
+pub fn has_been_here(headers: &HeaderMap, pseudonym: &str) -> bool {
+    elements(headers, &VIA).any(|element| {
+        let mut words = element.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.nth(1).is_some_and(|received_by| received_by.eq_ignore_ascii_case(pseudonym.as_bytes()))
+    })
+}
+
+/// Takes out of trailers what decides about framing, routing, authentication or the content, which
+/// no recipient may take from there (RFC 9110 section 6.5.1), and the credential's headers.
+pub fn clean_trailers(trailers: &mut HeaderMap, places: &[Place]) {
+    let forbidden: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            hop(name).is_some() || is_forwarding(name) || NO_TRAILER.iter().any(|no| spelled_alike(no, name))
+        })
+        .cloned()
+        .collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
+    remove_headers(trailers, places);
+}
+
+/// Beside [`HOP`] and what tells where a request came from.
+const NO_TRAILER: [&str; 27] = [
+    "age",
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "expires",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "location",
+    "max-forwards",
+    "pragma",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "trailer",
+    "vary",
+    "via",
+    "www-authenticate",
+    "x-api-key",
+    "x-http-method-override",
+];
+
+/// The operator's own edits: first what goes, then what is set.
+pub fn apply_edits(headers: &mut HeaderMap, edits: &HeaderEdits) {
+    for name in &edits.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &edits.set {
+        headers.insert(name.clone(), value.clone());
+    }
+}
+
+/// The protocol that a client asks to change to (RFC 9110 section 7.8): the first in `Upgrade`, and
+/// only where `Connection` nominates it. Never HTTP/2 (`h2c`, whose upgrade RFC 9113 took away, and
+/// with which requests were smuggled past proxies). Protocol names have no case.
+///
+/// In HTTP/1.0 an upgrade is not to be heeded, and HTTP/2 has none: ask for HTTP/1.1 only.
+pub fn requested_upgrade(headers: &HeaderMap) -> Option<&str> {
+    let first = elements(headers, &UPGRADE).next()?;
+    let protocol = std::str::from_utf8(first).ok().filter(|protocol| !protocol.is_empty())?;
+    let name = protocol.split('/').next().unwrap_or(protocol);
+    if ["h2c", "h2", "http"].iter().any(|http| name.eq_ignore_ascii_case(http)) {
+        return None;
+    }
+    elements(headers, &CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade")).then_some(protocol)
+}
+
+/// Asks for, or confirms, the change to a protocol: to be called once the other side's own headers
+/// of this kind are gone.
+pub fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol);
+}
+
+#[cfg(test)]
+mod tests;
