@@ -9,4 +9,5 @@
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
 
+mod harness;
 mod house;
