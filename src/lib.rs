@@ -11,11 +11,11 @@
 //! | 2 | `upstream` | telemetry, secret, model |
 //! | 2 | `config` | vendor, secret, model; only `assemble`, `app`, `cli` import it |
 //! | 3 | `token` | vendor, upstream (in `fetch` only), secret, telemetry, model |
-//! | 4 | `route`, `access` | token and upstream, as handles |
+//! | 4 | `route`, `access` | token, upstream and vendor (for its placeholder answers), as handles |
 //! | 5 | `live` | route, access |
-//! | 6 | `proxy` | live, route, access, token, upstream, telemetry |
+//! | 6 | `proxy` | live, route, access, token, upstream, vendor, telemetry |
 //! | 7 | `server` | proxy, live, telemetry |
-//! | 8 | `assemble` | config, vendor, live, route, access, token, upstream |
+//! | 8 | `assemble` | config, vendor, live, route, access, token, upstream, server (for what it listens with) |
 //! | 9 | `app`, `demo`, `cli` | anything below, and those to the left |
 
 // The ground floor: values that know nothing of the rest.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::Rewrite;
 use crate::model::{Origin, Scheme};
+use crate::token::inject::{has_parameter, remove_parameter};
 
 /// A reference in its parts. Put together again they are the text it was read from.
 struct Reference<'l> {
@@ -46,7 +47,7 @@ pub(super) fn back(rewrite: &Rewrite, location: &str, injected_query: Option<&st
         None => (reference.head, reference.path),
     };
     let query = match (reference.query, injected_query) {
-        (Some(query), Some(name)) => without_parameter(query, name),
+        (Some(query), Some(name)) if has_parameter(query, name) => remove_parameter(query, name).map(Cow::Owned),
         (query, _) => query.map(Cow::Borrowed),
     };
     let mark = if query.is_some() { "?" } else { "" };
@@ -92,18 +93,4 @@ fn read<'l>(location: &'l str, upstream: &Origin) -> (Reference<'l>, Leads) {
     };
     let head = rest.get(..rest.len() - path.len()).unwrap_or("");
     (Reference { head, path, query, fragment }, leads)
-}
-
-/// Takes every parameter of this name (percent-decoded, `+` as space) out of a raw query; every
-/// other byte stays. `None` when nothing is left.
-fn without_parameter<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
-    let carries = |parameter: &str| {
-        let raw = parameter.split('=').next().unwrap_or(parameter).replace('+', " ");
-        percent_encoding::percent_decode_str(&raw).eq(name.bytes())
-    };
-    if !query.split('&').any(carries) {
-        return Some(Cow::Borrowed(query));
-    }
-    let kept: Vec<&str> = query.split('&').filter(|parameter| !carries(parameter)).collect();
-    if kept.is_empty() { None } else { Some(Cow::Owned(kept.join("&"))) }
 }
