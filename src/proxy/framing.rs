@@ -81,9 +81,14 @@ impl RequestHost {
     }
 
     fn new(authority: HeaderValue, read: &HostPort<'_>) -> Self {
-        let upper = read.host.bytes().any(|b| b.is_ascii_uppercase());
-        let (host_end, lower) = (read.host.len(), upper.then(|| read.host.to_ascii_lowercase()));
-        Self { authority: Some(authority), host_end, lower }
+        let host = read.host;
+        // An address has many spellings; routes know the one of RFC 5952.
+        let address = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).and_then(|h| h.parse::<Ipv6Addr>().ok());
+        let lower = match address {
+            Some(address) => Some(format!("[{address}]")),
+            None => host.bytes().any(|b| b.is_ascii_uppercase()).then(|| host.to_ascii_lowercase()),
+        };
+        Self { authority: Some(authority), host_end: host.len(), lower }
     }
 }
 

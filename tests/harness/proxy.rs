@@ -41,11 +41,8 @@ impl Proxy {
         let (announce, mut announced) = mpsc::unbounded_channel();
         let variables: HashMap<String, String> =
             variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let start = Start {
-            config: folder.path().join("proxy.yaml"),
-            environment: Environment::of(variables),
-            watch: true,
-        };
+        let start =
+            Start { config: folder.path().join("proxy.yaml"), environment: Environment::of(variables), watch: true };
         let expected = complete(yaml).matches("address:").count().max(1);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
