@@ -54,6 +54,11 @@ impl Report {
         self.add(Severity::Warning, spot, At::Value, message, mend);
     }
 
+    /// Adds a warning at the key.
+    pub(crate) fn warning_at_key(&mut self, spot: &Spot<'_>, message: impl Into<String>, mend: impl Into<String>) {
+        self.add(Severity::Warning, spot, At::Key, message, mend);
+    }
+
     fn add(
         &mut self,
         severity: Severity,

@@ -15,7 +15,7 @@ use serde::de::{self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, Variant
 use zeroize::Zeroizing;
 
 use crate::config::source::Source;
-use crate::config::spot::{Path, Step};
+use crate::config::spot::{Path, Step, plain};
 
 /// A place in the text, from 1, in characters; 0 where it is not known.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -428,26 +428,34 @@ impl<'de> Visitor<'de> for NodeVisitor<'_, '_> {
             let name = key.text().map(str::to_owned);
             builder.path.push(Step::Key(name.clone().unwrap_or_default()));
             let node = map.next_value_seed(NodeSeed { builder: &mut *builder })?;
-            match name {
-                None => {
-                    builder.path.pop();
-                    builder.flaw(mark, format!("a key must be text, not {}", key.kind()), "write 'name: value'");
-                    continue;
-                }
-                Some(name) if name == "<<" => {
-                    builder.flaw(
-                        mark,
-                        "merge keys ('<<') are not supported",
-                        "write the fields out, use 'defaults', or repeat a whole value with '&NAME' and '*NAME'",
-                    );
-                }
+            let flaw = match &name {
+                None => Some((format!("a key must be text, not {}", key.kind()), "write 'name: value'")),
+                Some(name) if name == "<<" => Some((
+                    "merge keys ('<<') are not supported".to_owned(),
+                    "write the fields out, use 'defaults', or repeat a whole value with '&NAME' and '*NAME'",
+                )),
                 Some(name) if !seen.insert(name.clone()) => {
-                    let name = crate::config::spot::plain(&name);
-                    builder.flaw(mark, format!("the key `{name}` is here twice"), "keep one of the two");
+                    Some((format!("the key `{}` is here twice", plain(name)), "keep one of the two"))
                 }
-                Some(name) => entries.push(Entry { key: name, mark, node }),
+                Some(_) => None,
+            };
+            if name.is_none() {
+                builder.path.pop();
             }
-            builder.path.pop();
+            let taken = flaw.is_none();
+            if let Some((message, mend)) = flaw {
+                builder.flaw(mark, message, mend);
+            }
+            if name.is_some() {
+                builder.path.pop();
+            }
+            let name = name.unwrap_or_default();
+            if taken {
+                entries.push(Entry { key: name, mark, node });
+            } else if builder.marks == Marks::All {
+                // Under a key that nothing asks for: what is not taken stands on its line all the same.
+                entries.push(Entry { key: format!("\0{name}"), mark, node });
+            }
         }
         Ok(Node::new(Value::Map(entries), Mark::NONE))
     }

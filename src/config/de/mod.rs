@@ -4,7 +4,7 @@
 mod fault;
 mod reader;
 
-pub(crate) use fault::Fault;
+pub(crate) use fault::{Fault, MEND, one_of};
 pub(crate) use reader::{Keep, Reader};
 
 use crate::config::nearest::nearest;
@@ -92,7 +92,8 @@ fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'
     });
 }
 
-fn with_spot(spot: &Spot<'_>, way: &[Step], then: &mut dyn FnMut(&Spot<'_>)) {
+/// Walks `way` down from `spot`, and does `then` there.
+pub(crate) fn with_spot(spot: &Spot<'_>, way: &[Step], then: &mut dyn FnMut(&Spot<'_>)) {
     match way.split_first() {
         None => then(spot),
         Some((Step::Key(key), rest)) => with_spot(&spot.key(key), rest, then),

@@ -16,8 +16,10 @@ pub(crate) enum Keep<'k> {
     All,
     /// Those of the list.
     Only(&'k [&'k str]),
-    /// Those that are not of the list and do not begin with `x-`.
+    /// Those that are not of the list.
     Except(&'k [&'k str]),
+    /// Those of the document that are not of the list and not free (`x-...`).
+    Top(&'k [&'k str]),
 }
 
 impl Keep<'_> {
@@ -25,7 +27,8 @@ impl Keep<'_> {
         match self {
             Self::All => true,
             Self::Only(list) => list.contains(&key),
-            Self::Except(list) => !list.contains(&key) && !key.starts_with("x-"),
+            Self::Except(list) => !list.contains(&key),
+            Self::Top(list) => !list.contains(&key) && !key.starts_with("x-"),
         }
     }
 }
