@@ -300,3 +300,201 @@ pub trait VendorSettings {
     /// Checks the settings. `token_url` is the credential's override of the endpoint.
     fn build(self: Box<Self>, token_url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>>;
 }
+
+/// The providers there are.
+pub const PROVIDERS: &[&str] = &["crewmojo", "crm_com", "crayon", "oauth2", "custom", "static"];
+
+/// The serde field names of a provider's own settings.
+pub fn fields(provider: &str) -> &'static [&'static str] {
+    match provider {
+        "static" => &["token"],
+        "oauth2" => &["grant", "client_id", "client_secret", "scope", "extra"],
+        "crewmojo" => &["environment", "client_id", "client_secret"],
+        "crm_com" => &["base_url", "method", "key", "unit"],
+        "crayon" => &["client_id", "client_secret", "username", "password"],
+        "custom" => &["request", "response"],
+        _ => &[],
+    }
+}
+
+/// Reads a provider's own settings.
+pub fn parse<'de, D: serde::Deserializer<'de>>(provider: &str, d: D) -> Result<Box<dyn VendorSettings>, D::Error> {
+    use serde::Deserialize;
+    Ok(match provider {
+        "static" => Box::new(temp::Static::deserialize(d)?),
+        "oauth2" => Box::new(temp::OAuth2::deserialize(d)?),
+        "crewmojo" => Box::new(temp::Crewmojo::deserialize(d)?),
+        "crm_com" => Box::new(temp::CrmCom::deserialize(d)?),
+        "crayon" => Box::new(temp::Crayon::deserialize(d)?),
+        _ => Box::new(temp::Custom::deserialize(d)?),
+    })
+}
+
+/// The schema of a provider's own settings.
+pub fn schema(provider: &str, generator: &mut schemars::SchemaGenerator) -> Option<schemars::Schema> {
+    Some(match provider {
+        "static" => generator.subschema_for::<temp::Static>(),
+        "oauth2" => generator.subschema_for::<temp::OAuth2>(),
+        "crewmojo" => generator.subschema_for::<temp::Crewmojo>(),
+        "crm_com" => generator.subschema_for::<temp::CrmCom>(),
+        "crayon" => generator.subschema_for::<temp::Crayon>(),
+        "custom" => generator.subschema_for::<temp::Custom>(),
+        _ => return None,
+    })
+}
+
+#[allow(missing_docs, dead_code, unreachable_pub, clippy::pedantic)]
+mod temp {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::Place;
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct Static {
+        pub token: Secret,
+    }
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct OAuth2 {
+        pub grant: GrantType,
+        pub client_id: String,
+        pub client_secret: Secret,
+        pub scope: Option<String>,
+        #[serde(default)]
+        pub extra: BTreeMap<String, String>,
+    }
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    pub enum GrantType {
+        ClientCredentials,
+        Password,
+    }
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct Crewmojo {
+        pub environment: Option<String>,
+        pub client_id: String,
+        pub client_secret: Secret,
+    }
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct CrmCom {
+        pub base_url: String,
+        pub method: String,
+        pub key: Secret,
+        pub unit: Option<String>,
+    }
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct Crayon {
+        pub client_id: String,
+        pub client_secret: Secret,
+        pub username: String,
+        pub password: Secret,
+    }
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct Custom {
+        pub request: serde_json::Map<String, serde_json::Value>,
+        pub response: serde_json::Map<String, serde_json::Value>,
+    }
+
+    #[derive(Debug)]
+    struct Built {
+        provider: &'static str,
+        client: String,
+        secret: Secret,
+        url: Option<EndpointUrl>,
+    }
+
+    impl Vendor for Built {
+        fn provider(&self) -> &'static str {
+            self.provider
+        }
+        fn identity(&self) -> Identity {
+            Identity { parts: vec![("client", self.client.clone())], secrets: vec![self.secret.clone()] }
+        }
+        fn token_url(&self) -> Option<&EndpointUrl> {
+            self.url.as_ref()
+        }
+        fn login(&self) -> Login {
+            Login::Fixed(self.secret.clone())
+        }
+        fn read(&self, _: &Answer<'_>) -> Result<Grant, TokenFault> {
+            Err(TokenFault::new(FaultClass::Transient, FaultReason::Empty))
+        }
+        fn own_endpoints(&self) -> Vec<OwnEndpoint> {
+            Vec::new()
+        }
+        fn placeholder(&self, _: OwnCall, _: &str, _: Duration) -> String {
+            String::new()
+        }
+        fn defaults(&self) -> Defaults {
+            Defaults {
+                inject: vec![Place::bearer()],
+                lifetime: Some(Duration::from_secs(300)),
+                exclusive: self.provider == "crewmojo",
+                refused_when: RefusedWhen::default(),
+            }
+        }
+    }
+
+    fn built(
+        provider: &'static str,
+        client: String,
+        secret: Secret,
+        url: Option<EndpointUrl>,
+    ) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>> {
+        if secret.is_empty() {
+            let field = if provider == "static" { "token" } else { "client_secret" };
+            return Err(vec![FieldProblem {
+                field: field.into(),
+                message: "is empty".into(),
+                mend: "give the secret".into(),
+            }]);
+        }
+        Ok(Arc::new(Built { provider, client, secret, url }))
+    }
+
+    impl VendorSettings for Static {
+        fn build(self: Box<Self>, url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>> {
+            built("static", String::new(), self.token, url)
+        }
+    }
+    impl VendorSettings for OAuth2 {
+        fn build(self: Box<Self>, url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>> {
+            if url.is_none() {
+                return Err(vec![FieldProblem {
+                    field: "token_url".into(),
+                    message: "`token_url` is missing".into(),
+                    mend: "add it".into(),
+                }]);
+            }
+            built("oauth2", self.client_id, self.client_secret, url)
+        }
+    }
+    impl VendorSettings for Crewmojo {
+        fn build(self: Box<Self>, url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>> {
+            built("crewmojo", self.client_id, self.client_secret, url)
+        }
+    }
+    impl VendorSettings for CrmCom {
+        fn build(self: Box<Self>, url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>> {
+            built("crm_com", String::new(), self.key, url)
+        }
+    }
+    impl VendorSettings for Crayon {
+        fn build(self: Box<Self>, url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>> {
+            built("crayon", self.client_id, self.client_secret, url)
+        }
+    }
+    impl VendorSettings for Custom {
+        fn build(self: Box<Self>, url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>> {
+            built("custom", String::new(), Secret::new("x"), url)
+        }
+    }
+}
