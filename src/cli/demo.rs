@@ -4,12 +4,12 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
 use super::{fail, run};
 use crate::app::{self, Start};
-use crate::config::Environment;
 use crate::demo::Stage;
 use crate::server::ListenOn;
 
@@ -60,7 +60,9 @@ async fn perform() -> ExitCode {
         Ok(shutdown) => shutdown,
         Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
     };
-    let start = Start { config, environment: Environment::of(stage.variables().clone()), watch: true };
+    let variables = stage.variables().clone();
+    let environment = Arc::new(move |name: &str| variables.get(name).cloned());
+    let start = Start { config, environment, watch: true };
     match serve(start, &stage, shutdown).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), 1),

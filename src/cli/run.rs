@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{INVALID, fail};
-use crate::app::{self, AppError, Start};
-use crate::config::Environment;
+use crate::app::{self, AppError, Start, process_environment};
+use crate::config::render;
 use crate::telemetry::init_logs;
 
 /// Runs the command.
@@ -22,11 +22,11 @@ pub(super) fn run(config: &Path) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
     };
-    let start = Start { config: config.to_owned(), environment: Environment::process(), watch: true };
+    let start = Start { config: config.to_owned(), environment: process_environment(), watch: true };
     let code = match runtime.block_on(serve(start)) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(AppError::Config(problems))) => {
-            let _ = write!(io::stderr(), "{}", problems.render(super::colour(&io::stderr())));
+            let _ = write!(io::stderr(), "{}", render(&problems.list, super::colour(&io::stderr())));
             ExitCode::from(INVALID)
         }
         Ok(Some(error)) => fail(&error.to_string(), 1),

@@ -23,6 +23,14 @@ struct Cast {
     about: &'static str,
 }
 
+impl Cast {
+    /// The variable that the shipped file takes a URL from, where it does.
+    fn base_url(&self) -> Option<(String, String)> {
+        (self.token_path.is_none())
+            .then(|| ("CRM_BASE_URL".to_owned(), format!("{}/crmapi/rest/v2", self.simulator.origin())))
+    }
+}
+
 /// Simulators that run, and the configuration that leads to them.
 pub struct Stage {
     cast: Vec<Cast>,
@@ -54,6 +62,8 @@ impl Stage {
             ("CRAYON_USERNAME", crayon.username.clone()),
             ("CRAYON_PASSWORD", crayon.password.clone()),
         ];
+        let mut variables: HashMap<String, String> =
+            variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let cast = vec![
             Cast {
                 simulator: Simulator::start(crewmojo, Options::default()).await?,
@@ -81,7 +91,9 @@ impl Stage {
             },
         ];
         let yaml = staged(&cast)?;
-        let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
+        for part in &cast {
+            variables.extend(part.base_url());
+        }
         Ok(Self { cast, yaml, variables })
     }
 
