@@ -331,3 +331,16 @@ proptest! {
         prop_assert!(logins(seed, 600, took, |_| FaultClass::Refused) <= 15);
     }
 }
+
+#[test]
+fn a_waiter_that_wakes_late_is_told_of_the_fault_that_it_waited_for() {
+    let mut state = State::new(policy(0, None, false), 1);
+    let (mut steps, mut now) = (Steps::default(), Moment::BOOT);
+    let Asked::Wait(flight) = state.ask(now, None, &mut steps) else { panic!("a cold cell") };
+    state.landed(now, flight, Err(fault(FaultClass::Transient, None)), &mut steps);
+    now = now.after(Duration::from_secs(10)); // the back-off is over
+    let mut steps = Steps::default();
+    let told = state.ask(now, Some(flight), &mut steps);
+    assert!(matches!(told, Asked::Unavailable(Unavailable::Fault { .. })), "{told:?}");
+    assert_eq!(steps.fetch, None);
+}
