@@ -222,7 +222,9 @@ impl Model {
         // An event of a flight that is over changes nothing.
         self.step(|state, now, steps| state.landed(now, flight, Err(fault(FaultClass::Refused, None)), steps));
         // A changed secret is tried when the login with the old one is over.
-        assert!(secret == self.secret || self.flight.is_some_and(|(_, with)| with == self.secret));
+        let live = self.state.status(self.now).live;
+        assert!(secret == self.secret || live || self.flight.is_some_and(|(_, with)| with == self.secret));
+        assert!(secret == self.secret || after == before || self.flight.is_some());
     }
 
     fn refuse(&mut self, less: u64) {

@@ -230,7 +230,7 @@ impl State {
         }
         // The secret changed while this login was under way; those that wait now wait for the new
         // one's. What the old one brought serves until then: it may have killed what was there.
-        if !current {
+        if !current && !self.is_proved(now) {
             self.begin(now, steps);
         }
     }
@@ -285,7 +285,7 @@ impl State {
             return;
         }
         // Back to the secret that the token in hand was got with, before the other proved itself.
-        if self.live(now).is_some_and(|held| held.secret == self.policy.secret) {
+        if self.is_proved(now) {
             self.fault = None;
             return;
         }
@@ -327,6 +327,11 @@ impl State {
 
     fn live(&self, now: Moment) -> Option<&Held> {
         self.held.as_ref().filter(|held| held.dead.is_none() && held.token.expires.is_none_or(|end| now < end))
+    }
+
+    /// Whether the live token was got with the secret in force.
+    fn is_proved(&self, now: Moment) -> bool {
+        self.live(now).is_some_and(|held| held.secret == self.policy.secret)
     }
 
     fn is_idle(&self, held: &Held, now: Moment) -> bool {

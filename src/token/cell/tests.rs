@@ -691,6 +691,19 @@ async fn back_to_the_old_secret_needs_no_login() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn back_to_the_old_secret_while_the_wrong_one_is_tried_needs_no_login_either() {
+    let (old, new) = (Script::good(), Script::new(|_| slow(500, wrong())));
+    let cell = cell(&old);
+    used(&cell).await;
+    cell.configure(with_secret(&new, "wrong"));
+    sleep(millis(100)).await;
+    cell.configure(settings(&old));
+    sleep(seconds(1)).await;
+    assert_eq!((used(&cell).await.as_str(), old.calls(), new.calls()), ("token-1", 1, 1));
+    assert_eq!((cell.status().state, cell.status().fault), (CellState::Live, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_mended_secret_ends_the_back_off_of_a_cell_that_never_had_a_token() {
     let (old, new) = (Script::new(|_| wrong()), Script::good());
     let cell = cell(&old);
