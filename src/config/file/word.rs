@@ -59,6 +59,7 @@ fn url_complaint<T>(error: UrlError) -> Result<T, Complaint> {
         UrlError::Scheme => "write https://host/path",
         UrlError::Host => "write the host behind https://",
         UrlError::UserInfo => "take what is before the '@' out, and put it into a credential",
+        UrlError::Port => "write a port from 1 to 65535, or none",
         UrlError::Query => "take the '?' and what follows out",
         UrlError::Fragment => "take the '#' and what follows out",
         UrlError::Path => "write the path without '.' and '..' segments, backslashes and bad escapes",
