@@ -1,7 +1,7 @@
 //! The nearest known name to one that is not known.
 
 /// The candidate that differs least from `name`, where it differs little enough to have been meant.
-pub(crate) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let name = name.to_lowercase().replace('-', "_");
     if name.len() > 64 {
         return None;
