@@ -9,5 +9,6 @@
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
 
+mod cli;
 mod harness;
 mod house;
