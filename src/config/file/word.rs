@@ -130,7 +130,7 @@ impl Form for Prefix {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": "string", "pattern": "^/|\\$\\{", "examples": ["/crewmojo"] })
+        json!({ "type": "string", "pattern": "^/|\\$\\{", "examples": ["/api"] })
     }
 }
 
