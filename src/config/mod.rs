@@ -6,6 +6,7 @@
 
 mod check;
 mod de;
+mod effective;
 mod file;
 mod files;
 mod interpolate;
@@ -20,7 +21,9 @@ mod settings;
 mod source;
 mod spot;
 mod tree;
+mod watch;
 
+pub use effective::{Format, effective};
 pub use interpolate::Environment;
 pub use load::{Loaded, load, load_bytes};
 pub use locate::Locator;
@@ -30,6 +33,7 @@ pub use settings::{
     ClientSettings, CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, RouteAction, RouteSettings,
     Settings,
 };
+pub use watch::Watcher;
 
 #[cfg(test)]
 mod tests;

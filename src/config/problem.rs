@@ -31,10 +31,28 @@ pub fn render(problems: &[Problem], colour: bool) -> String {
     let renderer = renderer.decor_style(DecorStyle::Ascii);
     let mut out = String::new();
     for problem in problems {
-        out.push_str(&renderer.render(&[group(problem)]));
-        out.push_str("\n\n");
+        for line in renderer.render(&[group(problem)]).lines().filter(|line| !is_joint(line)) {
+            out.push_str(line);
+            out.push('\n');
+        }
+        out.push('\n');
     }
     out
+}
+
+/// The `:::` between an origin and its snippet, with or without colour.
+fn is_joint(line: &str) -> bool {
+    let mut bare = String::new();
+    let mut in_colour = false;
+    for c in line.chars() {
+        match c {
+            '\x1b' => in_colour = true,
+            'm' if in_colour => in_colour = false,
+            c if !in_colour => bare.push(c),
+            _ => {}
+        }
+    }
+    bare.trim() == ":::"
 }
 
 fn group(problem: &Problem) -> Group<'_> {

@@ -90,10 +90,14 @@ fn resolved(schema: Schema, generator: &SchemaGenerator) -> Map<String, Value> {
     }
 }
 
-/// A number or a truth value may always be written as a reference, which is a string.
+/// A number or a truth value may always be written as a reference, which is a string; and a field
+/// whose default is nothing has none to tell.
 fn references(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
+            if members.get("default").is_some_and(Value::is_null) {
+                members.remove("default");
+            }
             let plain = matches!(members.get("type").and_then(Value::as_str), Some("integer" | "number" | "boolean"));
             let nullable = members.get("type").and_then(Value::as_array).is_some_and(|types| {
                 types.iter().any(|t| matches!(t.as_str(), Some("integer" | "number" | "boolean")))

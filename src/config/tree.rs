@@ -15,7 +15,7 @@ use serde::de::{self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, Variant
 use zeroize::Zeroizing;
 
 use crate::config::source::Source;
-use crate::config::spot::{Path, Step, plain};
+use crate::config::spot::{Path, Step, key_name};
 
 /// A place in the text, from 1, in characters; 0 where it is not known.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -435,7 +435,7 @@ impl<'de> Visitor<'de> for NodeVisitor<'_, '_> {
                     "write the fields out, use 'defaults', or repeat a whole value with '&NAME' and '*NAME'",
                 )),
                 Some(name) if !seen.insert(name.clone()) => {
-                    Some((format!("the key `{}` is here twice", plain(name)), "keep one of the two"))
+                    Some((format!("the key `{}` is here twice", key_name(name)), "keep one of the two"))
                 }
                 Some(_) => None,
             };
