@@ -2,10 +2,10 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashSet};
-use std::sync::LazyLock;
 
 use crate::config::redact::{Item, guess, is_harmless, shown};
 use crate::config::report::{At, Finding};
+use crate::config::schema::VOCABULARY;
 use crate::config::source::Source;
 use crate::config::spot::{Path, Step};
 use crate::config::tree::{Flaw, Mark, Marks, Node, Value, parse};
@@ -131,27 +131,6 @@ impl Locator {
         lines.get(&number).cloned().unwrap_or_default()
     }
 }
-
-/// Names that fields have: shown wherever they stand as keys.
-static VOCABULARY: LazyLock<HashSet<String>> = LazyLock::new(|| {
-    fn walk(schema: &serde_json::Value, names: &mut HashSet<String>) {
-        match schema {
-            serde_json::Value::Object(members) => {
-                for (name, member) in members {
-                    if let ("properties", Some(fields)) = (name.as_str(), member.as_object()) {
-                        names.extend(fields.keys().cloned());
-                    }
-                    walk(member, names);
-                }
-            }
-            serde_json::Value::Array(elements) => elements.iter().for_each(|element| walk(element, names)),
-            _ => {}
-        }
-    }
-    let mut names = HashSet::new();
-    walk(&crate::config::schema(), &mut names);
-    names
-});
 
 struct Items<'s> {
     secrets: &'s HashSet<String>,

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::config::interpolate::MASK;
+use crate::config::schema::VOCABULARY;
 use crate::config::spot::{Path, Step};
 
 /// Fields whose values are no secrets.
@@ -330,16 +331,29 @@ pub(crate) fn guess(before: &[&str], line: &str) -> Vec<Item> {
         above.iter().any(|key| FREE.contains(key)) || !are_known(above.iter().rev().copied())
     };
     let column = |byte: usize| u32::try_from(line[..byte].chars().count() + 1).unwrap_or(u32::MAX);
+    // A second key stands behind a bracket or, between brackets, a comma; else it is part of a value.
+    let key_from = |mut from: usize| loop {
+        let found = KEY.captures_at(line, from)?;
+        let (whole, name) = (found.get(0)?, found.get(1)?);
+        let before = line[..name.start()].trim_end();
+        let begins = before.trim_start_matches([' ', '-']).is_empty();
+        if begins || before.ends_with(['{', '[']) || (before.ends_with(',') && before.contains(['{', '['])) {
+            return Some((whole, name));
+        }
+        from = name.end();
+    };
     let mut items = Vec::new();
     let mut from = 0;
-    while let Some(found) = KEY.captures_at(line, from) {
-        let (Some(whole), Some(name)) = (found.get(0), found.get(1)) else { break };
+    while let Some((whole, name)) = key_from(from) {
         let key = name.as_str().trim_matches(['"', '\'']);
-        items.push(Item { column: column(name.start()), is_key: true, shown: true });
+        items.push(Item {
+            column: column(name.start()),
+            is_key: true,
+            shown: items.is_empty() || VOCABULARY.contains(key),
+        });
         let rest = &line[whole.end()..];
         let value = whole.end() + (rest.len() - rest.trim_start_matches([' ', '{', '[']).len());
-        let next =
-            KEY.captures_at(line, whole.end() - 1).and_then(|next| next.get(1)).map_or(line.len(), |n| n.start());
+        let next = key_from(whole.end() - 1).map_or(line.len(), |(_, next)| next.start());
         if value < next && !line[value..].starts_with('#') {
             let ambiguous = matches!(key, "json" | "body" | "token" | "response");
             let shown = HARMLESS.contains(&key) && !ambiguous && !free;
@@ -347,9 +361,8 @@ pub(crate) fn guess(before: &[&str], line: &str) -> Vec<Item> {
             // Between brackets a value ends at a comma or bracket; what then is not a key is unknown.
             let text = &line[value..next];
             let end = text.find([',', '}', ']']).filter(|_| line[..value].contains(['{', '[']));
-            if let Some(end) =
-                end.filter(|end| text[*end..].contains(|c| !matches!(c, ' ' | ',' | ']' | '}' | '[' | '{')))
-            {
+            let more = |end: &usize| text[*end..].contains(|c| !matches!(c, ' ' | ',' | ']' | '}' | '[' | '{'));
+            if let Some(end) = end.filter(more) {
                 items.push(Item { column: column(value + end), is_key: false, shown: false });
             }
         }
@@ -365,7 +378,13 @@ fn ancestors<'l>(before: &[&'l str], line: &str) -> Vec<&'l str> {
     let indent = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len();
     let mut depth = indent(line);
     let mut keys = Vec::new();
-    for above in before.iter().rev().filter(|above| !above.trim().is_empty() && !above.trim_start().starts_with('#')) {
+    let told = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    if line.trim_start().starts_with(['{', '[']) {
+        // Brackets on a line of their own belong to the key above, whatever the indentation.
+        let above = before.iter().rev().find(|above| told(above));
+        keys.extend(above.and_then(|above| above.trim_start_matches([' ', '-']).split(':').next()));
+    }
+    for above in before.iter().rev().filter(|above| told(above)) {
         if indent(above) < depth {
             depth = indent(above);
             keys.extend(above.trim_start_matches([' ', '-']).split(':').next());

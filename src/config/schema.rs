@@ -1,5 +1,8 @@
 //! The JSON Schema of `proxy.yaml`, from the types that read it.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -115,3 +118,24 @@ fn references(schema: &mut Value) {
         _ => {}
     }
 }
+
+/// Names that fields have: shown wherever they stand as keys.
+pub(crate) static VOCABULARY: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    fn walk(schema: &Value, names: &mut HashSet<String>) {
+        match schema {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    if let ("properties", Some(fields)) = (name.as_str(), member.as_object()) {
+                        names.extend(fields.keys().cloned());
+                    }
+                    walk(member, names);
+                }
+            }
+            Value::Array(elements) => elements.iter().for_each(|element| walk(element, names)),
+            _ => {}
+        }
+    }
+    let mut names = HashSet::new();
+    walk(&schema(), &mut names);
+    names
+});

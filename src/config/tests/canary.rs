@@ -78,7 +78,8 @@ fn no_cut_shows_a_secret() {
 fn no_byte_put_in_shows_a_secret() {
     let file = plain();
     for at in 0..file.len() {
-        let piece = ["\"", "'", "{", "}", ":", "\n", "\t", "- ", "!", "&", "*", "#", "%", "\u{1}", "${"][at % 15];
+        // Every place, and in the course of the file every piece behind every kind of place.
+        let piece = ["\"", "'", "{", "}", ":", "\n", "\t", "- ", "!", "&", "*", "#", "%", "\u{1}", "${ "][at % 15];
         silent(&format!("{}{piece}{}", &file[..at], &file[at..]), &format!("{piece:?} at {at}"));
     }
 }
