@@ -587,7 +587,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let before = format!("*a{},", level - 1).repeat(9);
-            text.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+            text += &format!("a{level}: &a{level} [{before}]\n");
         }
         assert!(quick(&text).0.is_none());
         assert!(quick("a: &a [*a]\n").0.is_none());

@@ -567,7 +567,7 @@ fn certificates_that_cannot_serve_are_told() {
 fn no_more_than_a_hundred_problems_are_told_and_the_rest_is_counted() {
     let mut yaml = BASE.to_owned();
     for route in 0..500 {
-        yaml.push_str(&format!("  - {{name: r{route}, upstream: x, credential: key}}\n"));
+        yaml += &format!("  - {{name: r{route}, upstream: x, credential: key}}\n");
     }
     let problems = refused(&yaml);
     assert_eq!(problems.list.len(), 101);
