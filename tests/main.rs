@@ -13,3 +13,4 @@
 mod answers_of_its_own;
 mod harness;
 mod house;
+mod wire_requests;
