@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::config::interpolate::MASK;
+use crate::config::schema::VOCABULARY;
 use crate::config::spot::{Path, Step};
 
 /// Fields whose values are no secrets.
@@ -84,6 +85,47 @@ const HARMLESS: &[&str] = &[
 /// Maps whose fields the operator names, so that a name says nothing about the value.
 const FREE: &[&str] = &["headers", "set", "extra", "form", "json", "request"];
 
+/// Maps and lists whose fields are this file's own. Below a misspelt one nothing is known to be harmless.
+const CONTAINERS: &[&str] = &[
+    "access",
+    "allow",
+    "api_keys",
+    "client",
+    "credentials",
+    "defaults",
+    "deny",
+    "inject",
+    "json",
+    "limits",
+    "listeners",
+    "match",
+    "methods",
+    "pool",
+    "refused_when",
+    "remove",
+    "request",
+    "request_headers",
+    "response",
+    "response_headers",
+    "routes",
+    "status",
+    "success",
+    "timeouts",
+    "tls",
+    "upgrades",
+    "upstream",
+];
+
+/// Whether all of these keys, outermost first, are known to hold nothing free.
+fn are_known<'k>(above: impl IntoIterator<Item = &'k str>) -> bool {
+    let mut before = "";
+    above.into_iter().all(|key| {
+        let known = CONTAINERS.contains(&key) || before == "credentials";
+        before = key;
+        known
+    })
+}
+
 /// Whether a scalar at this place may be shown.
 pub(crate) fn is_harmless(path: &Path) -> bool {
     let keys: Vec<&str> = path
@@ -95,6 +137,9 @@ pub(crate) fn is_harmless(path: &Path) -> bool {
         })
         .collect();
     let Some((last, above)) = keys.split_last() else { return false };
+    if !are_known(above.iter().copied()) {
+        return false;
+    }
     let parent = above.last().copied().unwrap_or_default();
     if matches!(parent, "timeouts" | "limits") {
         return matches!(*last, "body" | "token") || HARMLESS.contains(last);
@@ -102,7 +147,7 @@ pub(crate) fn is_harmless(path: &Path) -> bool {
     if parent == "request" {
         return matches!(*last, "method" | "url");
     }
-    let free = above.iter().any(|key| FREE.contains(key) || key.starts_with("x-"));
+    let free = above.iter().any(|key| FREE.contains(key));
     let judged = above.contains(&"refused_when") || above.contains(&"response");
     HARMLESS.contains(last) && (!free || judged)
 }
@@ -132,11 +177,10 @@ pub(crate) fn shown(line: &str, items: &[Item], column: usize) -> (String, usize
             caret = Some(column);
         }
     } else {
+        // The tail of a longer text: what follows on the line may not be what it looks like.
         out.extend(margin.chars().take_while(|c| c.is_whitespace()));
-        if column <= first {
-            caret = Some(out.chars().count() + 1);
-        }
-        out.push_str(MASK);
+        let caret = out.chars().count() + 1;
+        return (out + MASK, caret);
     }
     for (index, item) in items.iter().enumerate() {
         let start = (item.column as usize - 1).min(chars.len());
@@ -249,15 +293,29 @@ static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
 /// A reference's default, closed or not.
 static DEFAULT: LazyLock<Regex> = LazyLock::new(|| constant(r"(\$\{[^}]*?:-)[^}]*"));
 
-/// `user:password@` and the query of a URL.
-static USERINFO: LazyLock<Regex> = LazyLock::new(|| constant(r"(://)[^/?#\s]*@"));
-static QUERY: LazyLock<Regex> = LazyLock::new(|| constant(r"(://[^?#\s]*[?#])[^\s,}\]]*"));
+/// A URL in its parts: what is before a user name, that, host and port, path, query, and what of
+/// structure follows.
+static URL: LazyLock<Regex> = LazyLock::new(|| {
+    constant(
+        r#"(?x) ^ (\s*["']?https?://) ([^/?\#\s]*@)?
+        ( (?: \$\{[A-Za-z0-9_:./-]*(?:\*\*\*)?\}? | [A-Za-z0-9._*-] | \[[0-9A-Fa-f:.]+\] )+
+          (?: : (?: [0-9]+ | \$\{[A-Za-z0-9_:-]*(?:\*\*\*)?\}? ) )? )
+        (/[^?\#\s"',}\]]*)? ([?\#][^\s"',}\]]*)? (["',}\]\s]*) $"#,
+    )
+});
 
-/// Harmless text without what secrets may hide in.
+/// Harmless text without what secrets may hide in: a reference's default, a URL's user and query,
+/// and what looks like a URL and is none.
 pub(crate) fn scrub(text: &str) -> String {
-    let text = DEFAULT.replace_all(text, "${1}***");
-    let text = USERINFO.replace_all(&text, "${1}***@");
-    QUERY.replace_all(&text, "${1}***").into_owned()
+    let text = DEFAULT.replace_all(text, "${1}***").into_owned();
+    if !text.contains("//") && !text.contains('@') {
+        return text;
+    }
+    let Some(url) = URL.captures(&text) else { return MASK.to_owned() };
+    let part = |group: usize| url.get(group).map_or("", |part| part.as_str());
+    let user = if part(2).is_empty() { "" } else { "***@" };
+    let query = if part(5).is_empty() { "" } else { "?***" };
+    format!("{}{user}{}{}{query}{}", part(1), part(3), part(4), part(6))
 }
 
 /// The items of a line of which there is no tree: keys by their look, values by the key before.
@@ -268,32 +326,79 @@ pub(crate) fn guess(before: &[&str], line: &str) -> Vec<Item> {
     if is_inside(before, line) {
         return Vec::new();
     }
+    let mut free = {
+        let above = ancestors(before, line);
+        above.iter().any(|key| FREE.contains(key)) || !are_known(above.iter().rev().copied())
+    };
     let column = |byte: usize| u32::try_from(line[..byte].chars().count() + 1).unwrap_or(u32::MAX);
+    // A second key stands behind a bracket or, between brackets, a comma; else it is part of a value.
+    let key_from = |mut from: usize| loop {
+        let found = KEY.captures_at(line, from)?;
+        let (whole, name) = (found.get(0)?, found.get(1)?);
+        let before = line[..name.start()].trim_end();
+        let begins = before.trim_start_matches([' ', '-']).is_empty();
+        if begins || before.ends_with(['{', '[']) || (before.ends_with(',') && before.contains(['{', '['])) {
+            return Some((whole, name));
+        }
+        from = name.end();
+    };
     let mut items = Vec::new();
     let mut from = 0;
-    while let Some(found) = KEY.captures_at(line, from) {
-        let (Some(whole), Some(name)) = (found.get(0), found.get(1)) else { break };
+    while let Some((whole, name)) = key_from(from) {
         let key = name.as_str().trim_matches(['"', '\'']);
-        items.push(Item { column: column(name.start()), is_key: true, shown: true });
+        items.push(Item {
+            column: column(name.start()),
+            is_key: true,
+            shown: items.is_empty() || VOCABULARY.contains(key),
+        });
         let rest = &line[whole.end()..];
         let value = whole.end() + (rest.len() - rest.trim_start_matches([' ', '{', '[']).len());
-        let next =
-            KEY.captures_at(line, whole.end() - 1).and_then(|next| next.get(1)).map_or(line.len(), |n| n.start());
-        if value < next {
+        let next = key_from(whole.end() - 1).map_or(line.len(), |(_, next)| next.start());
+        if value < next && !line[value..].starts_with('#') {
             let ambiguous = matches!(key, "json" | "body" | "token" | "response");
-            let shown = HARMLESS.contains(&key) && !ambiguous;
+            let shown = HARMLESS.contains(&key) && !ambiguous && !free;
             items.push(Item { column: column(value), is_key: false, shown });
+            // Between brackets a value ends at a comma or bracket; what then is not a key is unknown.
+            let text = &line[value..next];
+            let end = text.find([',', '}', ']']).filter(|_| line[..value].contains(['{', '[']));
+            let more = |end: &usize| text[*end..].contains(|c| !matches!(c, ' ' | ',' | ']' | '}' | '[' | '{'));
+            if let Some(end) = end.filter(more) {
+                items.push(Item { column: column(value + end), is_key: false, shown: false });
+            }
         }
+        let opens = line[whole.end()..].trim_start().starts_with('{');
+        free |= FREE.contains(&key) || (opens && !CONTAINERS.contains(&key));
         from = whole.end() - 1;
     }
     items
 }
 
-/// Whether a line may lie inside of a text that began above: a quoted one, a block, or a value
+/// The keys that a line lies under, by indentation.
+fn ancestors<'l>(before: &[&'l str], line: &str) -> Vec<&'l str> {
+    let indent = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len();
+    let mut depth = indent(line);
+    let mut keys = Vec::new();
+    let told = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    if line.trim_start().starts_with(['{', '[']) {
+        // Brackets on a line of their own belong to the key above, whatever the indentation.
+        let above = before.iter().rev().find(|above| told(above));
+        keys.extend(above.and_then(|above| above.trim_start_matches([' ', '-']).split(':').next()));
+    }
+    for above in before.iter().rev().filter(|above| told(above)) {
+        if indent(above) < depth {
+            depth = indent(above);
+            keys.extend(above.trim_start_matches([' ', '-']).split(':').next());
+        }
+    }
+    keys
+}
+
+/// Whether a line may lie inside of what began above: a quoted text, a block, brackets, or a value
 /// that goes on with more indentation.
 fn is_inside(before: &[&str], line: &str) -> bool {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut quote: Option<char> = None;
+    let mut brackets = 0usize;
     for above in before {
         let mut chars = above.char_indices().peekable();
         let mut last = ' ';
@@ -307,12 +412,14 @@ fn is_inside(before: &[&str], line: &str) -> bool {
                     chars.next();
                 }
                 Some(open) if c == open => quote = None,
+                None if matches!(c, '{' | '[') && matches!(last, ' ' | '{' | '[' | ',' | '\t') => brackets += 1,
+                None if matches!(c, '}' | ']') => brackets = brackets.saturating_sub(1),
                 _ => {}
             }
             last = c;
         }
     }
-    if quote.is_some() {
+    if quote.is_some() || brackets > 0 {
         return true;
     }
     let parent = before
@@ -342,6 +449,7 @@ mod tests {
     fn a_line_shows_only_what_is_known_to_be_harmless() {
         for (line, expected) in [
             ("    path: /crewmojo", "    path: /crewmojo"),
+            ("    extar: {path: CANARY}", "    extar: {path: ***"),
             ("    client_secret: CANARY", "    client_secret: ***"),
             ("    client_secert: 'CANARY'", "    client_secert: ***"),
             ("    client_secret: ${SECRET}", "    client_secret: ${SECRET}"),
@@ -354,7 +462,7 @@ mod tests {
             ("  path: /x # was CANARY", "  path: /x"),
             ("  match:   # CANARY", "  match:"),
             ("  CANARY", "  ***"),
-            ("  - CANARY", "  - ***"),
+            ("  - CANARY", "  ***"),
         ] {
             assert_eq!(guessed(&[], line), expected, "{line}");
         }
@@ -368,6 +476,7 @@ mod tests {
             (&["key: 'it''s"], "  url: CANARY"),
             (&["key: first"], "  url: CANARY"),
             (&["- key: |"], "  url: CANARY"),
+            (&["extra: {", "  a: b,"], "  url: CANARY"),
         ] {
             assert!(!guessed(before, line).contains("CANARY"), "{before:?} {line}");
         }

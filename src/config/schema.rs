@@ -1,5 +1,8 @@
 //! The JSON Schema of `proxy.yaml`, from the types that read it.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -90,10 +93,14 @@ fn resolved(schema: Schema, generator: &SchemaGenerator) -> Map<String, Value> {
     }
 }
 
-/// A number or a truth value may always be written as a reference, which is a string.
+/// A number or a truth value may always be written as a reference, which is a string; and a field
+/// whose default is nothing has none to tell.
 fn references(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
+            if members.get("default").is_some_and(Value::is_null) {
+                members.remove("default");
+            }
             let plain = matches!(members.get("type").and_then(Value::as_str), Some("integer" | "number" | "boolean"));
             let nullable = members.get("type").and_then(Value::as_array).is_some_and(|types| {
                 types.iter().any(|t| matches!(t.as_str(), Some("integer" | "number" | "boolean")))
@@ -111,3 +118,24 @@ fn references(schema: &mut Value) {
         _ => {}
     }
 }
+
+/// Names that fields have: shown wherever they stand as keys.
+pub(crate) static VOCABULARY: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    fn walk(schema: &Value, names: &mut HashSet<String>) {
+        match schema {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    if let ("properties", Some(fields)) = (name.as_str(), member.as_object()) {
+                        names.extend(fields.keys().cloned());
+                    }
+                    walk(member, names);
+                }
+            }
+            Value::Array(elements) => elements.iter().for_each(|element| walk(element, names)),
+            _ => {}
+        }
+    }
+    let mut names = HashSet::new();
+    walk(&schema(), &mut names);
+    names
+});

@@ -10,7 +10,7 @@ use crate::config::file::word::{Endpoint, Member, Name, Path, Pattern, Pointer, 
 
 /// What every credential takes, whatever its provider.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Common {
     /// Who logs in, and how.
     #[schemars(required)]
@@ -66,7 +66,7 @@ impl Common {
 
 /// One place for the token: one of `header`, `query`, `json` and `parameter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Inject {
     /// A header; without `scheme` it holds the bare token.
     pub(crate) header: Option<Of<Name>>,
@@ -82,7 +82,7 @@ pub(crate) struct Inject {
 
 /// When an answer says that the token was at fault.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Refused {
     /// Statuses that say so.
     pub(crate) status: Option<Vec<Of<Status>>>,
@@ -92,7 +92,7 @@ pub(crate) struct Refused {
 
 /// A text in a JSON answer that says so.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct JsonRefused {
     /// Where the text is.
     #[schemars(required)]
