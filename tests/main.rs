@@ -6,8 +6,11 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    unreachable_pub,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
 
+mod answers_of_its_own;
 mod harness;
 mod house;
+mod wire_requests;

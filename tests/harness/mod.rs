@@ -5,7 +5,10 @@
 pub mod client;
 pub mod process;
 pub mod proxy;
+pub mod raw;
+pub mod tls;
 pub mod upstream;
+pub mod yaml;
 
 use std::time::{Duration, Instant};
 
