@@ -3,9 +3,11 @@
 #![allow(dead_code, reason = "each module of the binary uses its own part of the harness")]
 
 pub mod client;
+pub mod load;
 pub mod process;
 pub mod proxy;
 pub mod upstream;
+pub mod vendors;
 
 use std::time::{Duration, Instant};
 
