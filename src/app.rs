@@ -10,14 +10,21 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::assemble::{AssembleError, Assembled, Assembly, listen_on};
-use crate::config::{Environment, Loaded, Problems, Settings, Watcher, load};
+use crate::config::{Loaded, Problems, Settings, Watcher, load};
 use crate::live::{Live, Snapshot};
-use crate::model::Problem;
+use crate::model::{Problem, Severity};
 use crate::proxy::Shared;
 use crate::server::{Bound, ListenError, ListenOn, Worker, WorkerError, accept};
 
+/// Where `${NAME}` is looked up, at the start and at every reload.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// The process's own environment.
+pub fn process_environment() -> Environment {
+    Arc::new(|name| std::env::var(name).ok())
+}
+
 /// What to run.
-#[derive(Debug)]
 pub struct Start {
     /// The configuration file.
     pub config: PathBuf,
@@ -66,8 +73,7 @@ pub async fn run(
     hangups: mpsc::Receiver<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
-    let control = Control::start(start).await?;
-    let (control, bound, workers) = control;
+    let (control, bound, workers) = Control::start(start).await?;
     let workers = Arc::new(workers);
     let live = Arc::clone(&control.live);
     let accepting: Vec<_> = bound
@@ -118,9 +124,6 @@ struct Control {
     assembly: Option<Assembly>,
     settings: Settings,
     live: Arc<Live>,
-    /// Snapshots that requests may still hold. They are dropped here, not by a worker: a large one
-    /// takes a while.
-    past: Vec<Arc<Snapshot>>,
 }
 
 impl Control {
@@ -139,30 +142,28 @@ impl Control {
             .map(|number| Worker::start(number, Arc::clone(&shared)))
             .collect::<Result<Vec<_>, _>>()?;
         tell_taken(1, &loaded.settings);
-        let control = Self { start, assembly: Some(assembly), settings: loaded.settings, live, past: Vec::new() };
+        let control = Self { start, assembly: Some(assembly), settings: loaded.settings, live };
         Ok((control, bound, workers))
     }
 
     /// Reloads when asked to, until the shutdown.
     async fn serve(mut self, mut hangups: mpsc::Receiver<()>, shutdown: impl Future<Output = ()>) -> DrainTimes {
         let mut shutdown = std::pin::pin!(shutdown);
-        let mut watcher = self.start.watch.then(|| Watcher::new(&self.settings.files));
-        let mut sweep = tokio::time::interval(Duration::from_secs(1));
-        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut watcher = self.start.watch.then(|| Watcher::new(self.settings.files.clone()));
         loop {
             let asked = tokio::select! {
                 () = &mut shutdown => break,
                 Some(()) = hangups.recv() => true,
                 () = changed(watcher.as_mut()) => false,
-                _ = sweep.tick() => {
-                    self.past.retain(|snapshot| Arc::strong_count(snapshot) > 1);
-                    continue;
-                }
             };
             let reloaded = self.reload().await;
             tell_reloaded(&reloaded, asked, &self.settings);
             if let Some(watcher) = &mut watcher {
-                watcher.set_files(&self.settings.files);
+                // Where it was refused, the mend may be in a file that only the refused one names.
+                watcher.set_files(match &reloaded {
+                    Reloaded::Refused(AppError::Config(problems)) => problems.files.clone(),
+                    _ => self.settings.files.clone(),
+                });
             }
         }
         DrainTimes { drain_delay: self.settings.drain_delay, shutdown_timeout: self.settings.shutdown_timeout }
@@ -182,7 +183,7 @@ impl Control {
                     tracing::warn!("a change of `workers` needs a restart");
                 }
                 let generation = assembled.snapshot.generation;
-                self.past.push(self.live.swap(assembled.snapshot));
+                tokio::spawn(outlive(self.live.swap(assembled.snapshot)));
                 self.settings = loaded.settings;
                 Reloaded::Taken(generation)
             }
@@ -191,6 +192,14 @@ impl Control {
                 Reloaded::Refused(error)
             }
         }
+    }
+}
+
+/// Holds a Snapshot until no request does: a large one takes a while to drop, and that should not be
+/// a worker's while.
+async fn outlive(snapshot: Arc<Snapshot>) {
+    while Arc::strong_count(&snapshot) > 1 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -220,7 +229,7 @@ async fn read_changed(
 ) -> Result<(Assembly, Option<(Loaded, Assembled)>), Failed> {
     let (path, environment) = (start.config.clone(), start.environment.clone());
     let task = tokio::task::spawn_blocking(move || {
-        let loaded = match load(&path, &environment) {
+        let loaded = match load(&path, &*environment) {
             Ok(loaded) => loaded,
             Err(problems) => return Err((Some(assembly), AppError::Config(problems))),
         };
@@ -240,10 +249,11 @@ pub fn warnings(loaded: &Loaded, assembled: &Assembled) -> Vec<Problem> {
     let mut warnings = loaded.warnings.clone();
     warnings.extend(assembled.shadowed.iter().map(|(hidden, first)| {
         let name = |place: &usize| loaded.settings.routes.get(*place).map_or("", |route| route.name.as_str());
-        loaded.locator.warning(
+        loaded.locator.problem(
+            Severity::Warning,
             &format!("routes[{hidden}]"),
             format!("the route {} can never match: {} always goes first", name(hidden), name(first)),
-            "narrow the other route's match, or remove this one".to_owned(),
+            "narrow the other route's match, or remove this one",
         )
     }));
     warnings
@@ -280,7 +290,7 @@ fn tell_reloaded(reloaded: &Reloaded, asked: bool, settings: &Settings) {
         Reloaded::Unchanged if asked => tracing::info!("configuration unchanged"),
         Reloaded::Unchanged => tracing::debug!("configuration unchanged"),
         Reloaded::Refused(AppError::Config(problems)) => {
-            for problem in problems.iter() {
+            for problem in &problems.list {
                 tracing::error!(
                     at = format!("{}:{}:{}", problem.file, problem.line, problem.column),
                     mend = problem.mend,

@@ -3,8 +3,10 @@
 //! Results go to stdout, diagnostics to stderr. Exit status: 0 done, 1 failed, 2 usage, 78 the
 //! configuration is invalid (`EX_CONFIG` of sysexits.h).
 
+mod demo;
 mod run;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,6 +37,9 @@ enum Command {
     /// Serve. Reloads on SIGHUP and when the file changes; drains on SIGTERM and SIGINT, and a
     /// second one ends it at once.
     Run(ConfigArg),
+    /// Show it at work: the vendors' simulators on loopback, and the proxy in front of them. Prints
+    /// requests to try.
+    Demo,
 }
 
 /// Whether to write colours: only on a terminal, and not where `NO_COLOR` is set.
@@ -47,5 +52,12 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Run(config) => run::run(&config.config),
+        Command::Demo => demo::demo(),
     }
+}
+
+/// Says on stderr what went wrong.
+fn fail(message: &str, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "tokenferry: {message}");
+    ExitCode::from(code)
 }

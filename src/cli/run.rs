@@ -8,27 +8,25 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::INVALID;
-use crate::app::{self, AppError, Start};
-use crate::config::Environment;
+use super::{INVALID, fail};
+use crate::app::{self, AppError, Start, process_environment};
+use crate::config::render;
 use crate::telemetry::init_logs;
 
 /// Runs the command.
 pub(super) fn run(config: &Path) -> ExitCode {
-    let filter = std::env::var("TOKENFERRY_LOG").ok();
-    let json = std::env::var("TOKENFERRY_LOG_FORMAT").is_ok_and(|format| format == "json");
-    if let Err(error) = init_logs(filter.as_deref(), json) {
-        return fail(&error.to_string(), 2);
+    if let Err(code) = logs() {
+        return code;
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
     };
-    let start = Start { config: config.to_owned(), environment: Environment::process(), watch: true };
+    let start = Start { config: config.to_owned(), environment: process_environment(), watch: true };
     let code = match runtime.block_on(serve(start)) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(AppError::Config(problems))) => {
-            let _ = write!(io::stderr(), "{}", problems.render(super::colour(&io::stderr())));
+            let _ = write!(io::stderr(), "{}", render(&problems.list, super::colour(&io::stderr())));
             ExitCode::from(INVALID)
         }
         Ok(Some(error)) => fail(&error.to_string(), 1),
@@ -37,6 +35,13 @@ pub(super) fn run(config: &Path) -> ExitCode {
     // Token calls that are still under way are of no use to anybody now.
     runtime.shutdown_background();
     code
+}
+
+/// Begins logging, as the environment says.
+pub(super) fn logs() -> Result<(), ExitCode> {
+    let filter = std::env::var("TOKENFERRY_LOG").ok();
+    let json = std::env::var("TOKENFERRY_LOG_FORMAT").is_ok_and(|format| format == "json");
+    init_logs(filter.as_deref(), json).map_err(|error| fail(&error.to_string(), 2))
 }
 
 async fn serve(start: Start) -> io::Result<Option<AppError>> {
@@ -75,7 +80,7 @@ async fn serve(start: Start) -> io::Result<Option<AppError>> {
 }
 
 /// Completes with the next SIGTERM or SIGINT.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -91,9 +96,4 @@ fn announce(address: &crate::server::ListenOn) {
     let mut stdout = io::stdout().lock();
     // A closed stdout is no reason not to serve.
     let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
-}
-
-fn fail(message: &str, code: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "tokenferry: {message}");
-    ExitCode::from(code)
 }

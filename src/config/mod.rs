@@ -1,8 +1,39 @@
 //! What the operator said: the file as written, the settings as meant, and every problem between.
+//!
+//! [`load`] walks: `source` (text), `tree` (YAML), `interpolate` (references), `de` and `file` (the
+//! typed mirror), `check` (settings). Problems are collected all along; `locate`, `redact` and
+//! `problem` tell them.
 
+mod check;
+mod de;
+mod effective;
+mod file;
+mod files;
+mod interpolate;
+mod load;
+mod locate;
+mod nearest;
+mod problem;
+mod redact;
+mod report;
+mod schema;
 mod settings;
+mod source;
+mod spot;
+mod tree;
+mod watch;
 
+pub use effective::{Format, effective};
+pub use interpolate::Environment;
+pub use load::{Loaded, load, load_bytes};
+pub use locate::Locator;
+pub use problem::{Problems, render, to_json};
+pub use schema::schema;
 pub use settings::{
     ClientSettings, CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, RouteAction, RouteSettings,
     Settings,
 };
+pub use watch::Watcher;
+
+#[cfg(test)]
+mod tests;

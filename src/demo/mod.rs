@@ -13,6 +13,7 @@ mod ledger;
 mod message;
 mod oauth2;
 mod server;
+mod stage;
 #[cfg(test)]
 mod tests;
 
@@ -24,3 +25,4 @@ pub use ledger::{Desk, Ticket};
 pub use message::Reply;
 pub use oauth2::OAuth2;
 pub use server::{Call, Refusal, Rules, Simulator};
+pub use stage::{Stage, StageError};

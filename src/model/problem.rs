@@ -28,4 +28,7 @@ pub struct Problem {
     pub mend: String,
     /// The source line with secrets blanked; empty for the whole file.
     pub source: String,
+    /// From 1, in characters: the place in `source` that stands for `column`, which it differs
+    /// from where something before it was blanked; 0 where the problem is the whole file's.
+    pub caret: usize,
 }

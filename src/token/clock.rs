@@ -49,7 +49,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> Moment;
 }
 
-/// CLOCK_BOOTTIME: `Instant` stands still while Linux is suspended, and a token does not.
+/// `CLOCK_BOOTTIME`: `Instant` stands still while Linux is suspended, and a token does not.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BootClock;
 

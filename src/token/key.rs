@@ -47,8 +47,9 @@ fn digest<'a>(purpose: &'a str, fields: impl Iterator<Item = &'a str>) -> [u8; 3
 /// The first four bytes, enough to tell keys apart in a log.
 impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "TokenKey({a:02x}{b:02x}{c:02x}{d:02x})")
+        f.write_str("TokenKey(")?;
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(")")
     }
 }
 

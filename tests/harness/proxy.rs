@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 use tokenferry::app::{self, Start};
-use tokenferry::config::Environment;
+use tokenferry::config::render;
 use tokenferry::server::ListenOn;
 use tokio::sync::{mpsc, oneshot};
 
@@ -41,8 +42,11 @@ impl Proxy {
         let (announce, mut announced) = mpsc::unbounded_channel();
         let variables: HashMap<String, String> =
             variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let start =
-            Start { config: folder.path().join("proxy.yaml"), environment: Environment::of(variables), watch: true };
+        let start = Start {
+            config: folder.path().join("proxy.yaml"),
+            environment: Arc::new(move |name: &str| variables.get(name).cloned()),
+            watch: true,
+        };
         let expected = complete(yaml).matches("address:").count().max(1);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -53,7 +57,7 @@ impl Proxy {
                 async move { drop(stopped.await) },
             ));
             if let Err(app::AppError::Config(problems)) = &outcome {
-                eprintln!("{}", problems.render(false));
+                eprintln!("{}", render(&problems.list, false));
             }
             outcome
         });

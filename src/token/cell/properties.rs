@@ -222,7 +222,9 @@ impl Model {
         // An event of a flight that is over changes nothing.
         self.step(|state, now, steps| state.landed(now, flight, Err(fault(FaultClass::Refused, None)), steps));
         // A changed secret is tried when the login with the old one is over.
-        assert!(secret == self.secret || self.flight.is_some_and(|(_, with)| with == self.secret));
+        let live = self.state.status(self.now).live;
+        assert!(secret == self.secret || live || self.flight.is_some_and(|(_, with)| with == self.secret));
+        assert!(secret == self.secret || after == before || self.flight.is_some());
     }
 
     fn refuse(&mut self, less: u64) {
@@ -330,4 +332,17 @@ proptest! {
         prop_assert!(logins(seed, 5, took, |_| FaultClass::Refused) <= 2);
         prop_assert!(logins(seed, 600, took, |_| FaultClass::Refused) <= 15);
     }
+}
+
+#[test]
+fn a_waiter_that_wakes_late_is_told_of_the_fault_that_it_waited_for() {
+    let mut state = State::new(policy(0, None, false), 1);
+    let (mut steps, mut now) = (Steps::default(), Moment::BOOT);
+    let Asked::Wait(flight) = state.ask(now, None, &mut steps) else { panic!("a cold cell") };
+    state.landed(now, flight, Err(fault(FaultClass::Transient, None)), &mut steps);
+    now = now.after(Duration::from_secs(10)); // the back-off is over
+    let mut steps = Steps::default();
+    let told = state.ask(now, Some(flight), &mut steps);
+    assert!(matches!(told, Asked::Unavailable(Unavailable::Fault { .. })), "{told:?}");
+    assert_eq!(steps.fetch, None);
 }

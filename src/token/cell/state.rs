@@ -75,16 +75,23 @@ struct Held {
     secret: SecretVersion,
     /// When it arrived.
     born: Moment,
-    /// The vendor refused it: dead, whatever its end.
-    refused: bool,
-    /// Unused for the idle lifetime: dead, and a later use does not raise it.
-    idled: bool,
-    /// It came in place of a refused one.
+    /// Dead before its end, and nothing raises it.
+    dead: Option<Death>,
+    /// It came in place of a refused one, or of one that was refused and stayed.
     of_refusal: bool,
-    /// It was refused and stayed, or is the very token that was refused before.
+    /// It was refused and stayed.
     doubted: bool,
     /// A login whose answer was lost may have killed it (exclusive credentials only).
     suspect: bool,
+}
+
+/// What a token died of before its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Death {
+    /// The vendor refused it.
+    Refused,
+    /// It was not used for the idle lifetime.
+    Idle,
 }
 
 /// A login under way.
@@ -193,7 +200,7 @@ impl State {
         if self.flight.is_some() {
             return None;
         }
-        let held = self.held.as_ref().filter(|held| !held.is_dead())?;
+        let held = self.held.as_ref().filter(|held| held.dead.is_none())?;
         // A secret that has not proved itself is tried again and again, as the back-off allows.
         let due = if held.secret == self.policy.secret { held.token.renew? } else { Moment::BOOT };
         Some(due.max(self.backoff.until()))
@@ -201,7 +208,7 @@ impl State {
 
     /// The token that may be handed out without asking, until its end.
     pub(super) fn served(&self) -> Option<&Arc<Token>> {
-        self.held.as_ref().filter(|held| !held.is_dead()).map(|held| &held.token)
+        self.held.as_ref().filter(|held| held.dead.is_none()).map(|held| &held.token)
     }
 
     /// A login ended.
@@ -223,7 +230,7 @@ impl State {
         }
         // The secret changed while this login was under way; those that wait now wait for the new
         // one's. What the old one brought serves until then: it may have killed what was there.
-        if !current {
+        if !current && !self.is_proved(now) {
             self.begin(now, steps);
         }
     }
@@ -248,7 +255,7 @@ impl State {
             return AfterRefusal::Pass;
         }
         self.newborn = if held.of_refusal && held.doubted { self.newborn.saturating_add(1).min(8) } else { 0 };
-        held.refused = true;
+        held.dead = Some(Death::Refused);
         steps.events.push(Event::Refused { generation, passes: false });
         if self.flight.is_none() && now >= self.backoff.until() {
             self.begin(now, steps);
@@ -265,6 +272,7 @@ impl State {
         }
         let changed = policy.secret != self.policy.secret;
         self.policy = policy;
+        self.settle(now);
         if !changed {
             return;
         }
@@ -277,7 +285,7 @@ impl State {
             return;
         }
         // Back to the secret that the token in hand was got with, before the other proved itself.
-        if self.live(now).is_some_and(|held| held.secret == self.policy.secret) {
+        if self.is_proved(now) {
             self.fault = None;
             return;
         }
@@ -318,7 +326,12 @@ impl State {
     }
 
     fn live(&self, now: Moment) -> Option<&Held> {
-        self.held.as_ref().filter(|held| !held.is_dead() && held.token.expires.is_none_or(|end| now < end))
+        self.held.as_ref().filter(|held| held.dead.is_none() && held.token.expires.is_none_or(|end| now < end))
+    }
+
+    /// Whether the live token was got with the secret in force.
+    fn is_proved(&self, now: Moment) -> bool {
+        self.live(now).is_some_and(|held| held.secret == self.policy.secret)
     }
 
     fn is_idle(&self, held: &Held, now: Moment) -> bool {
@@ -329,13 +342,13 @@ impl State {
     fn settle(&mut self, now: Moment) {
         let idled = self.held.as_ref().is_some_and(|held| self.is_idle(held, now));
         if let Some(held) = &mut self.held {
-            held.idled |= idled;
+            held.dead = held.dead.or(idled.then_some(Death::Idle));
         }
     }
 
     fn begin(&mut self, now: Moment, steps: &mut Steps) -> u64 {
         self.flights += 1;
-        let of_refusal = self.held.as_ref().is_some_and(|held| held.refused);
+        let of_refusal = self.held.as_ref().is_some_and(Held::was_refused);
         self.flight = Some(Flight { number: self.flights, begun: now, secret: self.policy.secret, of_refusal });
         steps.fetch = Some(self.flights);
         self.flights
@@ -356,12 +369,12 @@ impl State {
         let previous = self.held.take();
         // Some vendors give the same token until its end, whatever became of it: then nothing was
         // replaced, and its next refusal passes like any newborn's.
-        let same = previous.as_ref().is_some_and(|held| held.refused && held.token.secret == grant.token);
-        let inherited = previous.as_ref().is_some_and(|held| held.doubted && !held.refused);
+        let same = previous.as_ref().is_some_and(|held| held.was_refused() && held.token.secret == grant.token);
+        let inherited = previous.as_ref().is_some_and(|held| held.doubted && !held.was_refused());
         let outcome = match &previous {
             _ if self.fault.is_some() => Outcome::Recovered,
             None => Outcome::Obtained,
-            Some(held) if held.refused => Outcome::Replaced,
+            Some(held) if held.was_refused() => Outcome::Replaced,
             Some(_) => Outcome::Renewed,
         };
         self.generation += 1;
@@ -370,11 +383,10 @@ impl State {
             token: Arc::new(Token { generation, secret: grant.token, expires, renew, source }),
             secret: flight.secret,
             born: now,
-            refused: false,
-            idled: false,
+            dead: None,
             // Where the one before was refused and stayed, its mere renewal is not known to mend it.
             of_refusal: flight.of_refusal || same || inherited,
-            doubted: same,
+            doubted: false,
             suspect: false,
         });
         self.last_used = now;
@@ -408,7 +420,7 @@ impl State {
 }
 
 impl Held {
-    fn is_dead(&self) -> bool {
-        self.refused || self.idled
+    fn was_refused(&self) -> bool {
+        self.dead == Some(Death::Refused)
     }
 }

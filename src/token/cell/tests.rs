@@ -508,14 +508,15 @@ async fn a_vendor_that_refuses_every_token_sees_a_handful_of_logins() {
 
 #[tokio::test(start_paused = true)]
 async fn short_lives_do_not_hurry_the_logins_of_a_vendor_that_refuses_every_token() {
-    let script = Script::new(|_| slow(5, Reply::Good(10)));
+    let script = Script::new(|_| slow(5, Reply::Good(3)));
     let cell = cell(&script);
-    for _ in 0..2000 {
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < seconds(72) {
         refused_request(&cell).await;
         sleep(millis(25)).await;
     }
-    // 70 s: renewed every 8 s, and at most a few times more.
-    assert!(script.calls() <= 16, "{}", script.calls());
+    // Renewed every 2.4 s as any token, and a few times more.
+    assert!((30..=40).contains(&script.calls()), "{}", script.calls());
 }
 
 #[tokio::test(start_paused = true)]
@@ -563,6 +564,23 @@ async fn a_vendor_that_gives_the_refused_token_again_is_not_asked_in_a_loop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_that_brings_the_token_refused_meanwhile_has_replaced_nothing() {
+    for (token, after) in [("same", AfterRefusal::Pass), ("other", AfterRefusal::Again)] {
+        let script = Script::new(|_| Reply::Token("same".into(), 60));
+        let cell = cell(&script);
+        used(&cell).await;
+        script.turn(move |_| slow(100, Reply::Token(token.into(), 60)));
+        sleep(seconds(55)).await;
+        assert!(cell.warm().is_some());
+        sleep(millis(10)).await;
+        assert_eq!((cell.status().state, cell.refused(1)), (CellState::Renewing, AfterRefusal::Again));
+        assert_eq!(cell.acquire(PATIENCE).await.unwrap().generation, 2);
+        assert_eq!(cell.refused(2), after, "{token}");
+        assert_eq!(script.calls(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_token_again_after_its_end_is_fine() {
     let script = Script::new(|_| Reply::Token("same".into(), 10));
     let cell = cell(&script);
@@ -590,7 +608,7 @@ async fn an_exclusive_token_is_suspect_after_a_login_whose_answer_was_lost() {
     for (exclusive, after) in [(true, AfterRefusal::Again), (false, AfterRefusal::Pass)] {
         let script = Script::new(|_| slow(5, Reply::Good(10)));
         let refresh_before = Margin::Fixed(seconds(7));
-        let cell = cell_with(CellSettings { exclusive, refresh_before, ..settings(&script) });
+        let cell = cell_with(CellSettings { refresh_before, exclusive, ..settings(&script) });
         used(&cell).await;
         cell.refused(1);
         used(&cell).await;
@@ -673,6 +691,19 @@ async fn back_to_the_old_secret_needs_no_login() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn back_to_the_old_secret_while_the_wrong_one_is_tried_needs_no_login_either() {
+    let (old, new) = (Script::good(), Script::new(|_| slow(500, wrong())));
+    let cell = cell(&old);
+    used(&cell).await;
+    cell.configure(with_secret(&new, "wrong"));
+    sleep(millis(100)).await;
+    cell.configure(settings(&old));
+    sleep(seconds(1)).await;
+    assert_eq!((used(&cell).await.as_str(), old.calls(), new.calls()), ("token-1", 1, 1));
+    assert_eq!((cell.status().state, cell.status().fault), (CellState::Live, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_mended_secret_ends_the_back_off_of_a_cell_that_never_had_a_token() {
     let (old, new) = (Script::new(|_| wrong()), Script::good());
     let cell = cell(&old);
@@ -680,7 +711,11 @@ async fn a_mended_secret_ends_the_back_off_of_a_cell_that_never_had_a_token() {
         let (_, wait) = fault(cell.acquire(PATIENCE).await);
         sleep(wait).await;
     }
-    cell.acquire(PATIENCE).await.unwrap_err();
+    let (_, wait) = fault(cell.acquire(PATIENCE).await);
+    assert!(wait >= seconds(60));
+    cell.configure(with_secret(&old, "wrong too"));
+    let (_, wait) = fault(cell.acquire(PATIENCE).await);
+    assert!(wait <= millis(5500), "counted anew: {wait:?}");
     cell.configure(with_secret(&new, "right"));
     assert_eq!(used(&cell).await, "token-1");
 }
@@ -745,4 +780,80 @@ async fn what_a_cell_prints_holds_no_token() {
     let printed = format!("{cell:?} {token:?} {:?}", cell.status());
     assert!(!printed.contains("token-1") && printed.contains("test"), "{printed}");
     assert_eq!(cell.status().state.to_string(), "live");
+}
+
+// What the log is told.
+
+/// A log that a test reads.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The outcomes told so far, with their levels; then forgotten.
+    fn outcomes(&self) -> Vec<String> {
+        let text = String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap();
+        assert!(!text.contains("token-") && !text.contains("s3cret"), "{text}");
+        let line = |line: &str| {
+            assert!(line.contains("tokenferry::credential") && line.contains("credential=\"test\""), "{line}");
+            let level = line.split_whitespace().next().unwrap().to_lowercase();
+            let outcome = line.split("outcome=\"").nth(1).unwrap().split('"').next().unwrap();
+            format!("{level} {outcome}")
+        };
+        text.lines().map(line).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_change_of_state_is_one_event_and_none_holds_a_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .without_time()
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let script = Script::new(|_| slow(5, Reply::Good(60)));
+    let cell = cell(&script);
+    load(&cell, seconds(1)).await;
+    assert_eq!(log.outcomes(), ["info obtained"]);
+
+    for _ in 0..10 {
+        cell.refused(1);
+    }
+    used(&cell).await;
+    assert_eq!(log.outcomes(), ["info refused", "info replaced"]);
+
+    for _ in 0..10 {
+        cell.refused(2);
+    }
+    assert_eq!(log.outcomes(), ["warn passed"]);
+
+    script.turn(|_| slow(5, down()));
+    load(&cell, seconds(70)).await;
+    let outcomes = log.outcomes();
+    assert_eq!(outcomes[0], "warn failed");
+    assert!(outcomes.len() > 2 && outcomes[1..].iter().all(|outcome| outcome == "debug failed"), "{outcomes:?}");
+
+    script.turn(|_| Reply::Good(60));
+    sleep(seconds(4)).await;
+    used(&cell).await;
+    assert_eq!(log.outcomes(), ["info recovered"]);
+
+    cell.configure(with_secret(&Script::new(|_| wrong()), "s3cret"));
+    sleep(seconds(1)).await;
+    assert_eq!(log.outcomes(), ["info secret changed", "warn failed"]);
 }

@@ -1,0 +1,96 @@
+//! `tokenferry demo`: the vendors' simulators on loopback, and the proxy in front of them.
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{fail, run};
+use crate::app::{self, Start};
+use crate::demo::Stage;
+use crate::server::ListenOn;
+
+/// Runs the command.
+pub(super) fn demo() -> ExitCode {
+    if let Err(code) = run::logs() {
+        return code;
+    }
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(perform()),
+        Err(error) => fail(&format!("cannot start: {error}"), 1),
+    }
+}
+
+/// The folder that the staged configuration is written to; gone when this is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("tokenferry-demo-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Left behind, it holds the demo's made-up credentials only.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+async fn perform() -> ExitCode {
+    let stage = match Stage::set().await {
+        Ok(stage) => stage,
+        Err(error) => return fail(&error.to_string(), 1),
+    };
+    let written = Folder::new().and_then(|folder| {
+        let config = folder.0.join("proxy.yaml");
+        std::fs::write(&config, stage.yaml())?;
+        Ok((folder, config))
+    });
+    let (_folder, config) = match written {
+        Ok(written) => written,
+        Err(error) => return fail(&format!("cannot write the demo's configuration: {error}"), 1),
+    };
+    let shutdown = match run::stop_signal() {
+        Ok(shutdown) => shutdown,
+        Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
+    };
+    let variables = stage.variables().clone();
+    let environment = Arc::new(move |name: &str| variables.get(name).cloned());
+    let start = Start { config, environment, watch: true };
+    match serve(start, &stage, shutdown).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string(), 1),
+    }
+}
+
+async fn serve(start: Start, stage: &Stage, shutdown: impl Future<Output = ()>) -> Result<(), app::AppError> {
+    let config = start.config.display().to_string();
+    let (_hangup, hangups) = mpsc::channel(1);
+    let announce = |address: &ListenOn| {
+        // A closed stdout is no reason not to serve.
+        let _ = tell(stage, address, &config);
+    };
+    app::run(start, announce, hangups, shutdown).await
+}
+
+fn tell(stage: &Stage, address: &ListenOn, config: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "listening on {address}")?;
+    writeln!(out)?;
+    writeln!(out, "This is the shipped proxy.yaml, with simulators on this machine in the vendors' place")?;
+    writeln!(out, "({config}; edit it, and it is reloaded). Requests need no token: the proxy logs in.")?;
+    for (about, path) in stage.requests() {
+        writeln!(out)?;
+        writeln!(out, "# {about}")?;
+        writeln!(out, "curl http://{address}{path}")?;
+    }
+    writeln!(out)?;
+    writeln!(out, "Ctrl-C ends it.")?;
+    out.flush()
+}

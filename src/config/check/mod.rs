@@ -1,0 +1,149 @@
+//! From the file as written to the settings as meant: what refers to what, what goes with what,
+//! and every problem of it at once.
+
+mod access;
+mod certificate;
+mod credential;
+mod header;
+mod listener;
+mod route;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::de::{Keep, read};
+use crate::config::file::{Access, General, PARTS, RouteLimits, RouteTimeouts};
+use crate::config::files::Files;
+use crate::config::report::Report;
+use crate::config::spot::Spot;
+use crate::config::tree::{Node, Value};
+use crate::config::{ClientSettings, Settings};
+use crate::model::AccessPolicy;
+
+use certificate::Authorities;
+
+/// Bodies kept for replay together.
+const REPLAY_TOTAL: u64 = 64 << 20;
+
+/// What hyper needs at least for a head, and what is more than any head should be.
+const HEAD_SIZE: std::ops::RangeInclusive<u64> = 8 << 10..=1 << 20;
+
+/// What every part of the check needs.
+struct Check<'c> {
+    report: &'c mut Report,
+    files: &'c mut Files,
+    /// CA files that were read: ten thousand routes may name the same one.
+    authorities: HashMap<PathBuf, Option<Authorities>>,
+}
+
+/// What routes inherit.
+#[derive(Default)]
+struct Inherited {
+    access: Option<AccessPolicy>,
+    timeouts: RouteTimeouts,
+    limits: RouteLimits,
+}
+
+/// Checks a document. The settings' `files` and `fingerprint` are left empty. `None` where an
+/// error was reported.
+pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Option<Settings> {
+    match &root.value {
+        Value::Map(entries) if !entries.is_empty() => {}
+        Value::Null | Value::Map(_) => {
+            report.error(
+                &Spot::ROOT,
+                "the file is empty",
+                "write at least `listeners` and `routes`; the shipped proxy.yaml is an example",
+            );
+            return None;
+        }
+        _ => {
+            report.error(
+                &Spot::ROOT,
+                format!("the file must be a map, not {}", root.kind()),
+                "write `listeners:` and `routes:` at its left edge",
+            );
+            return None;
+        }
+    }
+    let mut check = Check { report, files, authorities: HashMap::new() };
+    let general = read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, |reader| General::deserialize(reader))
+        .unwrap_or_default();
+    let client = check.client(&general);
+    let inherited = check.inherited(&general);
+    let listeners = check.listeners(root);
+    let credentials = check.credentials(root);
+    let open = listeners.iter().any(|listener| listener::is_open(&listener.address));
+    let routes = check.routes(root, &credentials, &inherited, open);
+    let workers = check.workers(&general);
+    if !check.report.is_sound() {
+        return None;
+    }
+    let credentials: BTreeMap<_, _> =
+        credentials.into_iter().filter_map(|(name, settings)| settings.map(|settings| (name, settings))).collect();
+    Some(Settings {
+        listeners,
+        workers,
+        shutdown_timeout: general.shutdown_timeout.map_or(Duration::from_secs(30), |span| span.0),
+        drain_delay: general.drain_delay.map_or(Duration::ZERO, |span| span.0),
+        client,
+        replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
+        credentials,
+        routes,
+        files: Vec::new(),
+        fingerprint: [0; 32],
+    })
+}
+
+impl Check<'_> {
+    /// Reports a field that must be there, unless it is and its value has been reported.
+    fn missing(&mut self, spot: &Spot<'_>, node: &Node, field: &str, mend: impl Into<String>) {
+        if !node.get(field).is_some_and(|node| node.out.get()) {
+            self.report.error_at_key(spot, format!("`{field}` is missing"), mend);
+        }
+    }
+
+    fn client(&mut self, general: &General) -> ClientSettings {
+        let client = general.client.as_ref();
+        let seconds = |field: Option<Duration>, default| field.unwrap_or(Duration::from_secs(default));
+        let head_size = client.and_then(|client| client.head_size.as_ref()).map_or(64 << 10, |size| size.0);
+        if !HEAD_SIZE.contains(&head_size) {
+            let spot = Spot::ROOT.key("client");
+            self.report.error(&spot.key("head_size"), "must be from 8KiB to 1MiB", "write 64KiB");
+        }
+        ClientSettings {
+            header_timeout: seconds(client.and_then(|c| c.header_timeout.as_ref()).map(|t| t.0), 15),
+            idle_timeout: seconds(client.and_then(|c| c.idle_timeout.as_ref()).map(|t| t.0), 75),
+            handshake_timeout: seconds(client.and_then(|c| c.handshake_timeout.as_ref()).map(|t| t.0), 10),
+            head_size: usize::try_from(head_size).unwrap_or(64 << 10),
+        }
+    }
+
+    fn workers(&mut self, general: &General) -> usize {
+        match general.workers {
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+            Some(workers @ 1..=1024) => usize::try_from(workers).unwrap_or(1),
+            Some(_) => {
+                self.report.error(&Spot::ROOT.key("workers"), "must be from 1 to 1024", "leave it out for one a core");
+                1
+            }
+        }
+    }
+
+    fn inherited(&mut self, general: &General) -> Inherited {
+        let Some(defaults) = &general.defaults else { return Inherited::default() };
+        let spot = Spot::ROOT.key("defaults");
+        Inherited {
+            access: defaults.access.as_ref().map(|access: &Access| self.access(access, &spot.key("access"))),
+            timeouts: defaults.timeouts.clone().unwrap_or_default(),
+            limits: defaults.limits.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// Credentials by name; `None` where one is there but not sound.
+type Credentials = BTreeMap<String, Option<Arc<crate::config::CredentialSettings>>>;

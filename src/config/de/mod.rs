@@ -1,0 +1,105 @@
+//! From the tree to the typed file: a serde deserializer whose errors hold no value of the file
+//! and know their place, and a reading that goes on behind each error.
+
+mod fault;
+mod reader;
+
+pub(crate) use fault::{Fault, MEND, one_of};
+pub(crate) use reader::{Keep, Reader};
+
+use crate::config::nearest::nearest;
+use crate::config::report::Report;
+use crate::config::spot::{Path, Spot, Step, plain};
+use crate::config::tree::Node;
+use fault::Kind;
+
+/// Names of fields that a later version has. They are refused by name, so that nobody takes a
+/// setting for working that is not.
+const LATER: &[&str] = &[
+    "store",
+    "admin",
+    "log",
+    "logging",
+    "telemetry",
+    "tracing",
+    "metrics",
+    "handover",
+    "state_file",
+    "release",
+    "proxy",
+    "client_ca",
+    "rate",
+    "rate_limit",
+    "concurrency",
+    "trusted_proxies",
+];
+
+/// Reads a node with every error in it: what is wrong is reported and taken out, and the rest is
+/// read again. `None` when what is left is not enough. `known` are further fields to suggest.
+pub(crate) fn read<'n, T>(
+    node: &'n Node,
+    keep: Keep<'n>,
+    known: &[&str],
+    spot: &Spot<'_>,
+    report: &mut Report,
+    parse: impl Fn(Reader<'n>) -> Result<T, Fault>,
+) -> Option<T> {
+    loop {
+        let fault = match parse(Reader::new(node, keep)) {
+            Ok(value) => return Some(value),
+            Err(fault) => fault,
+        };
+        let way = Path(fault.way());
+        let culprit = node.at(&way)?;
+        tell(&fault, culprit, &way, known, spot, report);
+        if way.0.is_empty() || culprit.out.replace(true) {
+            return None;
+        }
+    }
+}
+
+fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'_>, report: &mut Report) {
+    with_spot(spot, &way.0, &mut |spot| match fault.kind() {
+        Kind::Missing(field) => {
+            // Its value was wrong, and that has been told.
+            if !culprit.get(field).is_some_and(|node| node.out.get()) {
+                report.error_at_key(spot, format!("`{field}` is missing"), format!("add `{field}: ...` here"));
+            }
+        }
+        Kind::Unknown { key, expected } => {
+            let name = plain(key);
+            if LATER.contains(&key.as_str()) {
+                report.error_at_key(spot, format!("`{name}` is not supported by this version"), "take it out");
+                return;
+            }
+            let mend = match nearest(key, expected.iter().copied().chain(known.iter().copied())) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if expected.is_empty() && known.is_empty() => "take it out".to_owned(),
+                None => {
+                    let all: Vec<&str> = expected.iter().chain(known).copied().collect();
+                    format!("known here: {}", all.join(", "))
+                }
+            };
+            report.error_at_key(spot, format!("unknown field `{name}`"), mend);
+        }
+        Kind::Other { message, mend } => {
+            if fault.is_at_key() {
+                report.error_at_key(spot, message, mend);
+            } else {
+                report.error(spot, message, mend);
+            }
+        }
+    });
+}
+
+/// Walks `way` down from `spot`, and does `then` there.
+pub(crate) fn with_spot(spot: &Spot<'_>, way: &[Step], then: &mut dyn FnMut(&Spot<'_>)) {
+    match way.split_first() {
+        None => then(spot),
+        Some((Step::Key(key), rest)) => with_spot(&spot.key(key), rest, then),
+        Some((Step::Index(index), rest)) => with_spot(&spot.index(*index), rest, then),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! The effective configuration: as written, with the defaults filled in and the secrets masked.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::config::file::{margin, size, span};
+use crate::config::interpolate::MASK;
+use crate::config::load::Loaded;
+use crate::config::redact::scrub;
+use crate::config::tree::{Node, Value};
+use crate::config::{CredentialSettings, ForwardSettings, RouteAction};
+use crate::model::{EncodedSlash, HeaderCase, JsonMatch, Place, Protocol, RefusedWhen, TokenEndpoint};
+
+/// How the effective configuration is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// As `proxy.yaml` is.
+    Yaml,
+    /// One object.
+    Json,
+}
+
+/// The configuration as it is in force, for people to read: every default is there, and secrets
+/// and what came from references are `***`.
+pub fn effective(loaded: &Loaded, format: Format) -> String {
+    let document = document(loaded);
+    match format {
+        Format::Yaml => serde_yaml::to_string(&document).unwrap_or_default(),
+        Format::Json => serde_json::to_string_pretty(&document).unwrap_or_default() + "\n",
+    }
+}
+
+fn document(loaded: &Loaded) -> Json {
+    let (settings, root) = (&loaded.settings, &loaded.written);
+    let mut document = Map::new();
+    let listeners: Vec<Json> = root
+        .get("listeners")
+        .map_or(&[][..], Node::elements)
+        .iter()
+        .map(|node| {
+            let mut listener = object(node, false);
+            fill(&mut listener, "header_case", json!(case(HeaderCase::default())));
+            Json::Object(listener)
+        })
+        .collect();
+    document.insert("listeners".to_owned(), Json::Array(listeners));
+    for (field, default) in [
+        ("workers", json!(settings.workers)),
+        ("shutdown_timeout", json!(span(settings.shutdown_timeout))),
+        ("drain_delay", json!(span(settings.drain_delay))),
+    ] {
+        document.insert(field.to_owned(), written(root, field).unwrap_or(default));
+    }
+    let client = [
+        ("header_timeout", json!(span(settings.client.header_timeout))),
+        ("idle_timeout", json!(span(settings.client.idle_timeout))),
+        ("handshake_timeout", json!(span(settings.client.handshake_timeout))),
+        ("head_size", json!(size(settings.client.head_size as u64))),
+    ];
+    document.insert("client".to_owned(), filled(root.get("client"), client));
+    let limits = [("replay_total", json!(size(settings.replay_budget)))];
+    document.insert("limits".to_owned(), filled(root.get("limits"), limits));
+    if let Some(defaults) = written(root, "defaults") {
+        document.insert("defaults".to_owned(), defaults);
+    }
+    let mut credentials = Map::new();
+    for entry in root.get("credentials").map_or(&[][..], Node::entries) {
+        if let Some(settings) = settings.credentials.get(&entry.key) {
+            credentials.insert(entry.key.clone(), credential(&entry.node, settings));
+        }
+    }
+    document.insert("credentials".to_owned(), Json::Object(credentials));
+    let nodes = root.get("routes").map_or(&[][..], Node::elements);
+    let routes: Vec<Json> = nodes
+        .iter()
+        .zip(&settings.routes)
+        .map(|(node, settings)| {
+            let mut route = object(node, false);
+            let mut matcher = route.remove("match").and_then(|m| m.as_object().cloned()).unwrap_or_default();
+            if !["path", "path_exact", "path_regex"].iter().any(|field| matcher.contains_key(*field)) {
+                fill(&mut matcher, "path", json!("/"));
+            }
+            let mut ordered = Map::new();
+            ordered.insert("name".to_owned(), route.remove("name").unwrap_or_default());
+            ordered.insert("match".to_owned(), Json::Object(matcher));
+            ordered.append(&mut route);
+            if let Some(access) = root.get("defaults").and_then(|defaults| written(defaults, "access")) {
+                fill(&mut ordered, "access", access);
+            }
+            if let RouteAction::Forward(forward) = &settings.action {
+                fill_forward(&mut ordered, node, root.get("defaults"), forward);
+            }
+            Json::Object(ordered)
+        })
+        .collect();
+    document.insert("routes".to_owned(), Json::Array(routes));
+    Json::Object(document)
+}
+
+fn credential(node: &Node, settings: &CredentialSettings) -> Json {
+    let mut credential = object(node, false);
+    // The endpoint may be made of a base URL that must not be seen.
+    let seen =
+        !node.entries().iter().any(|entry| matches!(entry.node.value, Value::Resolved(_)) && entry.key == "base_url");
+    if let Some(url) = settings.vendor.token_url() {
+        fill(&mut credential, "token_url", if seen { json!(scrub(&url.to_string())) } else { json!(MASK) });
+    }
+    fill(&mut credential, "insecure", json!(settings.tls.insecure));
+    fill(&mut credential, "timeout", json!(span(settings.timeout)));
+    if let Some(lifetime) = settings.lifetime {
+        fill(&mut credential, "lifetime", json!(span(lifetime)));
+    }
+    fill(&mut credential, "refresh_before", json!(margin(settings.refresh_before)));
+    fill(&mut credential, "drain", json!(span(settings.drain)));
+    fill(&mut credential, "inject", settings.inject.iter().map(place).collect());
+    fill(&mut credential, "refused_when", refused(&settings.refused_when));
+    fill(&mut credential, "exclusive", json!(settings.exclusive));
+    Json::Object(credential)
+}
+
+fn place(place: &Place) -> Json {
+    match place {
+        Place::Header { name, scheme: Some(scheme) } => json!({ "header": name.as_str(), "scheme": scheme }),
+        Place::Header { name, scheme: None } => json!({ "header": name.as_str() }),
+        Place::Query { name } => json!({ "query": name }),
+        Place::Json { name } => json!({ "json": name }),
+        Place::Parameter { name } => json!({ "parameter": name }),
+    }
+}
+
+fn refused(refused: &RefusedWhen) -> Json {
+    let status: Vec<u16> = refused.status.iter().map(|status| status.as_u16()).collect();
+    match &refused.json {
+        None => json!({ "status": status }),
+        Some(json) => {
+            let pointer: String =
+                json.pointer.iter().map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1"))).collect();
+            let matches = match &json.matches {
+                JsonMatch::Pattern(regex) => regex.as_str(),
+                JsonMatch::Rule(_) => "(the provider's own rule)",
+            };
+            json!({ "status": status, "json": { "pointer": pointer, "matches": matches } })
+        }
+    }
+}
+
+fn fill_forward(route: &mut Map<String, Json>, node: &Node, defaults: Option<&Node>, forward: &ForwardSettings) {
+    let written = node.get("upstream");
+    let mut upstream = match written.map(|node| &node.value) {
+        Some(Value::Map(_)) => written.map(|node| object(node, false)).unwrap_or_default(),
+        Some(_) => {
+            Map::from_iter([("url".to_owned(), written.map(|node| json_of(node, "url", false)).unwrap_or_default())])
+        }
+        None => Map::new(),
+    };
+    let protocol = match forward.protocol {
+        Protocol::Auto => "auto",
+        Protocol::Http1 => "http1",
+        Protocol::H2 => "h2",
+        Protocol::H2c => "h2c",
+    };
+    fill(&mut upstream, "protocol", json!(protocol));
+    fill(&mut upstream, "insecure", json!(forward.tls.insecure));
+    fill(&mut upstream, "header_case", json!(case(forward.header_case)));
+    let pool = [("idle", json!(span(forward.pool_idle))), ("age", json!(span(forward.pool_age)))];
+    let pool = filled(written.and_then(|node| node.get("pool")), pool);
+    upstream.insert("pool".to_owned(), pool);
+    route.insert("upstream".to_owned(), Json::Object(upstream));
+
+    let timeouts = [
+        ("connect", json!(span(forward.timeouts.connect))),
+        ("response", json!(span(forward.timeouts.response))),
+        ("body", json!(span(forward.timeouts.body))),
+        ("token", json!(span(forward.timeouts.token))),
+    ];
+    route.insert("timeouts".to_owned(), inherited("timeouts", node, defaults, timeouts));
+    let limits = [
+        ("body", json!(size(forward.limits.body))),
+        ("replay", json!(size(forward.limits.replay))),
+        ("splice", json!(size(forward.limits.splice))),
+        ("connections", json!(forward.limits.connections)),
+        ("waiting", json!(forward.limits.waiting)),
+    ];
+    route.insert("limits".to_owned(), inherited("limits", node, defaults, limits));
+    let token_endpoint = match forward.token_endpoint {
+        TokenEndpoint::Answer => "answer",
+        TokenEndpoint::Refuse => "refuse",
+        TokenEndpoint::Forward => "forward",
+    };
+    fill(route, "token_endpoint", json!(token_endpoint));
+    let slash = if forward.encoded_slash == EncodedSlash::Allow { "allow" } else { "refuse" };
+    fill(route, "encoded_slash", json!(slash));
+    fill(route, "upgrades", json!(forward.upgrades));
+    fill(route, "strip_prefix", json!(forward.strip_prefix));
+    fill(route, "host_header", json!(if forward.preserve_host { "preserve" } else { "upstream" }));
+    fill(route, "rewrite_response", json!(forward.rewrite_response));
+}
+
+fn case(case: HeaderCase) -> &'static str {
+    match case {
+        HeaderCase::Title => "title",
+        HeaderCase::Lower => "lower",
+        HeaderCase::Preserve => "preserve",
+    }
+}
+
+fn fill(object: &mut Map<String, Json>, field: &str, default: Json) {
+    if object.get(field).is_none_or(Json::is_null) {
+        object.insert(field.to_owned(), default);
+    }
+}
+
+fn filled<const N: usize>(node: Option<&Node>, defaults: [(&str, Json); N]) -> Json {
+    let mut object = node.map(|node| object(node, false)).unwrap_or_default();
+    for (field, default) in defaults {
+        fill(&mut object, field, default);
+    }
+    Json::Object(object)
+}
+
+/// The route's own fields, then those of `defaults`, then the built-in ones.
+fn inherited<const N: usize>(field: &str, node: &Node, defaults: Option<&Node>, built_in: [(&str, Json); N]) -> Json {
+    let mut fields = node.get(field).map(|node| object(node, false)).unwrap_or_default();
+    for entry in defaults.and_then(|defaults| defaults.get(field)).map_or(&[][..], Node::entries) {
+        fill(&mut fields, &entry.key, json_of(&entry.node, &entry.key, false));
+    }
+    for (name, default) in built_in {
+        if !default.is_null() {
+            fill(&mut fields, name, default);
+        }
+    }
+    Json::Object(fields)
+}
+
+fn written(node: &Node, field: &str) -> Option<Json> {
+    node.get(field).map(|node| json_of(node, field, false)).filter(|json| !json.is_null())
+}
+
+fn object(node: &Node, hidden: bool) -> Map<String, Json> {
+    let fields = node.entries().iter().filter(|entry| !matches!(entry.node.value, Value::Null));
+    fields.map(|entry| (entry.key.clone(), json_of(&entry.node, &entry.key, hidden || is_hidden(&entry.key)))).collect()
+}
+
+/// Fields whose values are hidden even where no type says that they are secrets: what a `custom`
+/// login sends, and headers that carry credentials.
+fn is_hidden(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    matches!(key.as_str(), "form" | "extra" | "cookie" | "authorization")
+        || ["secret", "password", "passwd", "api-key", "apikey"].iter().any(|part| key.contains(part))
+}
+
+fn json_of(node: &Node, key: &str, hidden: bool) -> Json {
+    if key == "request" {
+        let shown = |key: &str| matches!(key, "method" | "url");
+        let fields = node.entries().iter();
+        return fields.map(|entry| (entry.key.clone(), json_of(&entry.node, &entry.key, !shown(&entry.key)))).collect();
+    }
+    match &node.value {
+        Value::Null => Json::Null,
+        Value::List(elements) => elements.iter().map(|node| json_of(node, "", hidden)).collect(),
+        Value::Map(_) => Json::Object(object(node, hidden)),
+        _ if hidden => json!(MASK),
+        Value::Bool(value, _) => json!(value),
+        Value::Int(value, text) => i64::try_from(*value).map_or_else(|_| json!(text), |value| json!(value)),
+        Value::Float(_, text) => json!(text),
+        Value::Text(text) => json!(scrub(text)),
+        Value::Resolved(resolved) => json!(resolved.masked),
+    }
+}

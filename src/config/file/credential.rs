@@ -1,0 +1,103 @@
+//! What every credential takes, whatever its provider.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::file::choice::Listed;
+use crate::config::file::form::Of;
+use crate::config::file::measure::{Ahead, Patience, Span};
+use crate::config::file::word::{Endpoint, Member, Name, Path, Pattern, Pointer, Scheme, Status, Title};
+
+/// What every credential takes, whatever its provider.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Common {
+    /// Who logs in, and how.
+    #[schemars(required)]
+    pub(crate) provider: Option<Of<Title>>,
+    /// Where the token is asked for. Default: the provider's own, where it has one.
+    pub(crate) token_url: Option<Of<Endpoint>>,
+    /// PEM file of the roots to trust at the token endpoint instead of the system's.
+    pub(crate) ca: Option<Of<Path>>,
+    /// Verify no certificate of the token endpoint. For tests only.
+    #[schemars(extend("default" = false))]
+    pub(crate) insecure: Option<bool>,
+    /// For one token call.
+    #[schemars(extend("default" = "10s"))]
+    pub(crate) timeout: Option<Of<Patience>>,
+    /// The life of a token when neither the answer nor the token says. Default: crewmojo 30m, crm_com 2h, crayon 1h,
+    /// oauth2 and custom 5m, static for ever.
+    pub(crate) lifetime: Option<Of<Patience>>,
+    /// A token that was not used for so long is dead.
+    pub(crate) idle_lifetime: Option<Of<Patience>>,
+    /// How long before its end a token is renewed: a share of its life (at most 5m), or a duration.
+    #[schemars(extend("default" = "20%"))]
+    pub(crate) refresh_before: Option<Of<Ahead>>,
+    /// How long the change of an exclusive token waits for requests under way.
+    #[schemars(extend("default" = "2s"))]
+    pub(crate) drain: Option<Of<Span>>,
+    /// Where the token goes: one place or a list. Default: `{header: Authorization, scheme: Bearer}`; for crm_com
+    /// `[{header: token}, {parameter: token}]`.
+    pub(crate) inject: Option<Listed<Inject>>,
+    /// When an answer says that the token was at fault; either one is enough. Default: status 401, and for crm_com
+    /// what its JSON answers say.
+    pub(crate) refused_when: Option<Refused>,
+    /// A new token invalidates the earlier ones. Default: true for crewmojo, else false.
+    pub(crate) exclusive: Option<bool>,
+}
+
+impl Common {
+    /// Their names, as written.
+    pub(crate) const FIELDS: &'static [&'static str] = &[
+        "provider",
+        "token_url",
+        "ca",
+        "insecure",
+        "timeout",
+        "lifetime",
+        "idle_lifetime",
+        "refresh_before",
+        "drain",
+        "inject",
+        "refused_when",
+        "exclusive",
+    ];
+}
+
+/// One place for the token: one of `header`, `query`, `json` and `parameter`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Inject {
+    /// A header; without `scheme` it holds the bare token.
+    pub(crate) header: Option<Of<Name>>,
+    /// The word before the token in the header.
+    pub(crate) scheme: Option<Of<Scheme>>,
+    /// A query parameter.
+    pub(crate) query: Option<Of<Member>>,
+    /// A top-level member of a JSON object body.
+    pub(crate) json: Option<Of<Member>>,
+    /// The JSON member where the body is a JSON object, else the query parameter.
+    pub(crate) parameter: Option<Of<Member>>,
+}
+
+/// When an answer says that the token was at fault.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Refused {
+    /// Statuses that say so.
+    pub(crate) status: Option<Vec<Of<Status>>>,
+    /// A text in a JSON answer that says so.
+    pub(crate) json: Option<JsonRefused>,
+}
+
+/// A text in a JSON answer that says so.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct JsonRefused {
+    /// Where the text is.
+    #[schemars(required)]
+    pub(crate) pointer: Option<Of<Pointer>>,
+    /// What it must match.
+    #[schemars(required)]
+    pub(crate) matches: Option<Of<Pattern>>,
+}

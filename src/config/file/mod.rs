@@ -1,0 +1,128 @@
+//! `proxy.yaml` as written: the serde mirror of the contract, which also feeds the JSON Schema.
+//!
+//! Lists and maps of routes, listeners and credentials are read element by element, so that an
+//! error in one hides none in another. What is required is checked by `check`, for the same reason.
+
+mod choice;
+mod credential;
+mod form;
+mod measure;
+mod route;
+mod word;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub(crate) use choice::{Access, CredentialName, HostHeader, Upstream};
+pub(crate) use credential::{Common, Inject, Refused};
+pub(crate) use form::{Form, Of};
+pub(crate) use measure::{margin, size, span};
+pub(crate) use route::{Edits, Match, Route, RouteLimits, RouteTimeouts};
+pub(crate) use word::digest;
+
+use choice::Case;
+use measure::{Patience, Size, Span};
+use word::Address;
+
+/// Fields whose elements are read one by one.
+pub(crate) const PARTS: &[&str] = &["listeners", "credentials", "routes"];
+
+/// What stands at the top level beside [`PARTS`].
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct General {
+    /// Worker threads. Default: one a core.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(crate) workers: Option<u32>,
+    /// How long a drain may take: requests still under way then are broken off.
+    #[schemars(extend("default" = "30s"))]
+    pub(crate) shutdown_timeout: Option<Of<Span>>,
+    /// How long to go on serving after the signal to end, before the listeners close.
+    #[schemars(extend("default" = "0s"))]
+    pub(crate) drain_delay: Option<Of<Span>>,
+    /// Patience with clients.
+    pub(crate) client: Option<Client>,
+    /// Bounds of the whole proxy.
+    pub(crate) limits: Option<TotalLimits>,
+    /// What holds for every route that does not say otherwise.
+    pub(crate) defaults: Option<Defaults>,
+}
+
+/// Patience with clients.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Client {
+    /// For a whole request head.
+    #[schemars(extend("default" = "15s"))]
+    pub(crate) header_timeout: Option<Of<Patience>>,
+    /// Between requests on a connection that is kept open.
+    #[schemars(extend("default" = "75s"))]
+    pub(crate) idle_timeout: Option<Of<Patience>>,
+    /// For the TLS handshake.
+    #[schemars(extend("default" = "10s"))]
+    pub(crate) handshake_timeout: Option<Of<Patience>>,
+    /// Largest request head, from 8KiB to 1MiB.
+    #[schemars(extend("default" = "64KiB"))]
+    pub(crate) head_size: Option<Of<Size>>,
+}
+
+/// Bounds of the whole proxy.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TotalLimits {
+    /// All bodies kept for sending again together; beyond it bodies are not kept.
+    #[schemars(extend("default" = "64MiB"))]
+    pub(crate) replay_total: Option<Of<Size>>,
+}
+
+/// What holds for every route that does not say otherwise.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Defaults {
+    /// Who may come in.
+    pub(crate) access: Option<Access>,
+    /// How long to wait.
+    pub(crate) timeouts: Option<RouteTimeouts>,
+    /// How much to take.
+    pub(crate) limits: Option<RouteLimits>,
+}
+
+/// Where to listen.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Listener {
+    /// IPv4, [IPv6], or unix:/path. Port 0 takes a free one.
+    #[schemars(required)]
+    pub(crate) address: Option<Of<Address>>,
+    /// Speak TLS; HTTP/2 is then offered by ALPN.
+    pub(crate) tls: Option<ListenerTls>,
+    /// How header names of answers are written to HTTP/1 clients.
+    #[schemars(extend("default" = "title"))]
+    pub(crate) header_case: Option<Case>,
+}
+
+/// A listener's certificate and key, read again when the files change.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ListenerTls {
+    /// PEM file of the certificate and those between it and the root, the server's first.
+    #[schemars(required)]
+    pub(crate) cert: Option<Of<word::Path>>,
+    /// PEM file of the key.
+    #[schemars(required)]
+    pub(crate) key: Option<Of<word::Path>>,
+}
+
+/// Fields of the top level, [`PARTS`] included.
+#[cfg(test)]
+pub(crate) const TOP: &[&str] = &[
+    "listeners",
+    "workers",
+    "shutdown_timeout",
+    "drain_delay",
+    "client",
+    "limits",
+    "defaults",
+    "credentials",
+    "routes",
+];

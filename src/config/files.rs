@@ -1,0 +1,108 @@
+//! The files that a configuration refers to: each is read once, and all are watched, also those
+//! that are not there yet.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// Secrets, certificates and CA bundles are smaller than this.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// Why a file was not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unread {
+    Missing,
+    Denied,
+    Folder,
+    TooLarge,
+    Broken,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "does not exist",
+            Self::Denied => "may not be read (permission denied)",
+            Self::Folder => "is a folder",
+            Self::TooLarge => "is larger than 4 MiB",
+            Self::Broken => "cannot be read",
+        })
+    }
+}
+
+/// A file's content.
+pub(crate) type Content = Arc<Zeroizing<Vec<u8>>>;
+
+/// Everything read for one configuration.
+pub(crate) struct Files {
+    folder: PathBuf,
+    read: HashMap<PathBuf, Result<Content, Unread>>,
+    order: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Relative paths are relative to this folder.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder, read: HashMap::new(), order: Vec::new() }
+    }
+
+    /// The path as it is read, and its content.
+    pub(crate) fn read(&mut self, path: &str) -> (PathBuf, Result<Content, Unread>) {
+        let full = self.folder.join(path);
+        if let Some(known) = self.read.get(&full) {
+            return (full, known.clone());
+        }
+        let content = read(&full, MOST_BYTES);
+        self.order.push(full.clone());
+        self.read.insert(full.clone(), content.clone());
+        (full, content)
+    }
+
+    /// The paths, in the order in which they were first named.
+    pub(crate) fn paths(&self) -> &[PathBuf] {
+        &self.order
+    }
+
+    /// Adds all paths and contents to a digest.
+    pub(crate) fn digest(&self, hasher: &mut Sha256) {
+        for path in &self.order {
+            hasher.update(path.as_os_str().as_encoded_bytes());
+            match self.read.get(path) {
+                Some(Ok(content)) => {
+                    hasher.update(b"\0+");
+                    hasher.update(content.len().to_be_bytes());
+                    hasher.update(content.as_slice());
+                }
+                _ => hasher.update(b"\0-"),
+            }
+        }
+    }
+}
+
+/// Reads a file that is one: a pipe or a device would block or never end.
+pub(crate) fn read(path: &Path, most: u64) -> Result<Content, Unread> {
+    let told = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Unread::Missing,
+        io::ErrorKind::PermissionDenied => Unread::Denied,
+        io::ErrorKind::IsADirectory => Unread::Folder,
+        _ => Unread::Broken,
+    };
+    let meta = std::fs::metadata(path).map_err(told)?;
+    if meta.is_dir() {
+        return Err(Unread::Folder);
+    }
+    if !meta.is_file() {
+        return Err(Unread::Broken);
+    }
+    let mut content = Zeroizing::new(Vec::new());
+    std::fs::File::open(path).map_err(told)?.take(most + 1).read_to_end(&mut content).map_err(told)?;
+    if content.len() as u64 > most {
+        return Err(Unread::TooLarge);
+    }
+    Ok(Arc::new(content))
+}

@@ -1,0 +1,410 @@
+//! Source lines as they may be shown: what is not known to be harmless is blanked.
+//!
+//! A value is shown only under a field that never holds a secret; a misspelt `client_secert` is
+//! therefore blanked like the right one. References are shown (`${NAME}` is no secret), their
+//! defaults are not; comments go.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::config::interpolate::MASK;
+use crate::config::spot::{Path, Step};
+
+/// Fields whose values are no secrets.
+const HARMLESS: &[&str] = &[
+    "access",
+    "address",
+    "age",
+    "allow",
+    "base_url",
+    "ca",
+    "cert",
+    "client_auth",
+    "client_cert",
+    "connect",
+    "connections",
+    "credential",
+    "deny",
+    "drain",
+    "drain_delay",
+    "encoded_slash",
+    "environment",
+    "exclusive",
+    "grant",
+    "handshake_timeout",
+    "head_size",
+    "header",
+    "header_case",
+    "header_timeout",
+    "host",
+    "host_header",
+    "idle",
+    "idle_lifetime",
+    "idle_timeout",
+    "inject",
+    "insecure",
+    "json",
+    "lifetime",
+    "matches",
+    "method",
+    "methods",
+    "name",
+    "parameter",
+    "path",
+    "path_exact",
+    "path_regex",
+    "pointer",
+    "protocol",
+    "provider",
+    "query",
+    "refresh_before",
+    "remove",
+    "replay",
+    "replay_total",
+    "respond",
+    "response",
+    "rewrite_response",
+    "scheme",
+    "server_name",
+    "shutdown_timeout",
+    "splice",
+    "status",
+    "strip_prefix",
+    "timeout",
+    "token_endpoint",
+    "token_url",
+    "upgrades",
+    "upstream",
+    "url",
+    "waiting",
+    "workers",
+];
+
+/// Maps whose fields the operator names, so that a name says nothing about the value.
+const FREE: &[&str] = &["headers", "set", "extra", "form", "json", "request"];
+
+/// Whether a scalar at this place may be shown.
+pub(crate) fn is_harmless(path: &Path) -> bool {
+    let keys: Vec<&str> = path
+        .0
+        .iter()
+        .filter_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) => None,
+        })
+        .collect();
+    let Some((last, above)) = keys.split_last() else { return false };
+    let parent = above.last().copied().unwrap_or_default();
+    if matches!(parent, "timeouts" | "limits") {
+        return matches!(*last, "body" | "token") || HARMLESS.contains(last);
+    }
+    if parent == "request" {
+        return matches!(*last, "method" | "url");
+    }
+    let free = above.iter().any(|key| FREE.contains(key) || key.starts_with("x-"));
+    let judged = above.contains(&"refused_when") || above.contains(&"response");
+    HARMLESS.contains(last) && (!free || judged)
+}
+
+/// Something that begins on a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Item {
+    /// From 1, in characters.
+    pub(crate) column: u32,
+    /// A key, else a value.
+    pub(crate) is_key: bool,
+    /// Whether it may be shown.
+    pub(crate) shown: bool,
+}
+
+/// A line to be shown, and the column (from 1) in it that stands for `column` of the whole line.
+pub(crate) fn shown(line: &str, items: &[Item], column: usize) -> (String, usize) {
+    let chars: Vec<char> = line.chars().collect();
+    let at = |index: usize| chars.get(index..).unwrap_or_default();
+    let mut out = String::new();
+    let mut caret = None;
+    let first = items.first().map_or(chars.len(), |item| item.column as usize - 1).min(chars.len());
+    let margin: String = chars[..first].iter().collect();
+    if margin.chars().all(|c| c.is_whitespace() || matches!(c, '-' | '?' | '{' | '[' | ',' | '}' | ']')) {
+        out.push_str(&margin);
+        if column <= first {
+            caret = Some(column);
+        }
+    } else {
+        out.extend(margin.chars().take_while(|c| c.is_whitespace()));
+        if column <= first {
+            caret = Some(out.chars().count() + 1);
+        }
+        out.push_str(MASK);
+    }
+    for (index, item) in items.iter().enumerate() {
+        let start = (item.column as usize - 1).min(chars.len());
+        let end = items.get(index + 1).map_or(chars.len(), |next| next.column as usize - 1).min(chars.len());
+        let region: String = at(start).iter().take(end.saturating_sub(start)).collect();
+        let begun = out.chars().count();
+        let last = index + 1 == items.len();
+        if item.is_key {
+            out.push_str(&key(&region, item.shown));
+        } else {
+            out.push_str(&value(&region, item.shown, last));
+        }
+        if caret.is_none() && column <= end {
+            let within = if item.shown { column.saturating_sub(start + 1) } else { 0 };
+            caret = Some((begun + 1 + within).min(out.chars().count().max(begun + 1)));
+        }
+    }
+    let caret = caret.unwrap_or(out.chars().count() + 1);
+    cut(&out, caret)
+}
+
+/// At most 200 characters, with the caret among them.
+fn cut(text: &str, caret: usize) -> (String, usize) {
+    const MOST: usize = 200;
+    let text = text.trim_end();
+    if text.chars().count() <= MOST {
+        return (text.to_owned(), caret);
+    }
+    let skip = if caret > MOST - 40 { caret - 40 } else { 0 };
+    let mut shown: String = if skip > 0 { "…".to_owned() } else { String::new() };
+    let caret = caret - skip + shown.chars().count();
+    shown.extend(text.chars().skip(skip).take(MOST));
+    (shown, caret)
+}
+
+/// A key with its colon, and what of structure follows.
+fn key(region: &str, is_shown: bool) -> String {
+    let quote = region.chars().next().filter(|c| matches!(c, '"' | '\''));
+    let name = match quote {
+        Some(quote) => region[1..].find(quote).map_or(region.len(), |end| end + 2),
+        None => region.find(": ").or_else(|| region.find(':')).unwrap_or(region.len()),
+    };
+    let (name, rest) = region.split_at(name.min(region.len()));
+    let mut out = if is_shown { name.to_owned() } else { MASK.to_owned() };
+    let mut in_anchor = false;
+    for c in rest.chars() {
+        in_anchor = matches!(c, '&' | '*') || (in_anchor && (c.is_alphanumeric() || matches!(c, '_' | '-')));
+        if !(in_anchor || matches!(c, ':' | ' ' | '{' | '[' | '-')) {
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn value(region: &str, is_shown: bool, is_last: bool) -> String {
+    let body = body(region);
+    // What stands between this value and the next: only where there is a next one, since then
+    // this is a flow collection, and its plain scalars hold none of these.
+    let tail: &str = if is_last {
+        ""
+    } else {
+        let start = region.trim_end_matches([' ', ',', ']', '}', '[', '{', '-']).len();
+        region.get(start..).unwrap_or_default()
+    };
+    if is_shown {
+        let shown = scrub(body);
+        return if body.len() + tail.len() <= region.len() && !body.ends_with(tail) {
+            format!("{shown}{tail}")
+        } else {
+            shown
+        };
+    }
+    let bare = body.trim().trim_end_matches([',', ']', '}', ' ']);
+    let bare = if REFERENCE.is_match(body.trim()) { body.trim() } else { bare };
+    if REFERENCE.is_match(bare) { format!("{bare}{tail}") } else { format!("{MASK}{tail}") }
+}
+
+/// The value without a comment behind it.
+fn body(region: &str) -> &str {
+    let quote = region.chars().next().filter(|c| matches!(c, '"' | '\''));
+    let from = match quote {
+        Some(quote) => {
+            let mut escaped = false;
+            let end = region.char_indices().skip(1).find(|(_, c)| {
+                let ends = *c == quote && !escaped;
+                escaped = quote == '"' && *c == '\\' && !escaped;
+                ends
+            });
+            match end {
+                Some((end, _)) => end + 1,
+                None => return region,
+            }
+        }
+        None => 0,
+    };
+    region[from..].find(" #").map_or(region, |comment| &region[..from + comment])
+}
+
+#[expect(clippy::expect_used, reason = "the expressions are constants, and each is used by a test")]
+fn constant(expression: &str) -> Regex {
+    Regex::new(expression).expect("a sound expression")
+}
+
+/// Nothing but a reference without a default.
+static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
+    constant(r#"^["']?\$\{(env:)?[A-Za-z_][A-Za-z0-9_]*\}["']?$|^["']?\$\{file:[A-Za-z0-9_./ -]*\}["']?$"#)
+});
+
+/// A reference's default, closed or not.
+static DEFAULT: LazyLock<Regex> = LazyLock::new(|| constant(r"(\$\{[^}]*?:-)[^}]*"));
+
+/// `user:password@` and the query of a URL.
+static USERINFO: LazyLock<Regex> = LazyLock::new(|| constant(r"(://)[^/?#\s]*@"));
+static QUERY: LazyLock<Regex> = LazyLock::new(|| constant(r"(://[^?#\s]*[?#])[^\s,}\]]*"));
+
+/// Harmless text without what secrets may hide in.
+pub(crate) fn scrub(text: &str) -> String {
+    let text = DEFAULT.replace_all(text, "${1}***");
+    let text = USERINFO.replace_all(&text, "${1}***@");
+    QUERY.replace_all(&text, "${1}***").into_owned()
+}
+
+/// The items of a line of which there is no tree: keys by their look, values by the key before.
+/// `None` where the line may be the inside of a longer text.
+pub(crate) fn guess(before: &[&str], line: &str) -> Vec<Item> {
+    static KEY: LazyLock<Regex> =
+        LazyLock::new(|| constant(r#"(?:^|[\s{\[,-])(["']?[A-Za-z_][A-Za-z0-9_.-]*["']?)\s*:(?:\s|$)"#));
+    if is_inside(before, line) {
+        return Vec::new();
+    }
+    let column = |byte: usize| u32::try_from(line[..byte].chars().count() + 1).unwrap_or(u32::MAX);
+    let mut items = Vec::new();
+    let mut from = 0;
+    while let Some(found) = KEY.captures_at(line, from) {
+        let (Some(whole), Some(name)) = (found.get(0), found.get(1)) else { break };
+        let key = name.as_str().trim_matches(['"', '\'']);
+        items.push(Item { column: column(name.start()), is_key: true, shown: true });
+        let rest = &line[whole.end()..];
+        let value = whole.end() + (rest.len() - rest.trim_start_matches([' ', '{', '[']).len());
+        let next =
+            KEY.captures_at(line, whole.end() - 1).and_then(|next| next.get(1)).map_or(line.len(), |n| n.start());
+        if value < next {
+            let ambiguous = matches!(key, "json" | "body" | "token" | "response");
+            let shown = HARMLESS.contains(&key) && !ambiguous;
+            items.push(Item { column: column(value), is_key: false, shown });
+        }
+        from = whole.end() - 1;
+    }
+    items
+}
+
+/// Whether a line may lie inside of a text that began above: a quoted one, a block, or a value
+/// that goes on with more indentation.
+fn is_inside(before: &[&str], line: &str) -> bool {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut quote: Option<char> = None;
+    for above in before {
+        let mut chars = above.char_indices().peekable();
+        let mut last = ' ';
+        while let Some((_, c)) = chars.next() {
+            match quote {
+                None if c == '#' && last.is_whitespace() => break,
+                None if matches!(c, '"' | '\'') && matches!(last, ' ' | '{' | '[' | ',' | ':' | '\t') => {
+                    quote = Some(c)
+                }
+                Some('"') if c == '\\' => {
+                    chars.next();
+                }
+                Some(open) if c == open => quote = None,
+                _ => {}
+            }
+            last = c;
+        }
+    }
+    if quote.is_some() {
+        return true;
+    }
+    let parent = before
+        .iter()
+        .rev()
+        .filter(|above| !above.trim().is_empty() && !above.trim_start().starts_with('#'))
+        .find(|above| indent(above) < indent(line));
+    parent.is_some_and(|parent| {
+        let parent = parent.find(" #").map_or(*parent, |comment| &parent[..comment]).trim_end();
+        let opens = parent.ends_with(':') || parent.ends_with(['{', '[', ',']);
+        // `- name: x` is followed by more keys of the same map, two columns further in.
+        let item = parent.trim_start().starts_with("- ");
+        let same_map = item && indent(parent) + 2 == indent(line) && !parent.ends_with(['|', '>', '-', '+']);
+        !(opens || same_map)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guessed(before: &[&str], line: &str) -> String {
+        shown(line, &guess(before, line), 1).0
+    }
+
+    #[test]
+    fn a_line_shows_only_what_is_known_to_be_harmless() {
+        for (line, expected) in [
+            ("    path: /crewmojo", "    path: /crewmojo"),
+            ("    client_secret: CANARY", "    client_secret: ***"),
+            ("    client_secert: 'CANARY'", "    client_secert: ***"),
+            ("    client_secret: ${SECRET}", "    client_secret: ${SECRET}"),
+            ("    client_secret: ${SECRET:-CANARY}", "    client_secret: ***"),
+            ("    address: ${ADDRESS:-CANARY}", "    address: ${ADDRESS:-***}"),
+            ("    address: ${ADDRESS:-CANARY", "    address: ${ADDRESS:-***"),
+            ("    url: https://u:CANARY@host/", "    url: https://***@host/"),
+            ("    token_url: https://host/?key=CANARY", "    token_url: https://host/?***"),
+            ("  - {name: billing, key: CANARY}", "  - {name: billing, key: ***"),
+            ("  path: /x # was CANARY", "  path: /x"),
+            ("  match:   # CANARY", "  match:"),
+            ("  CANARY", "  ***"),
+            ("  - CANARY", "  - ***"),
+        ] {
+            assert_eq!(guessed(&[], line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_inside_of_a_longer_text_is_blanked() {
+        for (before, line) in [
+            (&["key: |", "  first"][..], "  url: CANARY"),
+            (&["key: \"first"], "url: CANARY"),
+            (&["key: 'it''s"], "  url: CANARY"),
+            (&["key: first"], "  url: CANARY"),
+            (&["- key: |"], "  url: CANARY"),
+        ] {
+            assert!(!guessed(before, line).contains("CANARY"), "{before:?} {line}");
+        }
+        assert_eq!(guessed(&["routes:", "  - name: x"], "    path: /a"), "    path: /a");
+        assert_eq!(guessed(&["match:"], "  path: /a"), "  path: /a");
+    }
+
+    #[test]
+    fn the_caret_moves_with_what_was_blanked() {
+        let line = "  - {key: CANARYCANARY, path: x}";
+        let (text, caret) = shown(line, &guess(&[], line), 25);
+        assert_eq!(text, "  - {key: ***, path: x}");
+        assert_eq!(&text[caret - 1..caret + 3], "path");
+        let long = format!("  path: {}x", "y".repeat(1000));
+        let (text, caret) = shown(&long, &guess(&[], &long), 1009);
+        assert!(text.chars().count() <= 201 && caret <= text.chars().count(), "{caret} {text}");
+    }
+
+    #[test]
+    fn what_may_be_shown_is_judged_by_the_place() {
+        for (path, harmless) in [
+            ("routes[0].match.path", true),
+            ("routes[0].timeouts.token", true),
+            ("routes[0].limits.body", true),
+            ("credentials.a.token", false),
+            ("credentials.a.request.body", false),
+            ("credentials.a.request.url", true),
+            ("credentials.a.request.json.url", false),
+            ("credentials.a.extra.path", false),
+            ("credentials.a.refused_when.json.pointer", true),
+            ("credentials.a.client_secret", false),
+            ("routes[0].access.api_keys[0].key", false),
+            ("routes[0].access.allow[1]", true),
+            ("x-free.path", false),
+            ("", false),
+        ] {
+            assert_eq!(is_harmless(&Path::parse(path)), harmless, "{path}");
+        }
+    }
+}

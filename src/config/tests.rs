@@ -1,0 +1,51 @@
+//! Whole files: what is taken, what is refused, and what is told about it.
+
+mod canary;
+mod refused;
+mod taken;
+
+use std::path::Path;
+
+use super::*;
+
+/// Variables that tests refer to.
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "PORT" => Some("8081".to_owned()),
+        "ON" => Some("true".to_owned()),
+        "SECRET" => Some("CANARY-from-variable".to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn read(yaml: &str) -> Result<Loaded, Problems> {
+    load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &environment)
+}
+
+fn taken(yaml: &str) -> Loaded {
+    read(yaml).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn refused(yaml: &str) -> Problems {
+    match read(yaml) {
+        Ok(_) => panic!("was taken:\n{yaml}"),
+        Err(problems) => problems,
+    }
+}
+
+/// `line:column path: message | mend`, for each problem.
+fn told(problems: &[crate::model::Problem]) -> Vec<String> {
+    problems.iter().map(|p| format!("{}:{} {}: {} | {}", p.line, p.column, p.path, p.message, p.mend)).collect()
+}
+
+/// A file with these lines behind a listener and a route.
+const BASE: &str = "\
+listeners: [{address: 127.0.0.1:8080}]
+credentials:
+  key: {provider: static, token: x}
+routes:
+  - name: one
+    upstream: https://api.example.com/v1
+    credential: key
+";
