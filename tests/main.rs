@@ -8,6 +8,18 @@
     clippy::print_stderr,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
+#![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
 
+mod cold_start;
+mod drain;
 mod harness;
 mod house;
+mod idle;
+mod memory;
+mod outage;
+mod own_logins;
+mod reload;
+mod revoked;
+mod secrecy;
+mod skew;
+mod vendors;

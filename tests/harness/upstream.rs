@@ -122,7 +122,8 @@ impl Drop for Upstream {
     }
 }
 
-async fn relay(address: SocketAddr, seen: Seen) -> Response<Full<Bytes>> {
+/// Passes a request on to a server.
+pub async fn relay(address: SocketAddr, seen: Seen) -> Response<Full<Bytes>> {
     let mut request = Request::builder().method(seen.method).uri(&seen.target).body(Full::from(seen.body)).unwrap();
     *request.headers_mut() = seen.headers;
     Connection::open(address).await.send(request).await.expect("an answer of the server behind").map(Full::from)

@@ -15,7 +15,9 @@ pub fn config(credentials: &[String], routes: &[String]) -> String {
 
 /// A route for everything under `/NAME`.
 pub fn route(name: &str, upstream: &str, credential: &str, more: &str) -> String {
-    format!("  - {{name: {name}, match: {{path: /{name}}}, upstream: \"{upstream}\", credential: {credential}{more}}}\n")
+    format!(
+        "  - {{name: {name}, match: {{path: /{name}}}, upstream: \"{upstream}\", credential: {credential}{more}}}\n"
+    )
 }
 
 /// The credential `crewmojo` of a client with this secret, whose logins go to this origin.
