@@ -6,11 +6,22 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
-    unreachable_pub,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
+#![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
 
 mod answers_of_its_own;
+mod cold_start;
+mod drain;
 mod harness;
 mod house;
+mod idle;
+mod memory;
+mod outage;
+mod own_logins;
+mod reload;
+mod revoked;
+mod secrecy;
+mod skew;
+mod vendors;
 mod wire_requests;

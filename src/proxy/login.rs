@@ -42,11 +42,16 @@ impl Login<'_> {
         headers: &HeaderMap,
         body: Incoming,
     ) -> Result<Response<Reply>, Refusal> {
-        let presented = match self.access.admit(peer, headers) {
-            Ok(_) => self.access.presented_key(headers),
+        let admitted = match self.access.admit(peer, headers) {
             Err(Denied::Network) => return Err(Denied::Network.into()),
-            Err(Denied::Key) => {
-                let body = read_whole(body, LARGEST, self.patience).await?;
+            admitted => admitted,
+        };
+        // Read also where nothing of it matters: hyper closes a connection behind an answer to a
+        // request whose body has not come, and what comes then resets it.
+        let body = read_whole(body, LARGEST, self.patience).await?;
+        let presented = match admitted {
+            Ok(_) => self.access.presented_key(headers),
+            Err(_) => {
                 let secret = client_secret(headers, &body).ok_or(Denied::Key)?;
                 self.access.admit_key(peer, secret.expose())?;
                 Some(secret)
