@@ -147,6 +147,12 @@ impl Upload {
             return Poll::Ready(Some(Err(UploadFault::Superseded)));
         }
         if state.keeping && at < state.kept.len() {
+            let now = Instant::now();
+            self.progress.set(now);
+            // Whoever sends asks no further once `is_end_stream` says that this was all.
+            if state.ended && at + 1 == state.kept.len() {
+                self.finished.set(Some(now));
+            }
             return Poll::Ready(state.kept.get(at).map(copy_frame).map(Ok));
         }
         if let Some(fault) = self.fault.get() {
