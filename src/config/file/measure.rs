@@ -79,7 +79,7 @@ impl Form for Patience {
 pub(crate) fn span(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, size, least) in [("h", 3_600_000, 3_600_000), ("m", 60_000, 120_000), ("s", 1_000, 0)] {
-        if milliseconds >= least && milliseconds % size == 0 {
+        if milliseconds >= least && milliseconds.is_multiple_of(size) {
             return format!("{}{unit}", milliseconds / size);
         }
     }
