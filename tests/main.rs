@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::large_futures,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
