@@ -98,7 +98,7 @@ impl Assembly {
             .iter()
             .map(|route| upstreams.of_route(route, preserves(settings), &mut roots))
             .collect::<Result<Vec<_>, _>>()?;
-        let doors = doors(&settings.listeners)?;
+        let doors = doors(&settings.listeners, record_case(settings))?;
 
         // Nothing fails from here on.
         let next = upstreams.next;
@@ -206,6 +206,14 @@ fn preserves(settings: &Settings) -> bool {
     settings.listeners.iter().any(|listener| listener.header_case == HeaderCase::Preserve)
 }
 
+/// Whether an upstream wants header names as the client wrote them.
+fn record_case(settings: &Settings) -> bool {
+    settings.routes.iter().any(|route| match &route.action {
+        RouteAction::Forward(forward) => forward.header_case == HeaderCase::Preserve,
+        RouteAction::Respond(_) => false,
+    })
+}
+
 fn cell_settings(
     credential: &CredentialSettings,
     upstream: Option<Arc<Upstream>>,
@@ -307,7 +315,7 @@ pub fn listen_on(address: &ListenAddress) -> ListenOn {
     }
 }
 
-fn doors(listeners: &[ListenerSettings]) -> Result<Vec<(ListenOn, Door)>, AssembleError> {
+fn doors(listeners: &[ListenerSettings], record_case: bool) -> Result<Vec<(ListenOn, Door)>, AssembleError> {
     listeners
         .iter()
         .map(|listener| {
@@ -318,7 +326,7 @@ fn doors(listeners: &[ListenerSettings]) -> Result<Vec<(ListenOn, Door)>, Assemb
                 .map(server_config)
                 .transpose()
                 .map_err(|cause| AssembleError::Listener { listener: address.to_string(), cause })?;
-            Ok((address, Door { tls, header_case: listener.header_case }))
+            Ok((address, Door { tls, header_case: listener.header_case, record_case }))
         })
         .collect()
 }

@@ -10,6 +10,7 @@
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
 
+mod answers_of_its_own;
 mod cold_start;
 mod drain;
 mod harness;
@@ -23,3 +24,4 @@ mod revoked;
 mod secrecy;
 mod skew;
 mod vendors;
+mod wire_requests;

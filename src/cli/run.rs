@@ -50,14 +50,14 @@ async fn serve(start: Start) -> io::Result<Option<AppError>> {
     let forwarding = tokio::spawn(async move {
         while hup.recv().await.is_some() {
             // A reload that is waited for already will see this change too.
-            drop(hangup.try_send(()));
+            let _ = hangup.try_send(());
         }
     });
     let stop = stop_signal()?;
     let (first, told) = tokio::sync::oneshot::channel();
     let shutdown = async move {
         stop.await;
-        drop(first.send(()));
+        let _ = first.send(());
     };
     let running = app::run(start, announce, hangups, shutdown);
     let second = async move {

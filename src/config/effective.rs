@@ -128,12 +128,13 @@ fn place(place: &Place) -> Json {
 }
 
 fn refused(refused: &RefusedWhen) -> Json {
-    let status: Vec<u16> = refused.status.iter().map(|status| status.as_u16()).collect();
+    let status: Vec<u16> = refused.status.iter().map(http::StatusCode::as_u16).collect();
     match &refused.json {
         None => json!({ "status": status }),
         Some(json) => {
-            let pointer: String =
-                json.pointer.iter().map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1"))).collect();
+            let names: Vec<String> =
+                json.pointer.iter().map(|name| name.replace('~', "~0").replace('/', "~1")).collect();
+            let pointer = format!("/{}", names.join("/"));
             let matches = match &json.matches {
                 JsonMatch::Pattern(regex) => regex.as_str(),
                 JsonMatch::Rule(_) => "(the provider's own rule)",

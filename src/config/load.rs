@@ -116,7 +116,7 @@ fn mask(node: &mut Node) {
             if secret {
                 crate::config::interpolate::MASK.clone_into(&mut resolved.masked);
             }
-            *resolved.text = resolved.masked.clone();
+            (*resolved.text).clone_from(&resolved.masked);
         }
         value if secret => *value = Value::Text(crate::config::interpolate::MASK.to_owned()),
         _ => {}

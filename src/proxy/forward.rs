@@ -7,7 +7,7 @@ use std::time::Instant;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -20,7 +20,7 @@ use super::splice::{self, Inbound, Query};
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
 use super::{mapping, media, refused, upgrade, wait};
-use crate::model::Place;
+use crate::model::{HeaderCase, Place};
 use crate::route::{Credential, Forward};
 use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
@@ -53,6 +53,8 @@ struct Prepared {
     body: Inbound,
     /// The protocol that is asked for by an upgrade.
     upgrade: Option<HeaderValue>,
+    /// The client's spelling of header names, where the upstream is to see it. hyper keeps it here.
+    spelling: Option<Extensions>,
 }
 
 /// What one sending came to.
@@ -118,13 +120,15 @@ impl Exchange<'_> {
         let untouched = parts.uri.path_and_query().filter(|p| p.path() == target).cloned();
         let query = parts.uri.query().map(str::to_owned);
         let method = parts.method.clone();
+        let preserve = self.forward.upstream.target().header_case == HeaderCase::Preserve;
+        let spelling = preserve.then(|| parts.extensions.clone());
         let via = self.proxy.via(parts.version);
         let Head { headers, upgrade } =
             Head::new(parts, raw_host, self.forward, self.credential(), &self.client.told, via);
         let places: &[Place] = self.credential().map_or(&[], |c| &c.placement);
         let splice = splice::place(places);
         let body = splice::take_in(body, &headers, splice, self.forward, &self.proxy.shared.budget, places).await?;
-        Ok(Prepared { method, headers, path: target.to_owned(), query, untouched, body, upgrade })
+        Ok(Prepared { method, headers, path: target.to_owned(), query, untouched, body, upgrade, spelling })
     }
 
     /// The token to send with. A request never leaves without one where its route has a credential.
@@ -206,6 +210,9 @@ impl Exchange<'_> {
         *request.uri_mut() = Uri::from(path_and_query);
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = headers;
+        if let Some(spelling) = &prepared.spelling {
+            *request.extensions_mut() = spelling.clone();
+        }
         Ok(request)
     }
 

@@ -54,7 +54,7 @@ pub enum Malformed {
 
 /// Whom a request is for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct RequestHost {
+pub(super) struct RequestHost {
     /// As the client wrote it; `None` for HTTP/1.0 without one.
     authority: Option<HeaderValue>,
     /// Where the host ends in it, without a trailing dot.
@@ -66,7 +66,7 @@ pub struct RequestHost {
 impl RequestHost {
     /// The host in lower case, without port and trailing dot, an IPv6 address in brackets; empty
     /// where there is none (HTTP/1.0).
-    pub fn host(&self) -> &str {
+    pub(super) fn host(&self) -> &str {
         match (&self.lower, &self.authority) {
             (Some(lower), _) => lower,
             (None, Some(authority)) => authority.to_str().ok().and_then(|a| a.get(..self.host_end)).unwrap_or_default(),
@@ -76,7 +76,7 @@ impl RequestHost {
 
     /// `host[:port]` as the client wrote it: for `X-Forwarded-Host`, and for `Host` where the
     /// client's is kept.
-    pub fn authority(&self) -> Option<&HeaderValue> {
+    pub(super) fn authority(&self) -> Option<&HeaderValue> {
         self.authority.as_ref()
     }
 
@@ -95,7 +95,7 @@ impl RequestHost {
 /// Refuses a request head that is ambiguous, and tells whom the others are for.
 ///
 /// For CONNECT the target is not compared with `Host`: it is refused by its method.
-pub fn check(parts: &request::Parts) -> Result<RequestHost, Malformed> {
+pub(super) fn check(parts: &request::Parts) -> Result<RequestHost, Malformed> {
     transfer_encoding(&parts.headers).map_err(|Ambiguous| Malformed::TransferEncoding)?;
     only_one(&parts.headers, &CONTENT_LENGTH).map_err(|Ambiguous| Malformed::ContentLength)?;
 

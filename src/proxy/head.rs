@@ -3,7 +3,7 @@
 
 use http::header::{ACCEPT_ENCODING, HOST, TE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 
 use super::headers::{Peer, apply_edits, clean_request, set_forwarded, set_upgrade};
 use super::upgrade;
@@ -31,7 +31,9 @@ impl Head {
         via: &HeaderValue,
     ) -> Self {
         let mut headers = parts.headers;
-        let upgrade = upgrade::wanted(&headers, &forward.upgrades);
+        // RFC 9110 section 7.8: Upgrade means nothing in HTTP/1.0.
+        let may_upgrade = parts.version == Version::HTTP_11;
+        let upgrade = may_upgrade.then(|| upgrade::wanted(&headers, &forward.upgrades)).flatten();
         let cleaned = clean_request(&mut headers);
         let places: &[Place] = credential.map_or(&[], |c| &c.placement);
         remove_headers(&mut headers, places);

@@ -9,7 +9,7 @@ use crate::model::{JsonEvent, JsonFault, JsonScanner, json_says, json_unescaped}
 
 /// What is known from the text so far.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Scan {
+pub(super) enum Scan {
     /// The value there: a string with its escapes decoded, or a number, `true` or `false` as written.
     Found(String),
     /// It is certain that there is none: the pointer leads nowhere, to `null`, an object or an
@@ -22,7 +22,7 @@ pub enum Scan {
 
 /// A look-ahead that goes on where it stopped, so that an answer in many pieces is read once.
 #[derive(Clone, Debug)]
-pub struct PointerScan<'p> {
+pub(super) struct PointerScan<'p> {
     /// RFC 6901 segments, unescaped.
     pointer: &'p [String],
     scanner: JsonScanner,
@@ -36,12 +36,12 @@ pub struct PointerScan<'p> {
 
 impl<'p> PointerScan<'p> {
     /// Looks for the value under `pointer`; without segments that is the whole text.
-    pub fn new(pointer: &'p [String]) -> Self {
+    pub(super) fn new(pointer: &'p [String]) -> Self {
         Self { pointer, scanner: JsonScanner::new(), on_way: 0, element: None, chosen: true }
     }
 
     /// Looks at more of the text; `text` is all of it from its beginning.
-    pub fn scan(&mut self, text: &[u8]) -> Scan {
+    pub(super) fn scan(&mut self, text: &[u8]) -> Scan {
         loop {
             let event = match self.scanner.next(text, false) {
                 Ok(event) => event,
@@ -119,7 +119,7 @@ fn array_index(segment: &str) -> Option<usize> {
 }
 
 /// Looks for the value under `pointer` in the beginning of an answer.
-pub fn scan(buffer: &[u8], pointer: &[String]) -> Scan {
+pub(super) fn scan(buffer: &[u8], pointer: &[String]) -> Scan {
     PointerScan::new(pointer).scan(buffer)
 }
 

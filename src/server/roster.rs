@@ -36,6 +36,8 @@ pub(super) struct Watch {
     active: AtomicU32,
     /// HTTP/2 reads frames that are no heads.
     http2: AtomicU8,
+    /// Whether a request was answered before its body had come whole.
+    early: AtomicU8,
     clock: Arc<AtomicU64>,
 }
 
@@ -56,6 +58,12 @@ impl Watch {
     pub(super) fn speaks_http2(&self) {
         self.http2.store(1, Ordering::Relaxed);
         self.set(Phase::Idle);
+    }
+
+    /// Whether the client may still be sending the body of a request that is answered: closing then
+    /// would reset the connection, and the client might lose its answer. HTTP/2 resets streams.
+    pub(super) fn may_send_on(&self) -> bool {
+        self.early.load(Ordering::Relaxed) != 0 && self.http2.load(Ordering::Relaxed) == 0
     }
 
     fn overdue(&self, patience: &Patience) -> bool {
@@ -121,6 +129,10 @@ impl OnIdle for Member {
             self.watch.set(Phase::Idle);
         }
     }
+
+    fn answered_early(&self) {
+        self.watch.early.store(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Member {
@@ -158,6 +170,7 @@ impl Roster {
             since: AtomicU64::new(self.clock.load(Ordering::Relaxed)),
             active: AtomicU32::new(0),
             http2: AtomicU8::new(0),
+            early: AtomicU8::new(0),
             clock: Arc::clone(&self.clock),
         });
         let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });

@@ -6,8 +6,11 @@ pub mod client;
 pub mod load;
 pub mod process;
 pub mod proxy;
+pub mod raw;
+pub mod tls;
 pub mod upstream;
 pub mod vendors;
+pub mod yaml;
 
 use std::time::{Duration, Instant};
 

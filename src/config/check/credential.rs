@@ -66,14 +66,10 @@ impl Check<'_> {
             );
             return None;
         }
-        let common =
-            read(node, Keep::Only(Common::FIELDS), &[], spot, self.report, |reader| Common::deserialize(reader))?;
-        let provider = match &common.provider {
-            Some(provider) => provider.0.as_str(),
-            None => {
-                self.missing(spot, node, "provider", format!("add `provider:` with {}", one_of(vendor::PROVIDERS)));
-                return None;
-            }
+        let common = read(node, Keep::Only(Common::FIELDS), &[], spot, self.report, Common::deserialize)?;
+        let Some(provider) = common.provider.as_ref().map(|provider| provider.0.as_str()) else {
+            self.missing(spot, node, "provider", format!("add `provider:` with {}", one_of(vendor::PROVIDERS)));
+            return None;
         };
         if !vendor::PROVIDERS.contains(&provider) {
             let mend = match nearest(provider, vendor::PROVIDERS.iter().copied()) {

@@ -71,8 +71,8 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
         }
     }
     let mut check = Check { report, files, authorities: HashMap::new() };
-    let general = read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, |reader| General::deserialize(reader))
-        .unwrap_or_default();
+    let general =
+        read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);
     let inherited = check.inherited(&general);
     let listeners = check.listeners(root);
