@@ -152,7 +152,7 @@ async fn run(format: &str) {
             "password: {{provider: crm_com, method: password, username: {}, password: {}, organisation: {}",
             crm.username, crm.password, crm.organisation
         ),
-        format!("key: {{provider: crm_com, method: web_api_key, key: \"${{KEY}}\""),
+        "key: {provider: crm_com, method: web_api_key, key: \"${KEY}\"".to_owned(),
         format!(
             "code: {{provider: crm_com, method: consumer_application_key, key: {}, access_token_identifier: {{authentication_code: {}}}",
             crm.key, crm.authentication_code

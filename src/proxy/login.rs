@@ -46,16 +46,15 @@ impl Login<'_> {
             Err(Denied::Network) => return Err(Denied::Network.into()),
             admitted => admitted,
         };
-        // Read also where nothing of it matters: hyper closes a connection behind an answer to a
-        // request whose body has not come, and what comes then resets it.
+        // Read also where nothing of it matters: hyper closes the connection behind an answer to a
+        // request whose body has not come.
         let body = read_whole(body, LARGEST, self.patience).await?;
-        let presented = match admitted {
-            Ok(_) => self.access.presented_key(headers),
-            Err(_) => {
-                let secret = client_secret(headers, &body).ok_or(Denied::Key)?;
-                self.access.admit_key(peer, secret.expose())?;
-                Some(secret)
-            }
+        let presented = if admitted.is_ok() {
+            self.access.presented_key(headers)
+        } else {
+            let secret = client_secret(headers, &body).ok_or(Denied::Key)?;
+            self.access.admit_key(peer, secret.expose())?;
+            Some(secret)
         };
         let token = presented.as_ref().map_or(PLACEHOLDER, Secret::expose);
         let lifetime = self.credential.placeholder_lifetime;
