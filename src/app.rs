@@ -262,16 +262,18 @@ pub fn warnings(loaded: &Loaded, assembled: &Assembled) -> Vec<Problem> {
 }
 
 fn tell_warnings(loaded: &Loaded, assembled: &Assembled) {
-    for problem in warnings(loaded, assembled) {
-        tracing::warn!(
-            at = format!("{}:{}:{}", problem.file, problem.line, problem.column),
-            mend = problem.mend,
-            "configuration: {}",
-            problem.message
-        );
-    }
+    warnings(loaded, assembled).iter().for_each(tell_problem);
     for change in &assembled.restart_needed {
         tracing::warn!("{change}: this needs a restart; the rest of the change is applied");
+    }
+}
+
+fn tell_problem(problem: &Problem) {
+    let Problem { message, mend, .. } = problem;
+    let at = format!("{}:{}:{}", problem.file, problem.line, problem.column);
+    match problem.severity {
+        Severity::Error => tracing::error!(at, mend, "configuration: {message}"),
+        Severity::Warning => tracing::warn!(at, mend, "configuration: {message}"),
     }
 }
 
@@ -292,14 +294,7 @@ fn tell_reloaded(reloaded: &Reloaded, asked: bool, settings: &Settings) {
         Reloaded::Unchanged if asked => tracing::info!("configuration unchanged"),
         Reloaded::Unchanged => tracing::debug!("configuration unchanged"),
         Reloaded::Refused(AppError::Config(problems)) => {
-            for problem in &problems.list {
-                tracing::error!(
-                    at = format!("{}:{}:{}", problem.file, problem.line, problem.column),
-                    mend = problem.mend,
-                    "configuration: {}",
-                    problem.message
-                );
-            }
+            problems.list.iter().for_each(tell_problem);
             tracing::error!("configuration refused; the one before stays in force");
         }
         Reloaded::Refused(error) => {

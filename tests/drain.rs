@@ -94,6 +94,26 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
+async fn a_connection_on_which_a_body_was_refused_does_not_hold_up_the_end() {
+    let (upstream, _go) = held().await;
+    let process = Process::start(&to(&upstream.url("/"), "shutdown_timeout: 1m\n"), &[]);
+    let mut idle = Connection::open(process.address).await;
+    let refused = Request::post("/nowhere").body(Full::from("whole")).unwrap();
+    assert_eq!(idle.send(refused).await.unwrap().status(), 404);
+    let began = Instant::now();
+    // A client's pool that looks at its connections only when it needs one.
+    let stream = TcpStream::connect(process.address).await.unwrap();
+    let mut raw = stream;
+    raw.write_all(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").await.unwrap();
+    read_until(&mut raw, "no_route").await;
+    process.signal("TERM");
+    let (status, log) = process.ended().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}: {log}", began.elapsed());
+    drop((idle, raw));
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let (upstream, _go) = held().await;
     let process = Process::start(&to(&upstream.url("/"), "shutdown_timeout: 1m\n"), &[]);

@@ -288,7 +288,7 @@ async fn a_login_whose_body_comes_after_its_head_keeps_its_connection() {
     let head = format!("POST /it/oauth/token HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
     // Many clients write head and body apart. Answered to the head alone, the connection would be
-    // closed behind the answer, and the body then reset it.
+    // closed behind the answer.
     let mut answer = Vec::new();
     let early = tokio::time::timeout(Duration::from_millis(200), stream.read_buf(&mut answer)).await;
     assert!(early.is_err(), "answered before the body came");

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Response;
-use http_body_util::Full;
 use tokenferry::demo::{Crewmojo, CrmCom};
 
 use crate::harness::client::{get, token_number};
@@ -52,7 +49,7 @@ async fn a_clock_that_is_off_from_its_own_gateways_makes_no_failure() {
             let mut response = crate::harness::upstream::relay(address, seen).await;
             let now = httpdate::fmt_http_date(std::time::SystemTime::now());
             response.headers_mut().insert("date", now.parse().unwrap());
-            Response::<Full<Bytes>>::from(response)
+            response
         })
         .await;
         let yaml = config(&[crm(&dated.url(""), "")], &[route("crm", &dated.url("/crmapi/rest/v2"), "crm", "")]);

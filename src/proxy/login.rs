@@ -46,8 +46,8 @@ impl Login<'_> {
             Err(Denied::Network) => return Err(Denied::Network.into()),
             admitted => admitted,
         };
-        // Read also where nothing of it matters: hyper closes a connection behind an answer to a
-        // request whose body has not come, and what comes then resets it.
+        // Read also where nothing of it matters: hyper closes the connection behind an answer to a
+        // request whose body has not come.
         let body = read_whole(body, LARGEST, self.patience).await?;
         let presented = if admitted.is_ok() {
             self.access.presented_key(headers)
