@@ -13,4 +13,5 @@
 mod answers_of_its_own;
 mod harness;
 mod house;
+mod protocols;
 mod wire_requests;
