@@ -14,4 +14,8 @@ mod answers_of_its_own;
 mod harness;
 mod house;
 mod protocols;
+mod sending_again;
+mod streaming;
+mod tls;
+mod upgrades;
 mod wire_requests;
