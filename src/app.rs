@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::assemble::{AssembleError, Assembled, Assembly, listen_on};
+use crate::assemble::{Assembled, Assembly, listen_on};
 use crate::config::{Loaded, Problems, Settings, Watcher, load};
 use crate::live::{Live, Snapshot};
 use crate::model::{Problem, Severity};
@@ -40,9 +40,6 @@ pub enum AppError {
     /// The configuration is invalid.
     #[error("the configuration is invalid")]
     Config(Problems),
-    /// The configuration cannot be run here.
-    #[error(transparent)]
-    Assemble(#[from] AssembleError),
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -238,12 +235,25 @@ async fn read_changed(
         if loaded.settings.fingerprint == before {
             return Ok((assembly, None));
         }
-        match assembly.build(&loaded.settings) {
-            Ok(assembled) => Ok((assembly, Some((loaded, assembled)))),
-            Err(error) => Err(Box::new((Some(assembly), error.into()))),
+        match assemble(loaded, &mut assembly) {
+            Ok(both) => Ok((assembly, Some(both))),
+            Err(problems) => Err(Box::new((Some(assembly), AppError::Config(problems)))),
         }
     });
     task.await.unwrap_or_else(|_| Err(Box::new((None, AppError::Interrupted))))
+}
+
+/// Makes a configuration ready to run. What stands in the way is told beside its warnings.
+pub fn assemble(loaded: Loaded, assembly: &mut Assembly) -> Result<(Loaded, Assembled), Problems> {
+    match assembly.build(&loaded.settings) {
+        Ok(assembled) => Ok((loaded, assembled)),
+        Err(errors) => {
+            let mut list = loaded.warnings;
+            list.extend(errors.iter().map(|error| error.problem(&loaded.locator)));
+            list.sort_by_key(|problem| (problem.line, problem.column));
+            Err(Problems { list, files: loaded.settings.files })
+        }
+    }
 }
 
 /// All warnings of a configuration: those of its check and those of its routes' order.

@@ -246,7 +246,7 @@ fn object(node: &Node, hidden: bool) -> Map<String, Json> {
 
 /// Fields whose values are hidden even where no type says that they are secrets: what a `custom`
 /// login sends, and headers that carry credentials.
-fn is_hidden(key: &str) -> bool {
+pub fn is_hidden(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     matches!(key.as_str(), "form" | "extra" | "cookie" | "authorization")
         || ["secret", "password", "passwd", "api-key", "apikey"].iter().any(|part| key.contains(part))

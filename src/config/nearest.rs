@@ -5,7 +5,7 @@
 const MOST: usize = 1000;
 
 /// The candidate that differs least from `name`, where it differs little enough to have been meant.
-pub(crate) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let name = name.to_lowercase().replace('-', "_");
     if name.len() > 64 {
         return None;
