@@ -128,7 +128,8 @@ struct Control {
 
 impl Control {
     async fn start(start: Start) -> Result<(Self, Vec<Bound>, Vec<Worker>), AppError> {
-        let (assembly, loaded, assembled) = read(&start, Assembly::new(Handle::current())).await.map_err(|(_, e)| e)?;
+        let (assembly, loaded, assembled) =
+            read(&start, Assembly::new(Handle::current())).await.map_err(|failed| failed.1)?;
         let bound = loaded
             .settings
             .listeners
@@ -187,7 +188,8 @@ impl Control {
                 self.settings = loaded.settings;
                 Reloaded::Taken(generation)
             }
-            Err((assembly, error)) => {
+            Err(failed) => {
+                let (assembly, error) = *failed;
                 self.assembly = assembly;
                 Reloaded::Refused(error)
             }
@@ -211,12 +213,12 @@ async fn changed(watcher: Option<&mut Watcher>) {
 }
 
 /// An error, with the assembly where it is not lost.
-type Failed = (Option<Assembly>, AppError);
+type Failed = Box<(Option<Assembly>, AppError)>;
 
 async fn read(start: &Start, assembly: Assembly) -> Result<(Assembly, Loaded, Assembled), Failed> {
     match read_changed(start, assembly, [0; 32]).await? {
         (assembly, Some((loaded, assembled))) => Ok((assembly, loaded, assembled)),
-        (assembly, None) => Err((Some(assembly), AppError::Interrupted)),
+        (assembly, None) => Err(Box::new((Some(assembly), AppError::Interrupted))),
     }
 }
 
@@ -231,17 +233,17 @@ async fn read_changed(
     let task = tokio::task::spawn_blocking(move || {
         let loaded = match load(&path, &*environment) {
             Ok(loaded) => loaded,
-            Err(problems) => return Err((Some(assembly), AppError::Config(problems))),
+            Err(problems) => return Err(Box::new((Some(assembly), AppError::Config(problems)))),
         };
         if loaded.settings.fingerprint == before {
             return Ok((assembly, None));
         }
         match assembly.build(&loaded.settings) {
             Ok(assembled) => Ok((assembly, Some((loaded, assembled)))),
-            Err(error) => Err((Some(assembly), error.into())),
+            Err(error) => Err(Box::new((Some(assembly), error.into()))),
         }
     });
-    task.await.unwrap_or(Err((None, AppError::Interrupted)))
+    task.await.unwrap_or_else(|_| Err(Box::new((None, AppError::Interrupted))))
 }
 
 /// All warnings of a configuration: those of its check and those of its routes' order.

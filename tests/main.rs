@@ -6,6 +6,8 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::large_futures,
+    clippy::format_collect,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
@@ -19,9 +21,14 @@ mod idle;
 mod memory;
 mod outage;
 mod own_logins;
+mod protocols;
 mod reload;
 mod revoked;
 mod secrecy;
+mod sending_again;
 mod skew;
+mod streaming;
+mod tls;
+mod upgrades;
 mod vendors;
 mod wire_requests;

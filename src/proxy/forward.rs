@@ -191,8 +191,8 @@ impl Exchange<'_> {
         if let Some(guard) = guard {
             insert_headers(&mut headers, guard);
         }
-        if injected.body_made {
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        if injected.body_made && !headers.get(CONTENT_TYPE).is_some_and(media::is_json) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let path_and_query = match (&prepared.untouched, &injected.query) {
             (Some(untouched), Query::Kept) => untouched.clone(),

@@ -97,7 +97,7 @@ pub(super) async fn take_in(
     if coded || json == Some(false) {
         return Err(Refusal::NotSpliceable);
     }
-    let bytes = read_whole(body, forward.limits.splice, forward.timeouts.body).await?;
+    let bytes = read_whole(body, forward.limits.splice.min(forward.limits.body), forward.timeouts.body).await?;
     match (json_shape(&bytes), splice) {
         (Ok(JsonShape::Object), _) => Ok(Inbound::Object(bytes)),
         (Ok(JsonShape::Empty), Some(Place::Json { .. })) => Ok(Inbound::Object(Bytes::new())),

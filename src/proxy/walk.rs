@@ -64,7 +64,8 @@ impl Proxy {
         let forward = match &entry.route.action {
             Action::Respond(status) => {
                 entry.access.admit(client.peer, &parts.headers)?;
-                return Err(Refusal::Respond(*status));
+                let refusal = if encoded_slash { PathError::EncodedSlash.into() } else { Refusal::Respond(*status) };
+                return Err(refusal);
             }
             Action::Forward(forward) => forward,
         };

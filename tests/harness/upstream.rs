@@ -13,12 +13,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::client::Connection;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub version: http::Version,
     pub method: Method,
     /// Path and query.
     pub target: String,
@@ -75,7 +77,16 @@ impl Upstream {
     where
         F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     {
-        let answers: Answers = Arc::new(move |seen| Box::pin(answer(seen)));
+        Self::listening(Arc::new(move |seen| Box::pin(answer(seen))), None).await
+    }
+
+    /// Answers 200 with `ok` over TLS.
+    pub async fn tls(config: Arc<rustls::ServerConfig>) -> Self {
+        let answers: Answers = Arc::new(|_| Box::pin(std::future::ready(Response::new(Full::from("ok")))));
+        Self::listening(answers, Some(TlsAcceptor::from(config))).await
+    }
+
+    async fn listening(answers: Answers, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -83,11 +94,17 @@ impl Upstream {
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (answers, record) = (Arc::clone(&answers), Arc::clone(&record));
+                let (answers, record, tls) = (Arc::clone(&answers), Arc::clone(&record), tls.clone());
                 tokio::spawn(async move {
                     let service = service_fn(move |request| serve(request, Arc::clone(&answers), Arc::clone(&record)));
                     let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                    drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                    let Some(tls) = tls else {
+                        drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                        return;
+                    };
+                    if let Ok(stream) = tls.accept(stream).await {
+                        drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                    }
                 });
             }
         });
@@ -137,7 +154,7 @@ async fn serve(
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    let seen = Seen { method: parts.method, target, headers: parts.headers, body };
+    let seen = Seen { version: parts.version, method: parts.method, target, headers: parts.headers, body };
     record.lock().unwrap().push(seen.clone());
     Ok(answers(seen).await)
 }

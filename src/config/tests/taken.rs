@@ -179,7 +179,7 @@ routes:
         "- address: 127.0.0.1:***",
         "  header_case: title",
         "    url: https://api.example.com/***/v1",
-        "    response: 60s".replace("60s", "1m").as_str(),
+        "    response: 60s",
         "    body: 100MiB",
         "  token_endpoint: answer",
         "    token: '***'",
