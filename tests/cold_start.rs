@@ -101,3 +101,28 @@ async fn two_routes_and_two_names_of_one_login_share_its_token() {
     }
     assert_eq!(simulator.token_requests(), 1);
 }
+
+#[tokio::test]
+async fn more_than_may_wait_are_told_so_at_once() {
+    let simulator = simulate(Crewmojo::default()).await;
+    simulator.adjust(|options| options.token_delay = Duration::from_secs(2));
+    let upstream = format!("{}/v1", simulator.origin());
+    let few = ", limits: {waiting: 3}";
+    let yaml = config(&[crewmojo(simulator.origin(), "")], &[route("crewmojo", &upstream, "crewmojo", few)]);
+    let proxy = Proxy::start(&yaml).await;
+    let address = proxy.address();
+    let requests: Vec<_> = (0..20).map(|_| tokio::spawn(async move { get(address, "/crewmojo/a").await })).collect();
+    let (mut served, mut refused) = (0, 0);
+    for request in requests {
+        let answer = request.await.unwrap();
+        if answer.status() == 200 {
+            served += 1;
+        } else {
+            assert_unavailable(&answer, "too_many_waiting");
+            refused += 1;
+        }
+    }
+    // One that came after the login was over would be served, too.
+    assert!(served >= 3 && refused > 0, "{served} served, {refused} refused");
+    assert_eq!(simulator.token_requests(), 1);
+}

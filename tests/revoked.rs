@@ -70,6 +70,26 @@ async fn requests_of_all_kinds_at_once_survive_a_revocation_with_one_login() {
     assert_eq!(simulator.token_requests(), 2);
 }
 
+/// Each renewal kills the token of the requests that are under way at that moment.
+#[tokio::test]
+async fn renewals_of_an_exclusive_token_under_load_lose_no_request() {
+    let simulator = simulate(Crewmojo::default()).await;
+    simulator.adjust(|options| {
+        options.lifetime = Some(Duration::from_secs(1));
+        options.data_delay = Duration::from_millis(30);
+    });
+    let proxy = crewmojo_proxy(&simulator, &format!("{}/v1", simulator.origin()), "").await;
+    let load = Load::start(proxy.address(), 12, Duration::from_millis(5), |number| {
+        let (method, length) = [(Method::GET, 0), (Method::POST, 60_000), (Method::DELETE, 0)][number % 3].clone();
+        request(&method, "/crewmojo/humans", Bytes::from(vec![b'x'; length]))
+    });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    load.stop().await.assert_all_served(100);
+    assert!(simulator.refused() > 0, "nothing was under way at any renewal");
+    // One a second of life, at four fifths of it; where the machine stood still, one more each time.
+    assert!((4..=12).contains(&simulator.token_requests()), "{} token requests", simulator.token_requests());
+}
+
 #[tokio::test]
 async fn a_body_too_large_to_be_kept_gets_503_and_the_next_request_succeeds() {
     let simulator = simulate(Crewmojo::default()).await;
