@@ -129,7 +129,7 @@ impl Assembly {
             let upstream = upstreams.of_route(route, preserves(settings), &mut roots);
             route_upstreams.push(built(upstream, &|| format!("routes[{place}].upstream")));
         }
-        let doors = doors(&settings.listeners, &mut errors);
+        let doors = doors(&settings.listeners, record_case(settings), &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -241,6 +241,14 @@ fn preserves(settings: &Settings) -> bool {
     settings.listeners.iter().any(|listener| listener.header_case == HeaderCase::Preserve)
 }
 
+/// Whether an upstream wants header names as the client wrote them.
+fn record_case(settings: &Settings) -> bool {
+    settings.routes.iter().any(|route| match &route.action {
+        RouteAction::Forward(forward) => forward.header_case == HeaderCase::Preserve,
+        RouteAction::Respond(_) => false,
+    })
+}
+
 fn cell_settings(
     credential: &CredentialSettings,
     upstream: Option<Arc<Upstream>>,
@@ -341,11 +349,14 @@ pub fn listen_on(address: &ListenAddress) -> ListenOn {
     }
 }
 
-fn doors(listeners: &[ListenerSettings], errors: &mut Vec<AssembleError>) -> Vec<(ListenOn, Door)> {
+fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<AssembleError>) -> Vec<(ListenOn, Door)> {
     let mut doors = Vec::with_capacity(listeners.len());
     for (place, listener) in listeners.iter().enumerate() {
         match listener.tls.as_ref().map(server_config).transpose() {
-            Ok(tls) => doors.push((listen_on(&listener.address), Door { tls, header_case: listener.header_case })),
+            Ok(tls) => {
+                let door = Door { tls, header_case: listener.header_case, record_case };
+                doors.push((listen_on(&listener.address), door));
+            }
             Err(cause) => {
                 errors.push(AssembleError { path: format!("listeners[{place}].tls"), cause: cause.into() });
             }

@@ -32,6 +32,8 @@ pub struct Door {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// How header names of answers are written over HTTP/1.
     pub header_case: HeaderCase,
+    /// Whether an upstream wants header names as clients wrote them.
+    pub record_case: bool,
 }
 
 /// A route and who may use it.

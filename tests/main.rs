@@ -6,9 +6,30 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::large_futures,
+    clippy::format_collect,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
+#![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
 
+mod answers_of_its_own;
 mod cli;
+mod cold_start;
+mod drain;
 mod harness;
 mod house;
+mod idle;
+mod memory;
+mod outage;
+mod own_logins;
+mod protocols;
+mod reload;
+mod revoked;
+mod secrecy;
+mod sending_again;
+mod skew;
+mod streaming;
+mod tls;
+mod upgrades;
+mod vendors;
+mod wire_requests;

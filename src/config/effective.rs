@@ -74,15 +74,15 @@ fn document(loaded: &Loaded) -> Json {
         .iter()
         .zip(&settings.routes)
         .map(|(node, settings)| {
-            let mut route = object(node, false);
-            let mut matcher = route.remove("match").and_then(|m| m.as_object().cloned()).unwrap_or_default();
+            let route = object(node, false);
+            let mut matcher = route.get("match").and_then(Json::as_object).cloned().unwrap_or_default();
             if !["path", "path_exact", "path_regex"].iter().any(|field| matcher.contains_key(*field)) {
                 fill(&mut matcher, "path", json!("/"));
             }
             let mut ordered = Map::new();
-            ordered.insert("name".to_owned(), route.remove("name").unwrap_or_default());
+            ordered.insert("name".to_owned(), route.get("name").cloned().unwrap_or_default());
             ordered.insert("match".to_owned(), Json::Object(matcher));
-            ordered.append(&mut route);
+            ordered.extend(route.into_iter().filter(|(field, _)| field != "name" && field != "match"));
             if let Some(access) = root.get("defaults").and_then(|defaults| written(defaults, "access")) {
                 fill(&mut ordered, "access", access);
             }
@@ -98,9 +98,7 @@ fn document(loaded: &Loaded) -> Json {
 
 fn credential(node: &Node, settings: &CredentialSettings) -> Json {
     let mut credential = object(node, false);
-    // The endpoint may be made of a base URL that must not be seen.
-    let seen =
-        !node.entries().iter().any(|entry| matches!(entry.node.value, Value::Resolved(_)) && entry.key == "base_url");
+    let seen = !is_made_of_references(node);
     if let Some(url) = settings.vendor.token_url() {
         fill(&mut credential, "token_url", if seen { json!(scrub(&url.to_string())) } else { json!(MASK) });
     }
@@ -117,8 +115,19 @@ fn credential(node: &Node, settings: &CredentialSettings) -> Json {
     Json::Object(credential)
 }
 
+/// Whether the endpoint may hold what came from a reference: it is made of one of these fields.
+fn is_made_of_references(node: &Node) -> bool {
+    node.entries().iter().any(|entry| match &entry.node.value {
+        Value::Resolved(_) => matches!(entry.key.as_str(), "base_url" | "environment" | "url"),
+        _ => entry.key == "request" && is_made_of_references(&entry.node),
+    })
+}
+
 fn place(place: &Place) -> Json {
     match place {
+        Place::Header { name, scheme: Some(scheme) } if *name == http::header::AUTHORIZATION => {
+            json!({ "header": "Authorization", "scheme": scheme })
+        }
         Place::Header { name, scheme: Some(scheme) } => json!({ "header": name.as_str(), "scheme": scheme }),
         Place::Header { name, scheme: None } => json!({ "header": name.as_str() }),
         Place::Query { name } => json!({ "query": name }),
@@ -128,12 +137,13 @@ fn place(place: &Place) -> Json {
 }
 
 fn refused(refused: &RefusedWhen) -> Json {
-    let status: Vec<u16> = refused.status.iter().map(|status| status.as_u16()).collect();
+    let status: Vec<u16> = refused.status.iter().map(http::StatusCode::as_u16).collect();
     match &refused.json {
         None => json!({ "status": status }),
         Some(json) => {
-            let pointer: String =
-                json.pointer.iter().map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1"))).collect();
+            let names: Vec<String> =
+                json.pointer.iter().map(|name| name.replace('~', "~0").replace('/', "~1")).collect();
+            let pointer = format!("/{}", names.join("/"));
             let matches = match &json.matches {
                 JsonMatch::Pattern(regex) => regex.as_str(),
                 JsonMatch::Rule(_) => "(the provider's own rule)",

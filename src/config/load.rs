@@ -128,7 +128,7 @@ fn mask(node: &mut Node) {
             if secret {
                 MASK.clone_into(&mut resolved.masked);
             }
-            *resolved.text = resolved.masked.clone();
+            (*resolved.text).clone_from(&resolved.masked);
         }
         value if secret => *value = Value::Text(MASK.to_owned()),
         _ => {}

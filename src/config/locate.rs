@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::config::redact::{Item, guess, is_harmless, shown};
 use crate::config::report::{At, Finding};
+use crate::config::schema::VOCABULARY;
 use crate::config::source::Source;
 use crate::config::spot::{Path, Step};
 use crate::config::tree::{Flaw, Mark, Marks, Node, Value, parse};
@@ -123,7 +124,7 @@ impl Locator {
             return guess(&before, text);
         };
         let lines = self.lines.get_or_init(|| {
-            let mut items = Items { secrets: &self.secrets, known: vocabulary(), lines: BTreeMap::new() };
+            let mut items = Items { secrets: &self.secrets, lines: BTreeMap::new() };
             items.walk(root, &mut Path::default());
             items.lines
         });
@@ -131,30 +132,8 @@ impl Locator {
     }
 }
 
-/// Names that fields have: shown wherever they stand as keys.
-fn vocabulary() -> HashSet<String> {
-    fn walk(schema: &serde_json::Value, names: &mut HashSet<String>) {
-        match schema {
-            serde_json::Value::Object(members) => {
-                for (name, member) in members {
-                    if let ("properties", Some(fields)) = (name.as_str(), member.as_object()) {
-                        names.extend(fields.keys().cloned());
-                    }
-                    walk(member, names);
-                }
-            }
-            serde_json::Value::Array(elements) => elements.iter().for_each(|element| walk(element, names)),
-            _ => {}
-        }
-    }
-    let mut names = HashSet::new();
-    walk(&crate::config::schema(), &mut names);
-    names
-}
-
 struct Items<'s> {
     secrets: &'s HashSet<String>,
-    known: HashSet<String>,
     lines: BTreeMap<u32, Vec<Item>>,
 }
 
@@ -180,7 +159,7 @@ impl Items<'_> {
             Value::Map(entries) => {
                 let named = matches!(path.0.as_slice(), [Step::Key(key)] if key == "credentials");
                 for entry in entries {
-                    self.add(entry.mark, true, named || self.known.contains(&entry.key));
+                    self.add(entry.mark, true, named || VOCABULARY.contains(&entry.key));
                     path.0.push(Step::Key(entry.key.clone()));
                     self.walk(&entry.node, path);
                     path.0.pop();

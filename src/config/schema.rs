@@ -1,5 +1,8 @@
 //! The JSON Schema of `proxy.yaml`, from the types that read it.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -61,7 +64,7 @@ fn properties(object: &mut Map<String, Value>) -> Map<String, Value> {
 
 /// The common fields and a provider's own, as one object.
 fn credential(provider: &str, generator: &mut SchemaGenerator) -> Option<Value> {
-    let mut own = resolved(vendor::schema(provider, generator)?, generator);
+    let mut own = resolved(&vendor::schema(provider, generator)?, generator);
     let mut common = object::<Common>(generator);
     let mut fields = Map::new();
     fields.insert("provider".to_owned(), json!({ "const": provider }));
@@ -81,7 +84,7 @@ fn credential(provider: &str, generator: &mut SchemaGenerator) -> Option<Value> 
 }
 
 /// The object behind a `$ref`, where it is one.
-fn resolved(schema: Schema, generator: &SchemaGenerator) -> Map<String, Value> {
+fn resolved(schema: &Schema, generator: &SchemaGenerator) -> Map<String, Value> {
     let object = schema.as_object().cloned().unwrap_or_default();
     let target = object.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next());
     match target.and_then(|name| generator.definitions().get(name)).and_then(Value::as_object) {
@@ -90,10 +93,14 @@ fn resolved(schema: Schema, generator: &SchemaGenerator) -> Map<String, Value> {
     }
 }
 
-/// A number or a truth value may always be written as a reference, which is a string.
+/// A number or a truth value may always be written as a reference, which is a string; and a field
+/// whose default is nothing has none to tell.
 fn references(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
+            if members.get("default").is_some_and(Value::is_null) {
+                members.remove("default");
+            }
             let plain = matches!(members.get("type").and_then(Value::as_str), Some("integer" | "number" | "boolean"));
             let nullable = members.get("type").and_then(Value::as_array).is_some_and(|types| {
                 types.iter().any(|t| matches!(t.as_str(), Some("integer" | "number" | "boolean")))
@@ -111,3 +118,24 @@ fn references(schema: &mut Value) {
         _ => {}
     }
 }
+
+/// Names that fields have: shown wherever they stand as keys.
+pub(crate) static VOCABULARY: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    fn walk(schema: &Value, names: &mut HashSet<String>) {
+        match schema {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    if let ("properties", Some(fields)) = (name.as_str(), member.as_object()) {
+                        names.extend(fields.keys().cloned());
+                    }
+                    walk(member, names);
+                }
+            }
+            Value::Array(elements) => elements.iter().for_each(|element| walk(element, names)),
+            _ => {}
+        }
+    }
+    let mut names = HashSet::new();
+    walk(&schema(), &mut names);
+    names
+});

@@ -16,14 +16,6 @@ pub(crate) enum Step {
 pub(crate) struct Path(pub(crate) Vec<Step>);
 
 impl Path {
-    /// The nearest map key at or above this place.
-    pub(crate) fn last_key(&self) -> Option<&str> {
-        self.0.iter().rev().find_map(|step| match step {
-            Step::Key(key) => Some(key.as_str()),
-            Step::Index(_) => None,
-        })
-    }
-
     /// Reads what [`fmt::Display`] writes, for keys of letters, digits, `_` and `-`.
     pub(crate) fn parse(text: &str) -> Self {
         let mut steps = Vec::new();
@@ -47,7 +39,7 @@ impl fmt::Display for Path {
                     if at > 0 {
                         f.write_str(".")?;
                     }
-                    f.write_str(&plain(key))?;
+                    f.write_str(&key_name(key))?;
                 }
             }
         }
@@ -55,7 +47,17 @@ impl fmt::Display for Path {
     }
 }
 
-/// A key as it may be printed: one line of printable characters, at most 60 of them.
+/// A key as it may be printed. `{password:hunter2}`, without the space, is a key as a whole: what
+/// stands behind the first character that no name has is left out.
+pub(crate) fn key_name(key: &str) -> String {
+    let odd = |c: char| c.is_whitespace() || matches!(c, ':' | '=' | '"' | '\'' | '@' | ',' | ';' | '{' | '[' | '#');
+    match key.find(odd) {
+        Some(end) => plain(&key[..end]) + "…",
+        None => plain(key),
+    }
+}
+
+/// A name as it may be printed: one line of printable characters, at most 60 of them.
 pub(crate) fn plain(key: &str) -> String {
     let mut out: String = key.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect();
     if key.chars().nth(60).is_some() {

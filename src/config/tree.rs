@@ -14,8 +14,9 @@ use serde::de::{self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, Variant
 
 use zeroize::Zeroizing;
 
+use crate::config::nearest::nearest;
 use crate::config::source::Source;
-use crate::config::spot::{Path, Step, plain};
+use crate::config::spot::{Path, Step, key_name};
 
 /// A place in the text, from 1, in characters; 0 where it is not known.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -94,6 +95,12 @@ impl Node {
 
     fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries().iter().find(|entry| entry.key == key)
+    }
+
+    /// Whether a field of this map that is not to be had has been told of: its value was wrong, or
+    /// another name stands here that was meant to be this one.
+    pub(crate) fn told_of(&self, field: &str) -> bool {
+        self.entries().iter().any(|entry| entry.node.out.get() && nearest(&entry.key, [field]).is_some())
     }
 
     /// The entries of a map; none of anything else.
@@ -178,8 +185,16 @@ const MOST_NODES: usize = 1_000_000;
 /// Reads the document, with everything in it that is not taken. No document: the text is not YAML.
 pub(crate) fn parse(source: &Source, marks: Marks) -> (Option<Node>, Vec<Flaw>) {
     let mut documents = serde_yaml::Deserializer::from_str(source.text());
-    let mut builder =
-        Builder { source, marks, pending: None, nodes: 0, path: Vec::new(), flaws: Vec::new(), stop: None };
+    let mut builder = Builder {
+        source,
+        marks,
+        pending: None,
+        nodes: 0,
+        path: Vec::new(),
+        flaws: Vec::new(),
+        tagged: false,
+        stop: None,
+    };
     let Some(first) = documents.next() else {
         return (Some(Node::new(Value::Null, Mark::NONE)), Vec::new());
     };
@@ -266,6 +281,8 @@ struct Builder<'s> {
     nodes: usize,
     path: Vec<Step>,
     flaws: Vec<Flaw>,
+    /// The node just read had a tag.
+    tagged: bool,
     /// Why the walk ended early.
     stop: Option<Flaw>,
 }
@@ -423,26 +440,32 @@ impl<'de> Visitor<'de> for NodeVisitor<'_, '_> {
         let builder = self.builder;
         let mut entries: Vec<Entry> = Vec::new();
         let mut seen: HashSet<String> = HashSet::new();
+        builder.tagged = false;
         while let Some(key) = map.next_key_seed(NodeSeed { builder: &mut *builder })? {
             let mark = key.mark;
-            let name = key.text().map(str::to_owned);
+            // `!key: value` without a space behind '!key:' is a tag and a key; that has been told, and
+            // what is the key then may be what was meant as a secret value.
+            let name = key.text().map(str::to_owned).filter(|_| !builder.tagged);
+            let tagged = std::mem::take(&mut builder.tagged);
             builder.path.push(Step::Key(name.clone().unwrap_or_default()));
             let node = map.next_value_seed(NodeSeed { builder: &mut *builder })?;
+            builder.tagged = false;
             let flaw = match &name {
+                None if tagged => None,
                 None => Some((format!("a key must be text, not {}", key.kind()), "write 'name: value'")),
                 Some(name) if name == "<<" => Some((
                     "merge keys ('<<') are not supported".to_owned(),
                     "write the fields out, use 'defaults', or repeat a whole value with '&NAME' and '*NAME'",
                 )),
                 Some(name) if !seen.insert(name.clone()) => {
-                    Some((format!("the key `{}` is here twice", plain(name)), "keep one of the two"))
+                    Some((format!("the key `{}` is here twice", key_name(name)), "keep one of the two"))
                 }
                 Some(_) => None,
             };
+            let taken = name.is_some() && flaw.is_none();
             if name.is_none() {
                 builder.path.pop();
             }
-            let taken = flaw.is_none();
             if let Some((message, mend)) = flaw {
                 builder.flaw(mark, message, mend);
             }
@@ -463,6 +486,7 @@ impl<'de> Visitor<'de> for NodeVisitor<'_, '_> {
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Node, A::Error> {
         let (_tag, variant): (String, _) = data.variant()?;
         let node = variant.newtype_variant_seed(NodeSeed { builder: &mut *self.builder })?;
+        self.builder.tagged = true;
         self.builder.flaw(
             node.mark,
             "tags ('!name') are not supported",
@@ -570,7 +594,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let before = format!("*a{},", level - 1).repeat(9);
-            text.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+            text.extend([format!("a{level}: &a{level} [{before}]\n")]);
         }
         assert!(quick(&text).0.is_none());
         assert!(quick("a: &a [*a]\n").0.is_none());

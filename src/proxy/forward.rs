@@ -7,7 +7,7 @@ use std::time::Instant;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
@@ -20,7 +20,7 @@ use super::splice::{self, Inbound, Query};
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
 use super::{mapping, media, refused, upgrade, wait};
-use crate::model::Place;
+use crate::model::{HeaderCase, Place};
 use crate::route::{Credential, Forward};
 use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
@@ -53,6 +53,8 @@ pub(super) struct Prepared {
     pub(super) body: Inbound,
     /// The protocol that is asked for by an upgrade.
     pub(super) upgrade: Option<HeaderValue>,
+    /// The client's spelling of header names, where the upstream is to see it. hyper keeps it here.
+    spelling: Option<Extensions>,
 }
 
 /// What one sending came to.
@@ -79,8 +81,10 @@ impl Prepared {
         let untouched = parts.uri.path_and_query().filter(|p| p.path() == target).cloned();
         let query = parts.uri.query().map(str::to_owned);
         let method = parts.method.clone();
+        let preserve = forward.upstream.target().header_case == HeaderCase::Preserve;
+        let spelling = preserve.then(|| parts.extensions.clone());
         let Head { headers, upgrade } = Head::new(parts, raw_host, forward, credential, peer, via);
-        Self { method, headers, path: target.to_owned(), query, untouched, body: Inbound::Empty, upgrade }
+        Self { method, headers, path: target.to_owned(), query, untouched, body: Inbound::Empty, upgrade, spelling }
     }
 
     /// The request with its token in every place.
@@ -90,8 +94,8 @@ impl Prepared {
         if let Some(guard) = guard {
             insert_headers(&mut headers, guard);
         }
-        if injected.body_made {
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+        if injected.body_made && !headers.get(CONTENT_TYPE).is_some_and(media::is_json) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let path_and_query = match (&self.untouched, &injected.query) {
             (Some(untouched), Query::Kept) => untouched.clone(),
@@ -109,6 +113,9 @@ impl Prepared {
         *request.uri_mut() = Uri::from(path_and_query);
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = headers;
+        if let Some(spelling) = &self.spelling {
+            *request.extensions_mut() = spelling.clone();
+        }
         Ok(request)
     }
 }

@@ -1,13 +1,13 @@
 //! A request's head as it goes to the upstream, but for its token. Pure, so that `explain` shows what
 //! the walk does.
 
-use http::header::{ACCEPT_ENCODING, HOST, TE};
+use http::header::{ACCEPT_ENCODING, COOKIE, HOST, TE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Version};
 
 use super::headers::{Peer, apply_edits, clean_request, set_forwarded, set_upgrade};
 use super::upgrade;
-use crate::model::{Place, Protocol};
+use crate::model::{Place, Protocol, Scheme};
 use crate::route::{Credential, Forward};
 use crate::token::inject::remove_headers;
 
@@ -31,7 +31,12 @@ impl Head {
         via: &HeaderValue,
     ) -> Self {
         let mut headers = parts.headers;
-        let upgrade = upgrade::wanted(&headers, &forward.upgrades);
+        // HTTP/1.0 knows no upgrade (RFC 9110 section 7.8), HTTP/2 has none.
+        let upgradable = parts.version == Version::HTTP_11;
+        let upgrade = upgradable.then(|| upgrade::wanted(&headers, &forward.upgrades)).flatten();
+        if parts.version == Version::HTTP_2 {
+            join_cookies(&mut headers);
+        }
         let cleaned = clean_request(&mut headers);
         let places: &[Place] = credential.map_or(&[], |c| &c.placement);
         remove_headers(&mut headers, places);
@@ -41,7 +46,7 @@ impl Head {
             Some(host) => drop(headers.insert(HOST, host.clone())),
             None => drop(raw_host.and_then(|host| headers.insert(HOST, host))),
         }
-        if cleaned.trailers && forward.upstream.target().protocol != Protocol::Http1 {
+        if cleaned.trailers && may_be_http2(forward) {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
         if credential.is_some_and(|c| c.refused_when.json.is_some()) {
@@ -52,5 +57,29 @@ impl Head {
             set_upgrade(&mut headers, protocol.clone());
         }
         Self { headers, upgrade }
+    }
+}
+
+/// Whether HTTP/2 may be spoken to the upstream.
+fn may_be_http2(forward: &Forward) -> bool {
+    let target = forward.upstream.target();
+    match target.protocol {
+        Protocol::Http1 => false,
+        Protocol::H2 | Protocol::H2c => true,
+        Protocol::Auto => target.origin.scheme() == Scheme::Https,
+    }
+}
+
+/// HTTP/2 clients send each cookie on a line of its own; in HTTP/1 there is one line, and servers
+/// look at no other (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // What was joined from values by "; " is a value.
+    if let Ok(mut joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        joined.set_sensitive(true);
+        headers.insert(COOKIE, joined);
     }
 }

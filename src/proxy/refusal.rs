@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use super::framing::Malformed;
@@ -181,6 +181,9 @@ impl Refusal {
     fn extra_header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             Self::Method => Some((ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))),
+            // RFC 9112 section 11.2: where it is in doubt what a request is, what follows it is too.
+            // Over HTTP/2, where streams tell, hyper leaves it out.
+            Self::Malformed(_) => Some((CONNECTION, HeaderValue::from_static("close"))),
             Self::Denied(Denied::Key) => {
                 Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tokenferry\"")))
             }

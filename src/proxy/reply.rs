@@ -64,6 +64,8 @@ pub trait OnIdle: std::fmt::Debug {
     fn begin(&self);
     /// One less.
     fn end(&self);
+    /// A request was answered before its body had come whole: the client may still be sending.
+    fn answered_early(&self);
 }
 
 impl Busy {
@@ -100,6 +102,11 @@ impl Reply {
     ) -> Self {
         let kind = Kind::Stream(Streamed { ahead, answer, silence, since: Instant::now(), timer: None, upload });
         Self { kind, record: None, busy: None }
+    }
+
+    /// Whether the request's body may still be on its way while this goes out.
+    pub(super) fn is_early(&self) -> bool {
+        matches!(&self.kind, Kind::Stream(streamed) if streamed.upload.is_some())
     }
 
     /// The record to write when the body is done with.

@@ -128,7 +128,7 @@ pub(super) async fn take_in(
     match Need::of(headers, places)? {
         Need::Stream => Ok(Inbound::Upload(Upload::new(body, forward.limits, places, Arc::clone(budget)))),
         Need::Whole => {
-            let bytes = read_whole(body, forward.limits.splice, forward.timeouts.body).await?;
+            let bytes = read_whole(body, forward.limits.splice.min(forward.limits.body), forward.timeouts.body).await?;
             Inbound::whole(bytes, headers, places)
         }
     }

@@ -16,10 +16,17 @@ impl Proxy {
         let busy = Busy::new(std::rc::Rc::clone(&client.connection));
         let view = self.view();
         let mut record = Record::begin(request.method(), request.uri().path());
-        let response = match self.walk(&view, client, request, record.as_deref_mut()).await {
-            Ok(response) => response,
-            Err(refusal) => answer_refusal(&refusal, record.as_deref_mut()),
+        let has_body = !request.body().is_end_stream();
+        let (response, early) = match self.walk(&view, client, request, record.as_deref_mut()).await {
+            Ok(response) => {
+                let early = response.body().is_early();
+                (response, early)
+            }
+            Err(refusal) => (answer_refusal(&refusal, record.as_deref_mut()), has_body),
         };
+        if early {
+            client.connection.answered_early();
+        }
         if let Some(record) = record.as_deref_mut() {
             record.status = Some(response.status());
         }

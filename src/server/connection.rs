@@ -46,7 +46,7 @@ where
 pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
     let patience = proxy.patience();
     let watch = Arc::clone(&member.watch);
-    let header_case = knock.door.header_case;
+    let (header_case, record_case) = (knock.door.header_case, knock.door.record_case);
     let tls = knock.door.tls.is_some();
     let opening = open(knock.stream, knock.door.tls, watch, &patience);
     let mut opening = pin!(opening);
@@ -70,7 +70,8 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
         let connection = http2_builder(&patience).serve_connection(io, service);
         drive(connection, &member, http2::Connection::graceful_shutdown).await;
     } else {
-        let connection = http1_builder(&patience, header_case).serve_connection(io, service).with_upgrades();
+        let connection =
+            http1_builder(&patience, header_case, record_case).serve_connection(io, service).with_upgrades();
         drive(connection, &member, http1::UpgradeableConnection::graceful_shutdown).await;
     }
 }
@@ -95,7 +96,7 @@ async fn open(
     opened.inspect_err(|error| tracing::debug!(%error, "connection not opened")).ok()
 }
 
-fn http1_builder(patience: &Patience, header_case: HeaderCase) -> http1::Builder {
+fn http1_builder(patience: &Patience, header_case: HeaderCase, record_case: bool) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         // The roster keeps the time of heads: it tells an idle connection from a slow head.
@@ -103,8 +104,9 @@ fn http1_builder(patience: &Patience, header_case: HeaderCase) -> http1::Builder
         .timer(TokioTimer::new())
         .max_buf_size(patience.head_size.max(8192))
         .title_case_headers(header_case == HeaderCase::Title)
-        // Also where answers are not written so: an upstream may want the client's spelling.
-        .preserve_header_case(header_case == HeaderCase::Preserve);
+        // An answer is written in the case that its extensions record; the walk clears them where
+        // the listener does not want that.
+        .preserve_header_case(record_case || header_case == HeaderCase::Preserve);
     builder
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Watch {
     active: AtomicU32,
     /// HTTP/2 reads frames that are no heads.
     http2: AtomicU8,
+    /// Whether a request was answered before its body had come whole.
+    early: AtomicU8,
     clock: Arc<AtomicU64>,
 }
 
@@ -56,6 +58,17 @@ impl Watch {
     pub(super) fn speaks_http2(&self) {
         self.http2.store(1, Ordering::Relaxed);
         self.set(Phase::Idle);
+    }
+
+    /// Whether the client may still be sending the body of a request that is answered: closing then
+    /// would reset the connection, and the client might lose its answer. HTTP/2 resets streams.
+    pub(super) fn may_send_on(&self) -> bool {
+        self.early.load(Ordering::Relaxed) != 0 && self.http2.load(Ordering::Relaxed) == 0
+    }
+
+    /// Nothing of an earlier request is on its way any more.
+    fn sent_all(&self) {
+        self.early.store(0, Ordering::Relaxed);
     }
 
     fn overdue(&self, patience: &Patience) -> bool {
@@ -113,6 +126,7 @@ impl OnIdle for Member {
     fn begin(&self) {
         if self.watch.active.fetch_add(1, Ordering::Relaxed) == 0 {
             self.watch.phase.store(Phase::Busy as u8, Ordering::Relaxed);
+            self.watch.sent_all();
         }
     }
 
@@ -120,6 +134,10 @@ impl OnIdle for Member {
         if self.watch.active.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.watch.set(Phase::Idle);
         }
+    }
+
+    fn answered_early(&self) {
+        self.watch.early.store(1, Ordering::Relaxed);
     }
 }
 
@@ -158,6 +176,7 @@ impl Roster {
             since: AtomicU64::new(self.clock.load(Ordering::Relaxed)),
             active: AtomicU32::new(0),
             http2: AtomicU8::new(0),
+            early: AtomicU8::new(0),
             clock: Arc::clone(&self.clock),
         });
         let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });
@@ -187,6 +206,11 @@ impl Roster {
         self.draining.set(true);
         for member in self.members.borrow().iter().filter_map(std::rc::Weak::upgrade) {
             if member.verdict.get() == Verdict::GoOn {
+                // Kept alive behind its answer, so the body had come whole. One whose body had not
+                // was closed with the answer, and lingers already.
+                if member.watch.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
+                    member.watch.sent_all();
+                }
                 member.tell(Verdict::Finish);
             }
         }

@@ -40,7 +40,13 @@ pub(super) struct Socket {
     /// How long a write may stand still.
     patience: Duration,
     stall: Option<Pin<Box<Sleep>>>,
+    /// When a connection that is closed on our side is read no longer.
+    linger: Option<Pin<Box<Sleep>>>,
 }
+
+/// How long a client that was answered before it had sent its body may go on sending it: less than
+/// nginx's `lingering_time` of 30 s, since what is sent is for nothing.
+const LINGER: Duration = Duration::from_secs(10);
 
 impl Socket {
     /// A plain stream, and whether it begins with HTTP/2's preface.
@@ -55,14 +61,24 @@ impl Socket {
             }
         }
         let http2 = early.as_ref() == PREFACE;
-        Ok((Self { transport: Transport::Plain(plain), early: early.freeze(), watch, patience, stall: None }, http2))
+        Ok((
+            Self {
+                transport: Transport::Plain(plain),
+                early: early.freeze(),
+                watch,
+                patience,
+                stall: None,
+                linger: None,
+            },
+            http2,
+        ))
     }
 
     /// A TLS stream whose handshake is over, and whether HTTP/2 was agreed on.
     pub(super) fn tls(stream: TlsStream<Plain>, watch: Arc<Watch>, patience: Duration) -> (Self, bool) {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let transport = Transport::Tls(Box::new(stream));
-        (Self { transport, early: Bytes::new(), watch, patience, stall: None }, http2)
+        (Self { transport, early: Bytes::new(), watch, patience, stall: None, linger: None }, http2)
     }
 
     /// A write that stands still for too long ends the connection: its client reads nothing.
@@ -79,6 +95,30 @@ impl Socket {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")));
         }
         Poll::Pending
+    }
+}
+
+impl Socket {
+    /// Reads and drops what still comes, until the client closes. Closed with bytes unread, the
+    /// connection would be reset, and the answer perhaps be lost on its way (RFC 9112 section 9.6).
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        if linger.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut dropped = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut dropped);
+            let polled = match &mut self.transport {
+                Transport::Plain(s) => Pin::new(s).poll_read(cx, &mut buf),
+                Transport::Tls(s) => Pin::new(s).poll_read(cx, &mut buf),
+            };
+            match polled {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
     }
 }
 
@@ -184,6 +224,12 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
+        if self.linger.is_none() {
+            std::task::ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
+            if !self.watch.may_send_on() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_linger(cx).map(Ok)
     }
 }

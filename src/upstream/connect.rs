@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{AlertDescription, ClientConfig};
+use rustls::AlertDescription;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
+use super::error::tls_cause;
 use super::stream::{Stream, Transport};
-use super::tls::ClientTls;
 use super::{ConnectError, Upstream};
 use crate::model::Protocol;
 
@@ -69,7 +69,17 @@ pub(super) async fn connect(
         Purpose::Pool => &tls.any,
         Purpose::Http1 => &tls.http1,
     };
-    let stream = handshake(tls, config, tcp).await?;
+    let stream =
+        TlsConnector::from(Arc::clone(config)).connect(tls.name.clone(), tcp).await.map_err(
+            |error| match tls_cause(&error) {
+                Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol))
+                    if config.alpn_protocols == [b"h2"] =>
+                {
+                    ConnectError::NoHttp2
+                }
+                _ => ConnectError::Tls(error),
+            },
+        )?;
     let offered_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let spoken = match (purpose, protocol) {
         (Purpose::Pool, _) if offered_h2 => Spoken::Http2,
@@ -77,20 +87,6 @@ pub(super) async fn connect(
         _ => Spoken::Http1,
     };
     Ok((Stream::new(Transport::Tls(Box::new(stream)), &upstream.open, permit), spoken))
-}
-
-async fn handshake(
-    tls: &ClientTls,
-    config: &Arc<ClientConfig>,
-    tcp: TcpStream,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ConnectError> {
-    TlsConnector::from(Arc::clone(config)).connect(tls.name.clone(), tcp).await.map_err(|error| {
-        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match cause {
-            Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => ConnectError::NoHttp2,
-            _ => ConnectError::Tls(error),
-        }
-    })
 }
 
 /// Options that only make a connection better; one that the system does not take is no fault.

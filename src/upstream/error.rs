@@ -81,7 +81,8 @@ impl ConnectError {
     }
 }
 
-fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
+/// What rustls said, inside the error that tokio-rustls makes of it.
+pub(super) fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 

@@ -13,10 +13,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use super::client::Connection;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub version: http::Version,
     pub method: Method,
     /// Path and query.
     pub target: String,
@@ -25,6 +29,16 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The token of its only `Authorization: Bearer`.
+    pub fn bearer(&self) -> &str {
+        self.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).expect("a Bearer token")
+    }
+
     /// A header's only value.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut all = self.headers.get_all(name).iter();
@@ -63,7 +77,16 @@ impl Upstream {
     where
         F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
     {
-        let answers: Answers = Arc::new(move |seen| Box::pin(answer(seen)));
+        Self::listening(Arc::new(move |seen| Box::pin(answer(seen))), None).await
+    }
+
+    /// Answers 200 with `ok` over TLS.
+    pub async fn tls(config: Arc<rustls::ServerConfig>) -> Self {
+        let answers: Answers = Arc::new(|_| Box::pin(std::future::ready(Response::new(Full::from("ok")))));
+        Self::listening(answers, Some(TlsAcceptor::from(config))).await
+    }
+
+    async fn listening(answers: Answers, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -71,15 +94,27 @@ impl Upstream {
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (answers, record) = (Arc::clone(&answers), Arc::clone(&record));
+                let (answers, record, tls) = (Arc::clone(&answers), Arc::clone(&record), tls.clone());
                 tokio::spawn(async move {
                     let service = service_fn(move |request| serve(request, Arc::clone(&answers), Arc::clone(&record)));
                     let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                    drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                    let Some(tls) = tls else {
+                        drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                        return;
+                    };
+                    if let Ok(stream) = tls.accept(stream).await {
+                        drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                    }
                 });
             }
         });
         Self { address, seen, task }
+    }
+
+    /// Passes everything on to the server at this origin (`http://ADDRESS`), once it is recorded.
+    pub async fn before(origin: &str) -> Self {
+        let address: SocketAddr = origin.trim_start_matches("http://").parse().unwrap();
+        Self::answering_later(move |seen| relay(address, seen)).await
     }
 
     /// `http://ADDRESS` and this path.
@@ -104,6 +139,13 @@ impl Drop for Upstream {
     }
 }
 
+/// Passes a request on to a server.
+pub async fn relay(address: SocketAddr, seen: Seen) -> Response<Full<Bytes>> {
+    let mut request = Request::builder().method(seen.method).uri(&seen.target).body(Full::from(seen.body)).unwrap();
+    *request.headers_mut() = seen.headers;
+    Connection::open(address).await.send(request).await.expect("an answer of the server behind").map(Full::from)
+}
+
 async fn serve(
     request: Request<Incoming>,
     answers: Answers,
@@ -112,7 +154,7 @@ async fn serve(
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    let seen = Seen { method: parts.method, target, headers: parts.headers, body };
+    let seen = Seen { version: parts.version, method: parts.method, target, headers: parts.headers, body };
     record.lock().unwrap().push(seen.clone());
     Ok(answers(seen).await)
 }

@@ -9,7 +9,7 @@ pub(crate) use reader::{Keep, Reader};
 
 use crate::config::nearest::nearest;
 use crate::config::report::Report;
-use crate::config::spot::{Path, Spot, Step, plain};
+use crate::config::spot::{Path, Spot, Step, key_name};
 use crate::config::tree::Node;
 use fault::Kind;
 
@@ -61,15 +61,18 @@ pub(crate) fn read<'n, T>(
 fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'_>, report: &mut Report) {
     with_spot(spot, &way.0, &mut |spot| match fault.kind() {
         Kind::Missing(field) => {
-            // Its value was wrong, and that has been told.
-            if !culprit.get(field).is_some_and(|node| node.out.get()) {
+            if !culprit.told_of(field) {
                 report.error_at_key(spot, format!("`{field}` is missing"), format!("add `{field}: ...` here"));
             }
         }
         Kind::Unknown { key, expected } => {
-            let name = plain(key);
+            let name = key_name(key);
             if LATER.contains(&key.as_str()) {
                 report.error_at_key(spot, format!("`{name}` is not supported by this version"), "take it out");
+                return;
+            }
+            if key.contains(':') {
+                report.error_at_key(spot, format!("unknown field `{name}`"), "put a space behind the ':'");
                 return;
             }
             let mend = match nearest(key, expected.iter().copied().chain(known.iter().copied())) {

@@ -193,19 +193,22 @@ pub(crate) enum Access {
 
 /// Who may come in: all that is listed must hold.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Rules {
     /// One of these keys must be presented: as `Authorization: Bearer`, as Basic's password, or as `X-Api-Key`.
+    #[serde(default)]
     pub(crate) api_keys: Vec<ApiKey>,
     /// The client's address must be in one of these networks.
+    #[serde(default)]
     pub(crate) allow: Vec<Of<Network>>,
     /// The client's address must be in none of these networks.
+    #[serde(default)]
     pub(crate) deny: Vec<Of<Network>>,
 }
 
 /// A key that lets a client in.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ApiKey {
     /// Whose it is; appears in logs.
     #[schemars(required)]
@@ -266,7 +269,7 @@ pub(crate) struct Upstream {
 
 /// Where a route goes, and how.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct UpstreamFields {
     /// Where to; a matched prefix is replaced by its path.
     #[schemars(required)]
@@ -294,7 +297,7 @@ pub(crate) struct UpstreamFields {
 
 /// Connections that are kept open.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Pool {
     /// How long an idle connection is kept.
     #[schemars(extend("default" = "30s"))]

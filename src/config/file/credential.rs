@@ -10,7 +10,7 @@ use crate::config::file::word::{Endpoint, Member, Name, Path, Pattern, Pointer, 
 
 /// What every credential takes, whatever its provider.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Common {
     /// Who logs in, and how.
     #[schemars(required)]
@@ -25,7 +25,7 @@ pub(crate) struct Common {
     /// For one token call.
     #[schemars(extend("default" = "10s"))]
     pub(crate) timeout: Option<Of<Patience>>,
-    /// The life of a token when neither the answer nor the token says. Default: crewmojo 30m, crm_com 2h, crayon 1h,
+    /// The life of a token when neither the answer nor the token says. Default: crewmojo 30m, `crm_com` 2h, crayon 1h,
     /// oauth2 and custom 5m, static for ever.
     pub(crate) lifetime: Option<Of<Patience>>,
     /// A token that was not used for so long is dead.
@@ -36,10 +36,10 @@ pub(crate) struct Common {
     /// How long the change of an exclusive token waits for requests under way.
     #[schemars(extend("default" = "2s"))]
     pub(crate) drain: Option<Of<Span>>,
-    /// Where the token goes: one place or a list. Default: `{header: Authorization, scheme: Bearer}`; for crm_com
+    /// Where the token goes: one place or a list. Default: `{header: Authorization, scheme: Bearer}`; for `crm_com`
     /// `[{header: token}, {parameter: token}]`.
     pub(crate) inject: Option<Listed<Inject>>,
-    /// When an answer says that the token was at fault; either one is enough. Default: status 401, and for crm_com
+    /// When an answer says that the token was at fault; either one is enough. Default: status 401, and for `crm_com`
     /// what its JSON answers say.
     pub(crate) refused_when: Option<Refused>,
     /// A new token invalidates the earlier ones. Default: true for crewmojo, else false.
@@ -66,7 +66,7 @@ impl Common {
 
 /// One place for the token: one of `header`, `query`, `json` and `parameter`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Inject {
     /// A header; without `scheme` it holds the bare token.
     pub(crate) header: Option<Of<Name>>,
@@ -82,7 +82,7 @@ pub(crate) struct Inject {
 
 /// When an answer says that the token was at fault.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Refused {
     /// Statuses that say so.
     pub(crate) status: Option<Vec<Of<Status>>>,
@@ -92,7 +92,7 @@ pub(crate) struct Refused {
 
 /// A text in a JSON answer that says so.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct JsonRefused {
     /// Where the text is.
     #[schemars(required)]

@@ -29,7 +29,7 @@ pub(crate) const PARTS: &[&str] = &["listeners", "credentials", "routes"];
 
 /// What stands at the top level beside [`PARTS`].
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct General {
     /// Worker threads. Default: one a core.
     #[schemars(range(min = 1, max = 1024))]
@@ -50,7 +50,7 @@ pub(crate) struct General {
 
 /// Patience with clients.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Client {
     /// For a whole request head.
     #[schemars(extend("default" = "15s"))]
@@ -68,7 +68,7 @@ pub(crate) struct Client {
 
 /// Bounds of the whole proxy.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct TotalLimits {
     /// All bodies kept for sending again together; beyond it bodies are not kept.
     #[schemars(extend("default" = "64MiB"))]
@@ -77,7 +77,7 @@ pub(crate) struct TotalLimits {
 
 /// What holds for every route that does not say otherwise.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Defaults {
     /// Who may come in.
     pub(crate) access: Option<Access>,
@@ -89,9 +89,9 @@ pub(crate) struct Defaults {
 
 /// Where to listen.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Listener {
-    /// IPv4, [IPv6], or unix:/path. Port 0 takes a free one.
+    /// `127.0.0.1:8080`, `[::1]:8080`, or `unix:/path`. Port 0 takes a free one.
     #[schemars(required)]
     pub(crate) address: Option<Of<Address>>,
     /// Speak TLS; HTTP/2 is then offered by ALPN.
@@ -103,7 +103,7 @@ pub(crate) struct Listener {
 
 /// A listener's certificate and key, read again when the files change.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ListenerTls {
     /// PEM file of the certificate and those between it and the root, the server's first.
     #[schemars(required)]

@@ -13,7 +13,7 @@ use crate::config::file::word::{Exact, Host, Line, Name, Pattern, Prefix, Status
 
 /// Which requests go where, with which credential.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Route {
     /// Its name, for logs and commands; unique.
     #[schemars(required)]
@@ -59,7 +59,7 @@ pub(crate) struct Route {
 
 /// Which requests a route takes: all that is listed must hold.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Match {
     /// Exact, or `*.internal` for one label or more.
     pub(crate) host: Option<Of<Host>>,
@@ -73,12 +73,13 @@ pub(crate) struct Match {
     /// Methods; case-sensitive. Default: all.
     pub(crate) methods: Option<Vec<Of<Verb>>>,
     /// Headers that must have exactly these values.
+    #[serde(default)]
     pub(crate) headers: BTreeMap<String, Of<Line>>,
 }
 
 /// How long a route waits.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct RouteTimeouts {
     /// For a connection to the upstream, TLS included.
     #[schemars(extend("default" = "5s"))]
@@ -96,7 +97,7 @@ pub(crate) struct RouteTimeouts {
 
 /// How much a route takes.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct RouteLimits {
     /// Largest request body.
     #[schemars(extend("default" = "100MiB"))]
@@ -116,10 +117,12 @@ pub(crate) struct RouteLimits {
 
 /// Edits of headers: removed first, then set.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Edits {
     /// Headers to set, in place of what there was.
+    #[serde(default)]
     pub(crate) set: BTreeMap<String, Of<Line>>,
     /// Headers to remove.
+    #[serde(default)]
     pub(crate) remove: Vec<Of<Name>>,
 }

@@ -53,7 +53,9 @@ impl Form for Address {
     }
 }
 
-fn url_complaint<T>(error: UrlError) -> Result<T, Complaint> {
+fn url_complaint<T>(text: &str, error: UrlError) -> Result<T, Complaint> {
+    // `api.example.com/v1` is a malformed URI; what it lacks is said better.
+    let error = if error == UrlError::Malformed && !text.contains("://") { UrlError::Scheme } else { error };
     let mend = match error {
         UrlError::Malformed => "write it as https://host[:port]/path; spaces and the like are percent-encoded",
         UrlError::Scheme => "write https://host/path",
@@ -75,7 +77,7 @@ impl Form for Base {
     const WANTED: &'static str = "a URL such as https://api.example.com/v1";
 
     fn read(text: &str) -> Result<BaseUrl, Complaint> {
-        BaseUrl::parse(text).or_else(url_complaint)
+        BaseUrl::parse(text).or_else(|error| url_complaint(text, error))
     }
 
     fn schema() -> serde_json::Value {
@@ -91,7 +93,7 @@ impl Form for Endpoint {
     const WANTED: &'static str = "a URL such as https://login.example.com/oauth2/token";
 
     fn read(text: &str) -> Result<EndpointUrl, Complaint> {
-        EndpointUrl::parse(text).or_else(url_complaint)
+        EndpointUrl::parse(text).or_else(|error| url_complaint(text, error))
     }
 
     fn schema() -> serde_json::Value {
@@ -130,7 +132,7 @@ impl Form for Prefix {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": "string", "pattern": "^/|\\$\\{", "examples": ["/crewmojo"] })
+        json!({ "type": "string", "pattern": "^/|\\$\\{", "examples": ["/api"] })
     }
 }
 
@@ -432,7 +434,7 @@ pub(crate) fn digest(key: &str) -> Result<KeyDigest, Complaint> {
         return complaint("the key is empty", "give the key, or sha256: and its digest in hex");
     }
     let Some(hex) = key.strip_prefix("sha256:") else {
-        if key.chars().any(|c| c.is_control()) || key.trim() != key {
+        if key.chars().any(char::is_control) || key.trim() != key {
             return complaint("the key has a space at an end, or a control character", "no client could present it");
         }
         return Ok(KeyDigest(Sha256::digest(key.as_bytes()).into()));

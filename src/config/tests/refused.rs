@@ -1,8 +1,24 @@
+//! Each kind of bad input: where, what, and the mend.
+
 use super::*;
 
+/// `BASE` with one piece replaced, and the one problem that must be told of it.
+fn each(cases: &[(&str, &str, &str)]) {
+    let mut missed = Vec::new();
+    for (from, to, expected) in cases {
+        assert!(BASE.contains(from), "{from}");
+        let told = told(&refused(&BASE.replacen(from, to, 1)).list);
+        if !told.iter().any(|told| told == expected) {
+            missed.push(format!("{to}\n  expected {expected}\n  told     {told:#?}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
 #[test]
-fn try_out() {
-    let yaml = "\
+fn many_problems_are_told_at_once_each_with_its_place() {
+    let problems = refused(
+        "\
 listeners:
   - address: localhost:8080
     tsl: {}
@@ -23,8 +39,543 @@ routes:
   - {name: one, upstream: [x], credential: key, workers: 1}
 workers: many
 store: {kind: redis}
-";
-    let problems = refused(yaml);
-    eprintln!("{problems}");
-    eprintln!("{:#?}", told(&problems.list));
+",
+    );
+    let places: Vec<String> = problems.list.iter().map(|p| format!("{}:{} {}", p.line, p.column, p.path)).collect();
+    assert_eq!(
+        places,
+        [
+            "2:14 listeners[0].address",
+            "3:5 listeners[0].tsl",
+            "5:3 credentials.crm",
+            "8:12 credentials.crm.grant",
+            "9:16 credentials.crm.client_id",
+            "10:5 credentials.crm.client_secert",
+            "11:21 credentials.crm.refresh_before",
+            "14:19 routes[0].match.path",
+            "14:36 routes[0].match.path_regex",
+            "15:15 routes[0].upstream",
+            "16:17 routes[0].credential",
+            "17:26 routes[0].timeouts.response",
+            "18:12 routes[1].name",
+            "18:17 routes[1].upstream",
+            "18:44 routes[1].credential",
+            "18:49 routes[1].workers",
+            "19:10 workers",
+            "20:1 store",
+        ]
+    );
+    let text = problems.to_string();
+    assert!(text.contains(
+        "error: credentials.crm.client_secert: unknown field `client_secert`\n  --> proxy.yaml:10:5\n   |\n10 |     client_secert: ***\n   |     ^\n   |\n   = help: did you mean `client_secret`?\n"
+    ), "{text}");
+    assert!(!text.contains("hunter2") && !text.contains('\x1b'));
+    assert!(render(&problems.list, true).contains('\x1b'));
+    let json = to_json(&problems.list);
+    assert_eq!(json[5]["mend"], "did you mean `client_secret`?");
+    assert_eq!(json[2]["severity"], "warning");
+}
+
+#[test]
+fn files_that_are_no_document_are_told_so() {
+    for (yaml, expected) in [
+        ("", "1:1 : the file is empty | write at least `listeners` and `routes`; the shipped proxy.yaml is an example"),
+        (
+            "# nothing\n",
+            "1:1 : the file is empty | write at least `listeners` and `routes`; the shipped proxy.yaml is an example",
+        ),
+        ("- a\n", "1:1 : the file must be a map, not a list | write `listeners:` and `routes:` at its left edge"),
+        ("a: \0\n", "1:4 : here is a NUL character | take it out"),
+        (
+            "a: [\n",
+            "1:5 : a '{' or '[' is not closed, or something between is not in quotes | close it, separate with ',', and put references between brackets into quotes: \"${NAME}\"",
+        ),
+        (
+            "routes:\n\t- a\n",
+            "2:1 : a value cannot begin so | indent with spaces, not tabs, and put a value that begins with @, %, ` or a tab into quotes",
+        ),
+    ] {
+        assert!(
+            told(&refused(yaml).list).iter().any(|told| told == expected),
+            "{yaml:?} {:#?}",
+            told(&refused(yaml).list)
+        );
+    }
+    let problems = load_bytes(Path::new("p"), b"a: b\n\xff", &environment).unwrap_err();
+    assert_eq!(told(&problems.list), ["2:1 : here is a byte that is not UTF-8 | save the file as UTF-8"]);
+    let two = refused(&format!("{BASE}---\na: b\n"));
+    assert_eq!(
+        told(&two.list),
+        ["8:1 : a second document begins here | keep one document in the file: take '---' and what follows out"]
+    );
+    assert!(load_bytes(Path::new("p"), format!("\u{feff}{BASE}").as_bytes(), &environment).is_ok());
+}
+
+#[test]
+fn duplicate_keys_are_told_where_the_second_stands() {
+    each(&[
+        (
+            "name: one",
+            "name: one\n    name: two",
+            "6:5 routes[0].name: the key `name` is here twice | keep one of the two",
+        ),
+        (
+            "token: x",
+            "token: x, token: y",
+            "3:37 credentials.key.token: the key `token` is here twice | keep one of the two",
+        ),
+    ]);
+}
+
+#[test]
+fn references_that_stand_for_nothing_are_told_by_their_field() {
+    each(&[
+        (
+            "token: x",
+            "token: \"${MISSING}\"",
+            "3:34 credentials.key.token: the environment variable MISSING is not set | set it, or give a default: ${MISSING:-text}",
+        ),
+        (
+            "token: x",
+            "token: \"${MISSING\"",
+            "3:34 credentials.key.token: a reference '${' is not closed with '}' | write ${NAME} or ${file:/path}, or $$ for a dollar sign",
+        ),
+        (
+            "token: x",
+            "token: \"${file:/none/such}\"",
+            "3:34 credentials.key.token: there is no file /none/such | create it, or mend the path; it is relative to this file",
+        ),
+    ]);
+}
+
+#[test]
+fn a_secret_that_is_empty_is_told_where_it_is_written() {
+    let problems = refused(&BASE.replace("token: x", "token: \"${EMPTY}\""));
+    let told = told(&problems.list);
+    assert!(matches!(&told[..], [one] if one.starts_with("3:34 credentials.key.token: `token` is empty")), "{told:?}");
+}
+
+#[test]
+fn routes_are_checked() {
+    each(&[
+        (
+            "name: one\n    ",
+            "",
+            "5:5 routes[0]: `name` is missing | add `name: ...`; logs and commands call the route by it",
+        ),
+        (
+            "    credential: key\n",
+            "",
+            "5:5 routes[0]: `credential` is missing | add `credential: NAME`, or `credential: none`",
+        ),
+        (
+            "    upstream: https://api.example.com/v1\n",
+            "",
+            "5:5 routes[0]: `upstream` is missing | add `upstream: https://...`, or `respond: 403`",
+        ),
+        (
+            "credential: key",
+            "credential: kye",
+            "7:17 routes[0].credential: there is no credential of this name | did you mean `key`?",
+        ),
+        (
+            "credential: key",
+            "credential: key\n    respond: 403",
+            "8:14 routes[0].respond: a route either answers by itself or has an upstream | take `respond` out, or `upstream` and `credential`",
+        ),
+        (
+            "    upstream: https://api.example.com/v1\n",
+            "    respond: 403\n",
+            "7:17 routes[0].credential: a route that answers by itself uses no credential | take `credential` out, or `respond`",
+        ),
+        (
+            "    upstream: https://api.example.com/v1\n",
+            "    respond: 100\n",
+            "6:14 routes[0].respond: is not a status from 200 to 599 | write a status such as 403",
+        ),
+        (
+            "api.example.com/v1",
+            "api.example.com/v1?a=b",
+            "6:15 routes[0].upstream: must not have a query | take the '?' and what follows out",
+        ),
+        (
+            "https://api",
+            "api",
+            "6:15 routes[0].upstream: must begin with http:// or https:// | write https://host/path",
+        ),
+        (
+            "name: one",
+            "name: one\n    match: {path: /a, path_exact: /b}",
+            "6:5 routes[0].match: a route has one of `path`, `path_exact` and `path_regex` | keep one, and make the others routes of their own",
+        ),
+        (
+            "name: one",
+            "name: one\n    match: {path: /a/../b}",
+            "6:19 routes[0].match.path: the path has a '.' or '..' segment | write a path that begins with '/', without '.', '..', '?' and bad escapes",
+        ),
+        (
+            "name: one",
+            "name: one\n    match: {host: 'a:80'}",
+            "6:19 routes[0].match.host: must not have a port, a path or a scheme | write a host such as crm.internal, or *.internal",
+        ),
+        (
+            "name: one",
+            "name: one\n    match: {methods: []}",
+            "6:13 routes[0].match.methods: the list is empty, and so no request matches | take it out for every method",
+        ),
+        (
+            "name: one",
+            "name: one\n    access: {allow: [10.0.0.1/8]}",
+            "6:22 routes[0].access.allow[0]: has bits set behind its prefix length | write the network's first address, or the address alone, or a longer prefix",
+        ),
+        (
+            "name: one",
+            "name: one\n    access: {}",
+            "6:5 routes[0].access: has no rule, and so lets everyone in | write `public` if that is meant, or add `api_keys`, `allow` or `deny`",
+        ),
+        (
+            "name: one",
+            "name: one\n    access: private",
+            "6:13 routes[0].access: must be `public`, or a map | write public, or {allow: [10.0.0.0/8]}",
+        ),
+        (
+            "name: one",
+            "name: one\n    access: {api_keys: [{name: a, key: k}, {name: b, key: k}]}",
+            "6:59 routes[0].access.api_keys[1].key: another name has this very key | give each name a key of its own",
+        ),
+        (
+            "name: one",
+            "name: one\n    access: {api_keys: [{name: a, key: ''}]}",
+            "6:40 routes[0].access.api_keys[0].key: the key is empty | give the key, or sha256: and its digest in hex",
+        ),
+        (
+            "name: one",
+            "name: one\n    access: {api_keys: [{name: a, key: 'sha256:12'}]}",
+            "6:40 routes[0].access.api_keys[0].key: sha256: must be followed by 64 hex digits | printf %s KEY | sha256sum gives them",
+        ),
+        (
+            "name: one",
+            "name: one\n    request_headers: {set: {Host: x}}",
+            "6:29 routes[0].request_headers.set.Host: this header belongs to the connection, not to the request | take it out; for Host there is `host_header`",
+        ),
+        (
+            "name: one",
+            "name: one\n    request_headers: {remove: [authorization]}",
+            "6:32 routes[0].request_headers.remove[0]: the route's credential puts its token into this header | take it out here, or change the credential's `inject`",
+        ),
+        (
+            "name: one",
+            "name: one\n    request_headers: {set: {X-A: \"a\\nb\"}}",
+            "6:34 routes[0].request_headers.set.X-A: has a character that a header cannot carry | write one line of visible characters",
+        ),
+        (
+            "name: one",
+            "name: one\n    timeouts: {response: 0s}",
+            "6:26 routes[0].timeouts.response: must be longer than zero | write at least 1ms",
+        ),
+        (
+            "name: one",
+            "name: one\n    timeouts: {response: 30}",
+            "6:26 routes[0].timeouts.response: a duration needs a unit | write a number with a unit: 250ms, 30s, 5m, 2h or 1m30s",
+        ),
+        (
+            "name: one",
+            "name: one\n    limits: {body: 10XB}",
+            "6:20 routes[0].limits.body: is not a size | write a number of bytes, or one with a unit: 64KiB, 10MiB, 1GB",
+        ),
+        (
+            "name: one",
+            "name: one\n    limits: {connections: 0}",
+            "6:27 routes[0].limits.connections: must be a whole number above 0 | write a whole number above 0",
+        ),
+        (
+            "name: one",
+            "name: one\n    upgrades: [h2c]",
+            "6:16 routes[0].upgrades[0]: cannot be upgraded to: requests behind such an upgrade would pass unseen | take it out; for HTTP/2 to the upstream write `protocol: h2c`",
+        ),
+        (
+            "name: one",
+            "name: one\n    token_endpoint: anwser",
+            "6:21 routes[0].token_endpoint: must be `answer`, `refuse` or `forward` | did you mean `answer`?",
+        ),
+        (
+            "name: one",
+            "name: one\n    strip_prefix: 'false'",
+            "6:19 routes[0].strip_prefix: must be true or false, not text | write true or false",
+        ),
+        (
+            "name: one",
+            "name: one\n    rate: 5",
+            "6:5 routes[0].rate: `rate` is not supported by this version | take it out",
+        ),
+        (
+            "https://api.example.com/v1",
+            "{url: https://api.example.com, protocol: h2c}",
+            "6:56 routes[0].upstream.protocol: h2c is HTTP/2 without TLS | write h2, or an http:// URL",
+        ),
+        (
+            "https://api.example.com/v1",
+            "{url: https://api.example.com, client_cert: a.pem}",
+            "6:5 routes[0].upstream: `client_key` is missing | add the PEM file of the certificate's key",
+        ),
+        (
+            "https://api.example.com/v1",
+            "{protocol: auto}",
+            "6:5 routes[0].upstream: `url` is missing | add `url: https://...`",
+        ),
+        (
+            "https://api.example.com/v1",
+            "{url: https://api.example.com, ca: none.pem}",
+            "6:50 routes[0].upstream.ca: the file does not exist | create it, or mend the path; it is relative to this file",
+        ),
+    ]);
+}
+
+#[test]
+fn credentials_are_checked() {
+    each(&[
+        (
+            "provider: static",
+            "provider: statik",
+            "3:19 credentials.key.provider: must be `crewmojo`, `crm_com`, `crayon`, `oauth2`, `custom` or `static` | did you mean `static`?",
+        ),
+        (
+            "provider: static, ",
+            "",
+            "3:3 credentials.key: `provider` is missing | add `provider:` with `crewmojo`, `crm_com`, `crayon`, `oauth2`, `custom` or `static`",
+        ),
+        (
+            "token: x",
+            "token: x, refesh_before: 1m",
+            "3:37 credentials.key.refesh_before: unknown field `refesh_before` | did you mean `refresh_before`?",
+        ),
+        ("token: x", "tokne: x", "3:27 credentials.key.tokne: unknown field `tokne` | did you mean `token`?"),
+        (
+            "token: x",
+            "token: x, proxy: y",
+            "3:37 credentials.key.proxy: `proxy` is not supported by this version | take it out",
+        ),
+        (
+            "token: x",
+            "token: x, inject: {header: Host}",
+            "3:54 credentials.key.inject.header: a token cannot go into a header that frames or describes the request | name another header, such as Authorization or X-Api-Key",
+        ),
+        (
+            "token: x",
+            "token: x, inject: {header: Content-Type}",
+            "3:54 credentials.key.inject.header: a token cannot go into a header that frames or describes the request | name another header, such as Authorization or X-Api-Key",
+        ),
+        (
+            "token: x",
+            "token: x, inject: {query: a, json: b}",
+            "3:37 credentials.key.inject: names more than one place | write a list with one place each",
+        ),
+        (
+            "token: x",
+            "token: x, inject: {query: a, scheme: b}",
+            "3:64 credentials.key.inject.scheme: stands only beside `header` | take it out",
+        ),
+        (
+            "token: x",
+            "token: x, inject: {}",
+            "3:37 credentials.key.inject: names no place for the token | write one of `header`, `query`, `json` and `parameter`",
+        ),
+        (
+            "token: x",
+            "token: x, inject: []",
+            "3:37 credentials.key.inject: the token goes nowhere | write one of `header`, `query`, `json` and `parameter`",
+        ),
+        (
+            "token: x",
+            "token: x, inject: [{query: a}, {parameter: a}]",
+            "3:58 credentials.key.inject[1]: names the same place as another | keep one of the two",
+        ),
+        (
+            "token: x",
+            "token: x, refused_when: {json: {pointer: code, matches: x}}",
+            "3:68 credentials.key.refused_when.json.pointer: is not a JSON pointer: it does not begin with '/' | write /name/name, with ~1 for '/' and ~0 for '~' in a name",
+        ),
+        (
+            "token: x",
+            "token: x, refused_when: {json: {pointer: /code}}",
+            "3:52 credentials.key.refused_when.json: `matches` is missing | add `matches:` with a regular expression",
+        ),
+        (
+            "token: x",
+            "token: x, lifetime: 0s",
+            "3:47 credentials.key.lifetime: must be longer than zero | write at least 1ms",
+        ),
+        ("token: x", "token:x", "3:27 credentials.key.token…: unknown field `token…` | put a space behind the ':'"),
+        (
+            "  key: {provider: static, token: x}",
+            "  key: static",
+            "3:8 credentials.key: must be a map, not text | write at least `provider:` and what it asks for",
+        ),
+        (
+            "  key: {provider: static, token: x}",
+            "  key: {provider: static, token: x}\n  none: {provider: static, token: x}",
+            "4:3 credentials.none: a credential cannot have this name | choose another: `none` stands for no credential",
+        ),
+        (
+            "  key: {provider: static, token: x}",
+            "  key: {provider: crewmojo, client_id: a, client_secret: b}\n  other: {provider: crewmojo, client_id: a, client_secret: c}",
+            "4:3 credentials.other: `key` fetches exclusive tokens for the same client: each would kill the other's | use `key` in both routes, or take one of the two out",
+        ),
+    ]);
+}
+
+#[test]
+fn listeners_are_checked() {
+    const LISTENER: &str = "[{address: 127.0.0.1:8080}]";
+    each(&[
+        (LISTENER, "[]", "1:1 listeners: there is no listener | write `listeners: [{address: 127.0.0.1:8080}]`"),
+        (LISTENER, "127.0.0.1:8080", "1:12 listeners: must be a list | write `listeners: [{address: 127.0.0.1:8080}]`"),
+        (LISTENER, "[{}]", "1:1 listeners[0]: `address` is missing | write `address: 127.0.0.1:8080`"),
+        (
+            LISTENER,
+            "[{address: ':8080'}]",
+            "1:23 listeners[0].address: has no address before the port | write 127.0.0.1:8080 for this machine only, or 0.0.0.0:8080 for every interface",
+        ),
+        (
+            LISTENER,
+            "[{address: '127.0.0.1:1'}, {address: '127.0.0.1:1'}]",
+            "1:49 listeners[1].address: another listener has this address | give each listener an address or port of its own",
+        ),
+        (
+            LISTENER,
+            "[{address: '0.0.0.0:80'}]",
+            "5:5 routes[0]: the route `one` has no `access`, and a listener is open to other machines | add `access: public`, or whom to let in; `defaults: {access: ...}` is for every route",
+        ),
+        (
+            LISTENER,
+            "[{address: '127.0.0.1:1', tls: {cert: a.pem}}]",
+            "1:38 listeners[0].tls: `key` is missing | add the PEM file of the key",
+        ),
+        (
+            LISTENER,
+            "[{address: '127.0.0.1:1', tls: {cert: a.pem, key: b.pem, client_ca: c.pem}}]",
+            "1:69 listeners[0].tls.client_ca: `client_ca` is not supported by this version | take it out",
+        ),
+        (
+            "listeners: [{address: 127.0.0.1:8080}]\n",
+            "",
+            "1:1 : `listeners` is missing | write `listeners: [{address: 127.0.0.1:8080}]`",
+        ),
+    ]);
+    let open = BASE.replace("127.0.0.1:8080", "'[::]:80'");
+    assert!(read(&open.replace("name: one", "name: one\n    access: public")).is_ok());
+    assert!(read(&format!("{open}defaults: {{access: public}}\n")).is_ok());
+    assert!(read(&BASE.replace("127.0.0.1:8080", "unix:/run/x.sock")).is_ok());
+}
+
+#[test]
+fn what_is_for_the_whole_proxy_is_checked() {
+    for (more, expected) in [
+        ("workers: 0", "8:10 workers: must be from 1 to 1024 | leave it out for one a core"),
+        (
+            "workers: ${SECRET}",
+            "8:10 workers: must be a whole number, not text | write the number without unit and quotes",
+        ),
+        ("client: {head_size: 1KiB}", "8:21 client.head_size: must be from 8KiB to 1MiB | write 64KiB"),
+        (
+            "shutdown_timeout: ten",
+            "8:19 shutdown_timeout: is not a duration | write a number with a unit: 250ms, 30s, 5m, 2h or 1m30s",
+        ),
+        ("admin: {address: 127.0.0.1:9901}", "8:1 admin: `admin` is not supported by this version | take it out"),
+        ("handover: true", "8:1 handover: `handover` is not supported by this version | take it out"),
+        (
+            "shutdown_timout: 3s",
+            "8:1 shutdown_timout: unknown field `shutdown_timout` | did you mean `shutdown_timeout`?",
+        ),
+        ("route: []", "8:1 route: unknown field `route` | did you mean `routes`?"),
+    ] {
+        let told = told(&refused(&format!("{BASE}{more}\n")).list);
+        assert_eq!(told, [expected], "{more}");
+    }
+}
+
+#[test]
+fn what_is_odd_is_warned_of() {
+    for (from, to, expected) in [
+        (
+            "https://api",
+            "http://api",
+            "6:15 routes[0].upstream: the token goes over plain http to another machine: it can be read on the way | use https://",
+        ),
+        (
+            "https://api.example.com/v1",
+            "{url: https://a.example, insecure: true}",
+            "6:50 routes[0].upstream.insecure: no certificate is verified: whoever answers gets the token | take it out, and name the server's root in `ca`",
+        ),
+        (
+            "https://api.example.com/v1",
+            "{url: 'http://127.0.0.1:1', server_name: a.example}",
+            "6:56 routes[0].upstream.server_name: has no effect on an http:// URL | use https://, or take it out",
+        ),
+        (
+            "credential: key",
+            "credential: none",
+            "3:3 credentials.key: no route uses this credential | take it out, or name it in a route's `credential`",
+        ),
+        (
+            "name: one",
+            "name: one\n    match: {methods: [get]}",
+            "6:23 routes[0].match.methods[0]: methods are case-sensitive, and this one is not in upper case | write GET",
+        ),
+    ] {
+        assert_eq!(told(&taken(&BASE.replacen(from, to, 1)).warnings), [expected], "{to}");
+    }
+    assert!(taken(&BASE.replace("https://api", "http://localhost:80/api")).warnings.is_empty());
+}
+
+#[test]
+fn certificates_that_cannot_serve_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let (key, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    write("a.crt", &params.self_signed(&key).unwrap().pem());
+    write("a.key", &key.serialize_pem());
+    write("b.key", &other.serialize_pem());
+    write("junk", "CANARY");
+    write("bad.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let path = folder.path().join("proxy.yaml");
+    let load = |cert: &str, key: &str| {
+        let yaml = BASE.replace("8080}", &format!("8080, tls: {{cert: {cert}, key: {key}}}}}"));
+        match load_bytes(&path, yaml.as_bytes(), &environment) {
+            Ok(loaded) => loaded.warnings,
+            Err(problems) => problems.list,
+        }
+    };
+    for (cert, key, expected) in [
+        ("a.crt", "b.key", "listeners[0].tls.key: the key does not fit the certificate"),
+        ("a.crt", "a.key", "listeners[0].tls.cert: the certificate has expired"),
+        ("a.crt", "junk", "listeners[0].tls.key: the file holds no private key"),
+        ("junk", "a.key", "listeners[0].tls.cert: the file holds no certificate"),
+        ("bad.pem", "a.key", "listeners[0].tls.cert: the certificate cannot be read"),
+        ("none", "a.key", "listeners[0].tls.cert: the file does not exist"),
+        (".", "a.key", "listeners[0].tls.cert: the file is a folder"),
+    ] {
+        let problems = load(cert, key);
+        let told: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
+        assert_eq!(told, [expected], "{cert} {key}");
+        assert!(!format!("{problems:?}").contains("CANARY"));
+    }
+    write("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let yaml = BASE.replace("https://api.example.com/v1", "{url: https://a.example, ca: ca.pem}");
+    let problems = load_bytes(&path, yaml.as_bytes(), &environment).unwrap_err();
+    assert_eq!(problems.list[0].message, "a certificate in the file cannot be a root");
+}
+
+#[test]
+fn no_more_than_a_hundred_problems_are_told_and_the_rest_is_counted() {
+    let mut yaml = BASE.to_owned();
+    for route in 0..500 {
+        yaml.extend([format!("  - {{name: r{route}, upstream: x, credential: key}}\n")]);
+    }
+    let problems = refused(&yaml);
+    assert_eq!(problems.list.len(), 101);
+    assert_eq!(problems.list[100].message, "and 400 more errors");
 }

@@ -109,7 +109,7 @@ where
         self.dial_alone(deadline, plan.reuse).await
     }
 
-    fn may_be_shared(&self) -> bool {
+    pub(super) fn may_be_shared(&self) -> bool {
         let target = self.upstream.target();
         match target.protocol {
             Protocol::Http1 => false,

@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::header::TE;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
@@ -59,6 +60,8 @@ where
             Self::Upgrade(mut sender, upstream) => {
                 let mut request = request;
                 wire::as_http1(&mut request, &upstream.target.origin);
+                // It was for HTTP/2, which was not agreed on.
+                request.headers_mut().remove(TE);
                 let response =
                     sender.try_send_request(request).await.map_err(|error| Failure::new(error, false, &upstream))?;
                 if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -110,6 +113,8 @@ where
 
     async fn send(self: Rc<Self>, mut request: Request<B>) -> Result<Response<Answer>, Failure<B>> {
         wire::as_http1(&mut request, &self.upstream.target.origin);
+        // It was for HTTP/2, which was not agreed on: over HTTP/1.1 it would have to be nominated.
+        request.headers_mut().remove(TE);
         let reused = self.used.replace(true);
         let answering = self.sender.borrow_mut().try_send_request(request);
         let response = answering.await.map_err(|error| Failure::new(error, reused, &self.upstream))?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::upstream::testing::{Authority, server_config};
+use crate::upstream::wire;
 
 fn h2c(served: &Served) -> TestPool {
     pool_of(Target { protocol: Protocol::H2c, ..target(&format!("http://{}", served.address)) })
@@ -60,6 +61,8 @@ fn alpn_decides_what_is_spoken() {
             for answer in burst(&pool, 10).await {
                 assert!(answer.contains(version), "{alpn:?} {protocol:?}: {answer}");
             }
+            // Known to speak HTTP/1.1, it is dialled by everyone at once.
+            assert_eq!(pool.may_be_shared(), version == "HTTP/2.0");
             assert!(served.accepted() <= connections, "{alpn:?} {protocol:?}: {}", served.accepted());
         });
     }
@@ -81,8 +84,13 @@ fn http2_that_is_asked_for_and_not_offered_is_an_error() {
 fn an_upgrade_never_offers_http2() {
     worker(async {
         let (_served, pool) = secured(&["h2", "http/1.1"], Protocol::Auto).await;
-        let answer = pool.send(get("/ws"), Plan { upgrade: true, ..PLAN }).await.unwrap();
+        let plan = Plan { upgrade: true, ..PLAN };
+        let answer = pool.send(get("/ws"), plan).await.unwrap();
         assert!(text(answer).await.contains("HTTP/1.1"));
+        // One that knows nothing else finds no protocol to agree on.
+        let (served, pool) = secured(&["h2"], Protocol::Auto).await;
+        assert_eq!(pool.send(get("/ws"), plan).await.unwrap_err().proxy_status(), "tls_alert_received");
+        assert_eq!(served.requests(), 0);
     });
 }
 
@@ -188,24 +196,24 @@ fn a_request_that_is_given_up_costs_its_stream_only() {
 }
 
 #[test]
-fn a_request_with_a_body_comes_back_as_http1_wants_it() {
+fn what_is_given_back_unsent_is_as_http1_wants_it() {
     worker(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            loop {
-                drop(listener.accept().await);
-            }
-        });
+        drop(listener);
         let pool = pool_of(Target { protocol: Protocol::H2c, ..target(&url) });
-        match pool.send(request(Method::POST, "/a?b", "precious"), PLAN).await.unwrap_err() {
-            SendError::Unsent { request, .. } => {
-                assert_eq!(request.uri(), "/a?b");
-                assert_eq!(request.headers()[header::HOST], "upstream.test");
-            }
-            // Written before the close was seen: then it is not given back.
-            error => assert!(error.is_connection_loss(), "{error:?}"),
-        }
+        // A shared connection that looks alive until the request is handed to it.
+        let (near, _far) = tokio::io::duplex(1024);
+        let (sender, doomed) = wire::http2_builder().handshake::<_, Sent>(TokioIo::new(near)).await.unwrap();
+        *pool.shared.borrow_mut() = Some(Http2::new(sender, &pool));
+        let mut sending = Box::pin(pool.send(request(Method::POST, "/a?b", "precious"), PLAN));
+        assert!(matches!(futures_poll(sending.as_mut()), Poll::Pending));
+        drop(doomed);
+        let SendError::Unsent { request, cause: ConnectError::Tcp(_) } = sending.await.unwrap_err() else { panic!() };
+        assert_eq!(request.uri(), "/a?b");
+        assert_eq!(request.headers()[header::HOST], "upstream.test");
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "precious");
     });
 }
 

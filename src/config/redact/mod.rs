@@ -4,6 +4,10 @@
 //! therefore blanked like the right one. References are shown (`${NAME}` is no secret), their
 //! defaults are not; comments go.
 
+mod guess;
+
+pub(crate) use guess::guess;
+
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -84,6 +88,47 @@ const HARMLESS: &[&str] = &[
 /// Maps whose fields the operator names, so that a name says nothing about the value.
 const FREE: &[&str] = &["headers", "set", "extra", "form", "json", "request"];
 
+/// Maps and lists whose fields are this file's own. Below a misspelt one nothing is known to be harmless.
+const CONTAINERS: &[&str] = &[
+    "access",
+    "allow",
+    "api_keys",
+    "client",
+    "credentials",
+    "defaults",
+    "deny",
+    "inject",
+    "json",
+    "limits",
+    "listeners",
+    "match",
+    "methods",
+    "pool",
+    "refused_when",
+    "remove",
+    "request",
+    "request_headers",
+    "response",
+    "response_headers",
+    "routes",
+    "status",
+    "success",
+    "timeouts",
+    "tls",
+    "upgrades",
+    "upstream",
+];
+
+/// Whether all of these keys, outermost first, are known to hold nothing free.
+fn are_known<'k>(above: impl IntoIterator<Item = &'k str>) -> bool {
+    let mut before = "";
+    above.into_iter().all(|key| {
+        let known = CONTAINERS.contains(&key) || before == "credentials";
+        before = key;
+        known
+    })
+}
+
 /// Whether a scalar at this place may be shown.
 pub(crate) fn is_harmless(path: &Path) -> bool {
     let keys: Vec<&str> = path
@@ -95,6 +140,9 @@ pub(crate) fn is_harmless(path: &Path) -> bool {
         })
         .collect();
     let Some((last, above)) = keys.split_last() else { return false };
+    if !are_known(above.iter().copied()) {
+        return false;
+    }
     let parent = above.last().copied().unwrap_or_default();
     if matches!(parent, "timeouts" | "limits") {
         return matches!(*last, "body" | "token") || HARMLESS.contains(last);
@@ -102,7 +150,7 @@ pub(crate) fn is_harmless(path: &Path) -> bool {
     if parent == "request" {
         return matches!(*last, "method" | "url");
     }
-    let free = above.iter().any(|key| FREE.contains(key) || key.starts_with("x-"));
+    let free = above.iter().any(|key| FREE.contains(key));
     let judged = above.contains(&"refused_when") || above.contains(&"response");
     HARMLESS.contains(last) && (!free || judged)
 }
@@ -132,11 +180,10 @@ pub(crate) fn shown(line: &str, items: &[Item], column: usize) -> (String, usize
             caret = Some(column);
         }
     } else {
+        // The tail of a longer text: what follows on the line may not be what it looks like.
         out.extend(margin.chars().take_while(|c| c.is_whitespace()));
-        if column <= first {
-            caret = Some(out.chars().count() + 1);
-        }
-        out.push_str(MASK);
+        let caret = out.chars().count() + 1;
+        return (out + MASK, caret);
     }
     for (index, item) in items.iter().enumerate() {
         let start = (item.column as usize - 1).min(chars.len());
@@ -249,85 +296,29 @@ static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
 /// A reference's default, closed or not.
 static DEFAULT: LazyLock<Regex> = LazyLock::new(|| constant(r"(\$\{[^}]*?:-)[^}]*"));
 
-/// `user:password@` and the query of a URL.
-static USERINFO: LazyLock<Regex> = LazyLock::new(|| constant(r"(://)[^/?#\s]*@"));
-static QUERY: LazyLock<Regex> = LazyLock::new(|| constant(r"(://[^?#\s]*[?#])[^\s,}\]]*"));
+/// A URL in its parts: what is before a user name, that, host and port, path, query, and what of
+/// structure follows.
+static URL: LazyLock<Regex> = LazyLock::new(|| {
+    constant(
+        r#"(?x) ^ (\s*["']?https?://) ([^/?\#\s]*@)?
+        ( (?: \$\{[A-Za-z0-9_:./-]*(?:\*\*\*)?\}? | [A-Za-z0-9._*-] | \[[0-9A-Fa-f:.]+\] )+
+          (?: : (?: [0-9]+ | \$\{[A-Za-z0-9_:-]*(?:\*\*\*)?\}? ) )? )
+        (/[^?\#\s"',}\]]*)? ([?\#][^\s"',}\]]*)? (["',}\]\s]*) $"#,
+    )
+});
 
-/// Harmless text without what secrets may hide in.
+/// Harmless text without what secrets may hide in: a reference's default, a URL's user and query,
+/// and what looks like a URL and is none.
 pub(crate) fn scrub(text: &str) -> String {
-    let text = DEFAULT.replace_all(text, "${1}***");
-    let text = USERINFO.replace_all(&text, "${1}***@");
-    QUERY.replace_all(&text, "${1}***").into_owned()
-}
-
-/// The items of a line of which there is no tree: keys by their look, values by the key before.
-/// `None` where the line may be the inside of a longer text.
-pub(crate) fn guess(before: &[&str], line: &str) -> Vec<Item> {
-    static KEY: LazyLock<Regex> =
-        LazyLock::new(|| constant(r#"(?:^|[\s{\[,-])(["']?[A-Za-z_][A-Za-z0-9_.-]*["']?)\s*:(?:\s|$)"#));
-    if is_inside(before, line) {
-        return Vec::new();
+    let text = DEFAULT.replace_all(text, "${1}***").into_owned();
+    if !text.contains("//") && !text.contains('@') {
+        return text;
     }
-    let column = |byte: usize| u32::try_from(line[..byte].chars().count() + 1).unwrap_or(u32::MAX);
-    let mut items = Vec::new();
-    let mut from = 0;
-    while let Some(found) = KEY.captures_at(line, from) {
-        let (Some(whole), Some(name)) = (found.get(0), found.get(1)) else { break };
-        let key = name.as_str().trim_matches(['"', '\'']);
-        items.push(Item { column: column(name.start()), is_key: true, shown: true });
-        let rest = &line[whole.end()..];
-        let value = whole.end() + (rest.len() - rest.trim_start_matches([' ', '{', '[']).len());
-        let next =
-            KEY.captures_at(line, whole.end() - 1).and_then(|next| next.get(1)).map_or(line.len(), |n| n.start());
-        if value < next {
-            let ambiguous = matches!(key, "json" | "body" | "token" | "response");
-            let shown = HARMLESS.contains(&key) && !ambiguous;
-            items.push(Item { column: column(value), is_key: false, shown });
-        }
-        from = whole.end() - 1;
-    }
-    items
-}
-
-/// Whether a line may lie inside of a text that began above: a quoted one, a block, or a value
-/// that goes on with more indentation.
-fn is_inside(before: &[&str], line: &str) -> bool {
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let mut quote: Option<char> = None;
-    for above in before {
-        let mut chars = above.char_indices().peekable();
-        let mut last = ' ';
-        while let Some((_, c)) = chars.next() {
-            match quote {
-                None if c == '#' && last.is_whitespace() => break,
-                None if matches!(c, '"' | '\'') && matches!(last, ' ' | '{' | '[' | ',' | ':' | '\t') => {
-                    quote = Some(c)
-                }
-                Some('"') if c == '\\' => {
-                    chars.next();
-                }
-                Some(open) if c == open => quote = None,
-                _ => {}
-            }
-            last = c;
-        }
-    }
-    if quote.is_some() {
-        return true;
-    }
-    let parent = before
-        .iter()
-        .rev()
-        .filter(|above| !above.trim().is_empty() && !above.trim_start().starts_with('#'))
-        .find(|above| indent(above) < indent(line));
-    parent.is_some_and(|parent| {
-        let parent = parent.find(" #").map_or(*parent, |comment| &parent[..comment]).trim_end();
-        let opens = parent.ends_with(':') || parent.ends_with(['{', '[', ',']);
-        // `- name: x` is followed by more keys of the same map, two columns further in.
-        let item = parent.trim_start().starts_with("- ");
-        let same_map = item && indent(parent) + 2 == indent(line) && !parent.ends_with(['|', '>', '-', '+']);
-        !(opens || same_map)
-    })
+    let Some(url) = URL.captures(&text) else { return MASK.to_owned() };
+    let part = |group: usize| url.get(group).map_or("", |part| part.as_str());
+    let user = if part(2).is_empty() { "" } else { "***@" };
+    let query = if part(5).is_empty() { "" } else { "?***" };
+    format!("{}{user}{}{}{query}{}", part(1), part(3), part(4), part(6))
 }
 
 #[cfg(test)]
@@ -342,6 +333,7 @@ mod tests {
     fn a_line_shows_only_what_is_known_to_be_harmless() {
         for (line, expected) in [
             ("    path: /crewmojo", "    path: /crewmojo"),
+            ("    extar: {path: CANARY}", "    extar: {path: ***"),
             ("    client_secret: CANARY", "    client_secret: ***"),
             ("    client_secert: 'CANARY'", "    client_secert: ***"),
             ("    client_secret: ${SECRET}", "    client_secret: ${SECRET}"),
@@ -354,7 +346,7 @@ mod tests {
             ("  path: /x # was CANARY", "  path: /x"),
             ("  match:   # CANARY", "  match:"),
             ("  CANARY", "  ***"),
-            ("  - CANARY", "  - ***"),
+            ("  - CANARY", "  ***"),
         ] {
             assert_eq!(guessed(&[], line), expected, "{line}");
         }
@@ -368,6 +360,7 @@ mod tests {
             (&["key: 'it''s"], "  url: CANARY"),
             (&["key: first"], "  url: CANARY"),
             (&["- key: |"], "  url: CANARY"),
+            (&["extra: {", "  a: b,"], "  url: CANARY"),
         ] {
             assert!(!guessed(before, line).contains("CANARY"), "{before:?} {line}");
         }

@@ -1,0 +1,211 @@
+//! TLS on both sides.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Version};
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use crate::answers_of_its_own::is_problem;
+use crate::harness::proxy::Proxy;
+use crate::harness::raw::{End, Wire, exchange, soon};
+use crate::harness::tls::Authority;
+use crate::harness::upstream::Upstream;
+use crate::harness::yaml::one_route;
+use crate::protocols::CollectText;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+fn listener(yaml: &str) -> String {
+    format!("listeners: [{{address: '127.0.0.1:0', tls: {{cert: server.crt, key: server.key}}}}]\n{yaml}")
+}
+
+#[tokio::test]
+async fn clients_choose_http_2_or_1_1_by_alpn() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new();
+    authority.identity(&["localhost"]).write(folder.path(), "server");
+    let upstream =
+        Wire::always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: a=1; Secure; HttpOnly\r\n\r\nok").await;
+    let proxy = Proxy::start_in(folder, &listener(&one_route(&upstream.url(""), "")), &[]).await;
+
+    let stream = authority.connect(proxy.address(), &["h2", "http/1.1"]).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut client, connection) =
+        http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let answer = client.send_request(Request::get("https://localhost/").body(Full::default()).unwrap()).await.unwrap();
+    assert_eq!(answer.version(), Version::HTTP_2);
+    assert_eq!(answer.headers()["set-cookie"], "a=1; Secure; HttpOnly", "the client's connection is not plain");
+    assert_eq!(answer.collect_text().await, "ok");
+    assert_eq!(upstream.last().header("x-forwarded-proto"), Some("https"));
+
+    for alpn in [&["http/1.1"][..], &[]] {
+        let mut client = End::over(authority.connect(proxy.address(), alpn).await.unwrap());
+        for _ in 0..2 {
+            client.send(GET).await;
+            assert_eq!(client.answer().await.text(), "ok");
+        }
+    }
+    assert!(authority.connect(proxy.address(), &["smtp"]).await.is_err());
+    assert!(Authority::new().connect(proxy.address(), &[]).await.is_err(), "the client refuses a stranger");
+
+    // A client that speaks plainly gets no HTTP from a TLS listener.
+    let mut plain = End::connect(proxy.address()).await;
+    plain.send(GET).await;
+    let rest = plain.rest().await;
+    assert!(!rest.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&rest));
+    assert_eq!(upstream.seen().len(), 5);
+}
+
+#[tokio::test]
+async fn an_upstream_is_spoken_to_in_what_its_alpn_chooses() {
+    let authority = Authority::new();
+    let identity = authority.identity(&["localhost"]);
+    for (offered, protocol, version) in [
+        (&["h2", "http/1.1"][..], "auto", Some(Version::HTTP_2)),
+        (&["http/1.1"], "auto", Some(Version::HTTP_11)),
+        (&[], "auto", Some(Version::HTTP_11)),
+        (&["h2", "http/1.1"], "http1", Some(Version::HTTP_11)),
+        (&["h2"], "h2", Some(Version::HTTP_2)),
+        (&["http/1.1"], "h2", None),
+        (&[], "h2", None),
+    ] {
+        let upstream = Upstream::tls(identity.server(offered, None)).await;
+        let folder = TempDir::new().unwrap();
+        authority.write(&folder.path().join("ca.pem"));
+        let url = format!("https://localhost:{}/v1", upstream.address.port());
+        let yaml = one_route(&format!("{{url: '{url}', ca: ca.pem, protocol: {protocol}}}"), "");
+        let proxy = Proxy::start_in(folder, &yaml, &[]).await;
+        let mut client = End::connect(proxy.address()).await;
+        for _ in 0..2 {
+            client
+                .send("POST /a HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
+                .await;
+            let answer = client.answer().await;
+            let Some(version) = version else {
+                is_problem(&answer, 502, "upstream_unreachable");
+                assert_eq!(answer.header("proxy-status"), Some("tokenferry; error=tls_protocol_error"));
+                assert!(upstream.seen().is_empty());
+                continue;
+            };
+            assert_eq!(answer.text(), "ok", "{offered:?} {protocol}");
+            let seen = upstream.last();
+            assert_eq!((seen.version, seen.target.as_str(), seen.body.as_ref()), (version, "/v1/a", &b"hi"[..]));
+            assert_eq!(seen.header("authorization"), Some("Bearer T0K3N"));
+            assert_eq!(seen.header("te"), (version == Version::HTTP_2).then_some("trailers"), "{offered:?} {protocol}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_hold_is_502_before_a_byte_of_the_request() {
+    let authority = Authority::new();
+    let stranger = Authority::new();
+    let right = authority.identity(&["localhost"]);
+    for (what, identity, ca, more, good) in [
+        ("the named authority", &right, true, "", true),
+        ("the system's roots", &right, false, "", false),
+        ("another authority", &stranger.identity(&["localhost"]), true, "", false),
+        ("another name", &authority.identity(&["example.com"]), true, "", false),
+        (
+            "another name that is asked for",
+            &authority.identity(&["example.com"]),
+            true,
+            ", server_name: example.com",
+            true,
+        ),
+        ("a name that it has not", &right, true, ", server_name: example.com", false),
+        ("nobody looks", &stranger.identity(&["example.com"]), true, ", insecure: true", true),
+    ] {
+        let upstream = Upstream::tls(identity.server(&["http/1.1"], None)).await;
+        let folder = TempDir::new().unwrap();
+        authority.write(&folder.path().join("ca.pem"));
+        let ca = if ca { ", ca: ca.pem" } else { "" };
+        let url = format!("https://localhost:{}", upstream.address.port());
+        let proxy = Proxy::start_in(folder, &one_route(&format!("{{url: '{url}'{ca}{more}}}"), ""), &[]).await;
+        let answer = exchange(proxy.address(), GET).await;
+        if good {
+            assert_eq!(answer.text(), "ok", "{what}");
+        } else {
+            is_problem(&answer, 502, "upstream_unreachable");
+            assert_eq!(answer.header("proxy-status"), Some("tokenferry; error=tls_certificate_error"), "{what}");
+            assert!(upstream.seen().is_empty(), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_where_one_is_configured() {
+    let authority = Authority::new();
+    let clients = Authority::new();
+    let upstream = Upstream::tls(authority.identity(&["localhost"]).server(&["h2", "http/1.1"], Some(&clients))).await;
+    let url = format!("https://localhost:{}", upstream.address.port());
+    for (shown, good) in [(Some(&clients), true), (Some(&authority), false), (None, false)] {
+        let folder = TempDir::new().unwrap();
+        authority.write(&folder.path().join("ca.pem"));
+        let mut more = String::new();
+        if let Some(issuer) = shown {
+            issuer.identity(&["client"]).write(folder.path(), "client");
+            more = ", client_cert: client.crt, client_key: client.key".to_owned();
+        }
+        let proxy = Proxy::start_in(folder, &one_route(&format!("{{url: '{url}', ca: ca.pem{more}}}"), ""), &[]).await;
+        let answer = exchange(proxy.address(), GET).await;
+        assert_eq!(answer.status(), if good { 200 } else { 502 }, "{answer:?}");
+    }
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_cut_off_under_tls_is_no_whole_answer() {
+    let authority = Authority::new();
+    let acceptor = tokio_rustls::TlsAcceptor::from(authority.identity(&["localhost"]).server(&[], None));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let mut head = [0; 1024];
+            let _ = stream.read(&mut head).await;
+            let mut end = End::over(stream);
+            // No length, and no close_notify at the end: an attacker may have cut it.
+            end.send("HTTP/1.1 200 OK\r\n\r\nhalf").await;
+        }
+    });
+    let folder = TempDir::new().unwrap();
+    authority.write(&folder.path().join("ca.pem"));
+    let yaml = one_route(&format!("{{url: 'https://localhost:{port}', ca: ca.pem}}"), "");
+    let proxy = Proxy::start_in(folder, &yaml, &[]).await;
+    let answer = exchange(proxy.address(), GET).await;
+    assert!(answer.status() == 502 || !answer.whole, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_changed_certificate_is_shown_to_the_next_client() {
+    let folder = TempDir::new().unwrap();
+    let (old, new) = (Authority::new(), Authority::new());
+    old.identity(&["localhost"]).write(folder.path(), "server");
+    let upstream = Wire::ok().await;
+    let proxy = Proxy::start_in(folder, &listener(&one_route(&upstream.url(""), "")), &[]).await;
+    let mut before = End::over(old.connect(proxy.address(), &[]).await.unwrap());
+    new.identity(&["localhost"]).write(&proxy.folder(), "server");
+    proxy.hang_up().await;
+    let connected = soon("the new certificate", async {
+        loop {
+            if let Ok(stream) = new.connect(proxy.address(), &[]).await {
+                return stream;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    for client in [&mut End::over(connected.await), &mut before] {
+        client.send(GET).await;
+        assert_eq!(client.answer().await.text(), "ok");
+    }
+}
