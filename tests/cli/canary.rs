@@ -79,6 +79,9 @@ const COMMANDS: &[&[&str]] = &[
     &["explain", "GET", "/nope"],
 ];
 
+/// Those that read a file and refuse it, each by its own way out.
+const READERS: &[&[&str]] = &[&["check", "--connect"], &["config"], &["token", "literal"], &["explain", "GET", "/"]];
+
 struct Cage {
     folder: TempDir,
     origin: String,
@@ -107,17 +110,14 @@ impl Cage {
         ran
     }
 
-    fn run_all(&self, yaml: &str) -> Vec<(Option<i32>, String)> {
-        let mut ends = Vec::new();
-        for log in ["warn", "trace"] {
-            for arguments in COMMANDS {
-                for format in ["text", "json"] {
-                    let ran = self.run(yaml, &[*arguments, &["--format", format]].concat(), log);
-                    ends.push((ran.code, arguments.join(" ")));
-                }
-            }
-        }
-        ends
+    /// Runs commands in both formats, at the most verbose level.
+    fn run_each(&self, yaml: &str, commands: &[&[&str]]) -> Vec<(Option<i32>, String)> {
+        let both = commands.iter().flat_map(|command| ["text", "json"].map(|format| (command, format)));
+        both.map(|(command, format)| {
+            let ran = self.run(yaml, &[*command, &["--format", format]].concat(), "trace");
+            (ran.code, command.join(" "))
+        })
+        .collect()
     }
 }
 
@@ -139,7 +139,7 @@ async fn cage() -> (Upstream, Cage) {
 #[tokio::test]
 async fn no_command_shows_a_secret() {
     let (vendor, cage) = cage().await;
-    let ends = tokio::task::spawn_blocking(move || cage.run_all(FULL)).await.unwrap();
+    let ends = tokio::task::spawn_blocking(move || cage.run_each(FULL, COMMANDS)).await.unwrap();
     for (code, command) in &ends {
         let fails = command.contains("--connect")
             || ["partner", "custom", "key"].iter().any(|n| *command == format!("token {n}"));
@@ -165,10 +165,9 @@ async fn no_command_shows_a_secret_of_a_file_that_is_wrong_everywhere() {
     let doubled = FULL.replace("    client_id: id\n", "    client_id: id\n    client_secret: CANARY-second\n");
     let unset = FULL.replace("${PASSWORD}", "CANARY-${NOT_SET}");
     let torn = FULL.replace("token: CANARY-static}", "token: \"CANARY-static}");
-    let placed = FULL.replace("client_id: id", "workers: CANARY-x\n    insecure: CANARY-y\n    timeout: CANARY-z");
     let ends = tokio::task::spawn_blocking(move || {
-        let files = [wrong, mistyped, doubled, unset, torn, placed];
-        let mut ends: Vec<_> = files.iter().flat_map(|file| cage.run_all(file)).collect();
+        let files = [wrong, mistyped, doubled, unset, torn];
+        let mut ends: Vec<_> = files.iter().flat_map(|file| cage.run_each(file, READERS)).collect();
         ends.extend(files.iter().map(|file| (cage.run(file, &["run"], "trace").code, "run".to_owned())));
         ends
     })

@@ -111,15 +111,15 @@ route: partner (proxy.yaml:16)
 access: let in by the API key `billing`
 sent: POST https://api.example.com/v1/a%2Db?x=1
     Content-Type: application/json
-  + Host: api.example.com                (the proxy)
-  + X-Forwarded-For: 192.0.2.7           (the proxy)
-  + X-Forwarded-Proto: https             (the proxy)
-  + X-Forwarded-Host: partner.internal   (the proxy)
-  + Via: 1.1 tokenferry-00000000         (the proxy)
-  + X-Source: legacy                     (request_headers of the route)
-  + Authorization: Bearer ***            (partner)
-  - X-Api-Key                            (the API key for this proxy)
-  - Cookie                               (request_headers of the route)
+  + Host: api.example.com               (the proxy)
+  + Via: 1.1 tokenferry-00000000        (the proxy)
+  + X-Forwarded-For: 192.0.2.7          (the proxy)
+  + X-Forwarded-Proto: https            (the proxy)
+  + X-Forwarded-Host: partner.internal  (the proxy)
+  + X-Source: legacy                    (request_headers of the route)
+  + Authorization: Bearer ***           (partner)
+  - X-Api-Key                           (the API key for this proxy)
+  - Cookie                              (request_headers of the route)
   body: {\"token\":\"***\", \"a\": 1 }
 token: of partner, in header Authorization, and in query parameter token, or JSON member token of a JSON body
 note: to an answer of 401 the token is replaced, and the request sent again if its body is at most 1MiB
