@@ -153,7 +153,7 @@ fn advice(fault: &TokenFault) -> &'static str {
     match fault.reason {
         FaultReason::Unreachable => "check the host and port of its URL, and whether this machine may reach it",
         FaultReason::Certificate => "if its authority is one of your own, name it with the credential's `ca`",
-        FaultReason::Timeout => "try again; the credential's `timeout` says how long is waited",
+        FaultReason::Timeout => "try again, or wait longer with the credential's `timeout`",
         FaultReason::Status(429) => "the vendor limits logins: wait before the next",
         FaultReason::Status(404 | 405) => "check the endpoint's URL",
         FaultReason::Status(500..) => "the vendor is in trouble: try again later",

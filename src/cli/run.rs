@@ -8,9 +8,8 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{INVALID, fail};
+use super::{fail, ready};
 use crate::app::{self, AppError, Start, process_environment};
-use crate::config::render;
 use crate::telemetry::init_logs;
 
 /// Runs the command.
@@ -25,10 +24,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
     let start = Start { config: config.to_owned(), environment: process_environment(), watch: true };
     let code = match runtime.block_on(serve(start)) {
         Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(AppError::Config(problems))) => {
-            let _ = write!(io::stderr(), "{}", render(&problems.list, super::colour(&io::stderr())));
-            ExitCode::from(INVALID)
-        }
+        Ok(Some(AppError::Config(problems))) => ready::refuse(&problems),
         Ok(Some(error)) => fail(&error.to_string(), 1),
         Err(error) => fail(&format!("cannot listen for signals: {error}"), 1),
     };

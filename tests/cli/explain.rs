@@ -1,6 +1,11 @@
 //! `explain`.
 
+use http_body_util::Full;
+
 use super::{ran, ran_with};
+use crate::harness::client::send;
+use crate::harness::proxy::Proxy;
+use crate::harness::upstream::Upstream;
 
 const ROUTES: &str = "\
 listeners: [{address: 127.0.0.1:8080}]
@@ -276,4 +281,102 @@ routes:
     assert!(out.contains("  + Host: ***  "), "{out}");
     assert!(out.contains("  + X.note: ***  ") && out.contains("  + X-Plain: plain  "), "{out}");
     assert!(!out.contains("9000") && !out.contains("noted"), "{out}");
+}
+
+/// Method, path, headers and body of a request.
+type Request = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const REQUESTS: &[Request] = &[
+    ("GET", "/a/x?y=1", &[("accept", "a")], ""),
+    ("GET", "/a", &[("connection", "x-hop"), ("x-hop", "1"), ("te", "trailers"), ("forwarded", "for=1.1.1.1")], ""),
+    ("GET", "/a/b%2Dc//d?token=mine&a=%2f", &[("x-token", "mine"), ("X_Token", "mine")], ""),
+    ("POST", "/a/json", &[("content-type", "application/json")], "{\"a\": 1, \"token\": [2]}"),
+    ("POST", "/a/json", &[("content-type", "application/json")], "[]"),
+    ("POST", "/a/json", &[("content-type", "application/json")], "{"),
+    ("POST", "/a/json", &[("content-type", "application/json"), ("content-encoding", "gzip")], "{}"),
+    ("GET", "/locked/x", &[], ""),
+    ("GET", "/locked/x", &[("x-api-key", "letmein"), ("cookie", "a=b"), ("via", "1.1 other")], ""),
+    ("GET", "/locked/x", &[("authorization", "Basic dXNlcjpsZXRtZWlu")], ""),
+    ("POST", "/object", &[], ""),
+    ("GET", "/nope", &[], ""),
+    ("GET", "/a/../b", &[], ""),
+    ("GET", "/a/x%2fy", &[], ""),
+    ("GET", "/teapot", &[], ""),
+];
+
+#[tokio::test]
+async fn what_is_explained_is_what_happens() {
+    let upstream = Upstream::start().await;
+    let yaml = format!(
+        "\
+listeners: [{{address: 127.0.0.1:0}}]
+credentials:
+  both: {{provider: static, token: T0KEN, inject: [{{header: X-Token}}, {{parameter: token}}]}}
+  bearer: {{provider: static, token: T0KEN}}
+  object: {{provider: static, token: T0KEN, inject: {{json: key}}}}
+routes:
+  - {{name: a, match: {{path: /a}}, upstream: {origin}/base, credential: both}}
+  - name: locked
+    match: {{path: /locked}}
+    upstream: {origin}
+    credential: bearer
+    access: {{api_keys: [{{name: one, key: letmein}}]}}
+    request_headers: {{set: {{X-Set: here}}, remove: [Cookie]}}
+  - {{name: object, match: {{path_exact: /object}}, upstream: {origin}/exact/, credential: object, host_header: preserve}}
+  - {{name: teapot, match: {{path: /teapot}}, respond: 418}}
+",
+        origin = upstream.url("")
+    );
+    let proxy = Proxy::start(&yaml).await;
+    for (method, path, headers, body) in REQUESTS {
+        let mut arguments = vec!["explain", method, path, "--format", "json"];
+        let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        arguments.extend(lines.iter().flat_map(|line| ["-H", line.as_str()]));
+        if !body.is_empty() {
+            arguments.extend(["-d", body]);
+        }
+        let told = super::ran_async(&yaml, &arguments).await.json();
+
+        let mut request = http::Request::builder().method(*method).uri(*path).header("host", "localhost");
+        for (name, value) in *headers {
+            request = request.header(*name, *value);
+        }
+        let before = upstream.seen().len();
+        let response = send(proxy.address(), request.body(Full::from(*body)).unwrap()).await;
+        if let Some(answer) = told["answer"].as_object() {
+            assert_eq!(answer["status"], response.status().as_u16(), "{method} {path}: {told:#}");
+            assert_eq!(upstream.seen().len(), before, "{method} {path}: nothing is sent");
+            continue;
+        }
+        assert_eq!(response.status(), 200, "{method} {path}: {told:#}");
+        let seen = upstream.last();
+        let masked = |text: &str| text.replace("T0KEN", "***");
+        assert_eq!(told["sent"]["url"], masked(&upstream.url(&seen.target)), "{method} {path}");
+        if let Some(text) = told["sent"]["body"].as_str() {
+            assert_eq!(text, masked(std::str::from_utf8(&seen.body).unwrap()), "{method} {path}");
+        }
+        let mut explained: Vec<(String, String)> = told["sent"]["headers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|header| {
+                let text = |field: &str| header[field].as_str().unwrap().to_owned();
+                (text("name").to_ascii_lowercase(), text("value").replace("tokenferry-00000000", "tokenferry"))
+            })
+            .collect();
+        let mut arrived: Vec<(String, String)> = seen
+            .headers
+            .iter()
+            // The HTTP library writes how long a body is.
+            .filter(|(name, _)| !["content-length", "transfer-encoding"].contains(&name.as_str()))
+            .map(|(name, value)| (name.to_string(), masked(value.to_str().unwrap())))
+            .map(|(name, value)| match value.rsplit_once("tokenferry-") {
+                Some((before, _)) if name == "via" => (name, format!("{before}tokenferry")),
+                _ => (name, value),
+            })
+            .collect();
+        explained.sort();
+        arrived.sort();
+        assert_eq!(explained, arrived, "{method} {path}");
+    }
 }

@@ -92,10 +92,9 @@ fn arguments_that_are_no_text_are_no_panic() {
 fn the_configuration_is_named_by_option_before_variable_before_default() {
     let folder = tempfile::tempdir().unwrap();
     for (name, routes) in [("proxy.yaml", 1), ("two.yaml", 2), ("three.yaml", 3)] {
-        let mut text = "listeners: [{address: 127.0.0.1:8080}]\nroutes:\n".to_owned();
-        for route in 0..routes {
-            text += &format!("  - {{name: r{route}, match: {{path: /{route}}}, respond: 404}}\n");
-        }
+        let route = |place| format!("  - {{name: r{place}, match: {{path: /{place}}}, respond: 404}}\n");
+        let routes: String = (0..routes).map(route).collect();
+        let text = format!("listeners: [{{address: 127.0.0.1:8080}}]\nroutes:\n{routes}");
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     let run = |arguments: &[&str], variable: Option<&str>| {

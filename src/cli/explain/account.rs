@@ -113,7 +113,7 @@ impl Account {
         let entry = preview.route.and_then(|place| ready.assembled.snapshot.entries.get(place));
         if let (Some(entry), Some(admitted)) = (entry, preview.admitted) {
             let is_login = matches!(preview.fate, Fate::Login { .. });
-            let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+            let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
             account.access = Some((admitted.is_ok(), access(&entry.access, admitted, &peer, is_login)));
             if let Err(denied) = admitted {
                 account.refused(&Refusal::Denied(denied));
@@ -225,7 +225,10 @@ fn sent(loaded: &Loaded, place: usize, sending: &Sending<'_>, mask: &dyn Fn(&str
     let (set, wanted) = (format!("routes[{place}].request_headers.set"), format!("routes[{place}].match.headers"));
     let value = |name: &HeaderName, value: &HeaderValue, from: From| match from {
         From::Route => loaded.masked_header(&set, name.as_str()).map_or_else(|| readable(value), str::to_owned),
-        From::Client if is_hidden(name.as_str()) || loaded.masked_header(&wanted, name.as_str()).is_some() => {
+        From::Client
+            if is_hidden(&name.as_str().replace('_', "-"))
+                || loaded.masked_header(&wanted, name.as_str()).is_some() =>
+        {
             MASK.to_owned()
         }
         From::Proxy if *name == HOST && hidden.is_some() => MASK.to_owned(),

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use account::Account;
 
 use super::{ConfigArg, Format, FormatArg, USAGE, fail, out, ready::ready};
+use crate::config::ListenAddress;
 
 /// Its arguments.
 #[derive(Debug, clap::Args)]
@@ -31,16 +32,16 @@ pub(super) struct Args {
     /// The request's body; its type goes into `-H 'Content-Type: ...'`.
     #[arg(short, long, value_name = "BODY")]
     data: Option<String>,
-    /// The address that the request comes from.
-    #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    peer: IpAddr,
+    /// The address that the request comes from; default: this machine's own.
+    #[arg(long, value_name = "IP")]
+    peer: Option<IpAddr>,
     #[command(flatten)]
     format: FormatArg,
 }
 
 /// Runs the command.
 pub(super) fn explain(args: &Args) -> ExitCode {
-    let request = match request::read(args) {
+    let mut request = match request::read(args) {
         Ok(request) => request,
         Err(complaint) => return fail(&complaint, USAGE),
     };
@@ -48,6 +49,12 @@ pub(super) fn explain(args: &Args) -> ExitCode {
         Ok(ready) => ready,
         Err(not_ready) => return not_ready.refuse(),
     };
+    // On a Unix socket a client has no address.
+    let local =
+        ready.loaded.settings.listeners.iter().any(|listener| matches!(listener.address, ListenAddress::Tcp(_)));
+    if let Some(asked) = &mut request.asked {
+        asked.peer = args.peer.or(local.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    }
     let account = Account::of(request, &ready);
     let told = match args.format.format {
         Format::Text => print::text(&account),

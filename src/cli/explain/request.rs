@@ -43,7 +43,7 @@ pub(super) fn read(args: &Args) -> Result<Described, String> {
     head.version = Version::HTTP_11;
     head.headers = headers;
     let body = args.data.as_ref().map(|data| Bytes::copy_from_slice(data.as_bytes()));
-    let asked = Asked { head, body, peer: Some(args.peer), tls: typed.tls };
+    let asked = Asked { head, body, peer: args.peer, tls: typed.tls };
     Ok(Described { method: args.method.clone(), url, asked: Some(asked) })
 }
 
