@@ -10,11 +10,15 @@
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
 
+mod access;
 mod answers_of_its_own;
 mod harness;
 mod house;
+mod injection;
 mod protocols;
+mod routes;
 mod sending_again;
+mod slow_clients;
 mod streaming;
 mod tls;
 mod upgrades;
