@@ -1,12 +1,23 @@
 //! Micro benches: what a request or a reload pays for each part, alone. A function a topic; each
 //! builds its own input, so that one can be run by name: `cargo bench --bench micro -- route`.
 
+#![allow(clippy::expect_used, reason = "a bench may panic where its input is wrong")]
+
+use std::fmt::Write;
 use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method};
-use tokenferry::model::{CanonicalPath, EncodedSlash, HostPattern, MatchSpec, PathPrefix, PathRule};
+use tokenferry::config::load_bytes;
+use tokenferry::model::{CanonicalPath, EncodedSlash, HostPattern, Margin, MatchSpec, PathPrefix, PathRule, Place};
 use tokenferry::route::{RequestLine, Table};
+use tokenferry::secret::Secret;
+use tokenferry::token::inject::{insert_headers, splice_json, splice_query};
+use tokenferry::token::{BootClock, Cell, CellSettings, Fetch, Lane, SecretVersion};
+use tokenferry::vendor::{Grant, Identity, LifetimeSource};
 
 /// A route's place in the file to what it looks for and to a request that it takes.
 type Kind = (&'static str, fn(usize) -> (Option<String>, String));
@@ -63,5 +74,67 @@ fn spec((host, path): (Option<String>, String)) -> MatchSpec {
     }
 }
 
-criterion_group!(benches, route_lookup, route_build);
+/// What a warm request pays for its token: a look at the cell, and the rendered header.
+fn warm_token(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let fetch: Fetch = Arc::new(|| {
+        let lifetime = Some((Duration::from_secs(3600), LifetimeSource::Answer));
+        Box::pin(async move { Ok(Grant { token: Secret::new("x".repeat(900)), lifetime }) })
+    });
+    let settings = CellSettings {
+        name: "bench".to_owned(),
+        fetch,
+        secret: SecretVersion::of(&Identity { parts: Vec::new(), secrets: Vec::new() }),
+        refresh_before: Margin::default(),
+        lifetime: None,
+        idle_lifetime: None,
+        exclusive: false,
+        waiting: 1,
+    };
+    let cell = Cell::new(settings, Arc::new(BootClock), runtime.handle().clone());
+    let lane = Lane::new(cell, Arc::new(vec![Place::bearer()]));
+    runtime.block_on(lane.acquire(Duration::from_secs(1))).expect("a token");
+    c.bench_function("token/warm", |b| b.iter(|| black_box(&lane).warm()));
+    c.bench_function("token/warm and written", |b| {
+        b.iter(|| {
+            let mut headers = HeaderMap::with_capacity(8);
+            insert_headers(&mut headers, &lane.warm().expect("it is warm"));
+            headers
+        });
+    });
+}
+
+/// A token into a query of 200 bytes, and into JSON bodies of 1 and 64 KiB.
+fn splices(c: &mut Criterion) {
+    let token = "x".repeat(357);
+    let query = "contact_information_identifier=number=CI000111&fields_set=a,b,c&token=old&".repeat(3);
+    c.bench_function("splice/query", |b| b.iter(|| splice_query(Some(black_box(&query)), "token", &token)));
+    for kib in [1, 64] {
+        let rows = vec![serde_json::json!({"number": "CI000111", "amount": 12.5, "tags": ["a", "b"]}); kib * 18];
+        let body = serde_json::json!({"token": "old", "rows": rows}).to_string();
+        c.bench_function(&format!("splice/json/{kib} KiB"), |b| {
+            b.iter(|| splice_json(black_box(body.as_bytes()), "token", &token));
+        });
+    }
+}
+
+/// A file of 10,000 routes, from its bytes to checked settings: what a reload costs, off the workers.
+fn config_load(c: &mut Criterion) {
+    let mut text = String::from("listeners: [{address: 127.0.0.1:0}]\nroutes:\n");
+    for i in 0..10_000 {
+        let _ = writeln!(
+            text,
+            "  - {{name: r{i}, match: {{path: /api/v1/tenant{i}}}, upstream: 'https://u{}.example/v1', credential: none}}",
+            i % 100
+        );
+    }
+    let mut group = c.benchmark_group("config");
+    group.sample_size(10);
+    group.bench_function("load/10000 routes", |b| {
+        b.iter(|| load_bytes(Path::new("proxy.yaml"), black_box(text.as_bytes()), &|_| None).expect("it is valid"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, route_lookup, route_build, warm_token, splices, config_load);
 criterion_main!(benches);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::assemble::{AssembleError, Assembled, Assembly, listen_on};
+use crate::assemble::{Assembled, Assembly, listen_on};
 use crate::config::{Loaded, Problems, Settings, Watcher, load};
 use crate::live::{Live, Snapshot};
 use crate::model::{Problem, Severity};
@@ -40,9 +40,6 @@ pub enum AppError {
     /// The configuration is invalid.
     #[error("the configuration is invalid")]
     Config(Problems),
-    /// The configuration cannot be run here.
-    #[error(transparent)]
-    Assemble(#[from] AssembleError),
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -128,7 +125,8 @@ struct Control {
 
 impl Control {
     async fn start(start: Start) -> Result<(Self, Vec<Bound>, Vec<Worker>), AppError> {
-        let (assembly, loaded, assembled) = read(&start, Assembly::new(Handle::current())).await.map_err(|(_, e)| e)?;
+        let (assembly, loaded, assembled) =
+            read(&start, Assembly::new(Handle::current())).await.map_err(|failed| failed.1)?;
         let bound = loaded
             .settings
             .listeners
@@ -187,7 +185,8 @@ impl Control {
                 self.settings = loaded.settings;
                 Reloaded::Taken(generation)
             }
-            Err((assembly, error)) => {
+            Err(failed) => {
+                let (assembly, error) = *failed;
                 self.assembly = assembly;
                 Reloaded::Refused(error)
             }
@@ -211,12 +210,12 @@ async fn changed(watcher: Option<&mut Watcher>) {
 }
 
 /// An error, with the assembly where it is not lost.
-type Failed = (Option<Assembly>, AppError);
+type Failed = Box<(Option<Assembly>, AppError)>;
 
 async fn read(start: &Start, assembly: Assembly) -> Result<(Assembly, Loaded, Assembled), Failed> {
     match read_changed(start, assembly, [0; 32]).await? {
         (assembly, Some((loaded, assembled))) => Ok((assembly, loaded, assembled)),
-        (assembly, None) => Err((Some(assembly), AppError::Interrupted)),
+        (assembly, None) => Err(Box::new((Some(assembly), AppError::Interrupted))),
     }
 }
 
@@ -231,17 +230,30 @@ async fn read_changed(
     let task = tokio::task::spawn_blocking(move || {
         let loaded = match load(&path, &*environment) {
             Ok(loaded) => loaded,
-            Err(problems) => return Err((Some(assembly), AppError::Config(problems))),
+            Err(problems) => return Err(Box::new((Some(assembly), AppError::Config(problems)))),
         };
         if loaded.settings.fingerprint == before {
             return Ok((assembly, None));
         }
-        match assembly.build(&loaded.settings) {
-            Ok(assembled) => Ok((assembly, Some((loaded, assembled)))),
-            Err(error) => Err((Some(assembly), error.into())),
+        match assemble(loaded, &mut assembly) {
+            Ok(both) => Ok((assembly, Some(both))),
+            Err(problems) => Err(Box::new((Some(assembly), AppError::Config(problems)))),
         }
     });
-    task.await.unwrap_or(Err((None, AppError::Interrupted)))
+    task.await.unwrap_or_else(|_| Err(Box::new((None, AppError::Interrupted))))
+}
+
+/// Makes a configuration ready to run. What stands in the way is told beside its warnings.
+pub fn assemble(loaded: Loaded, assembly: &mut Assembly) -> Result<(Loaded, Assembled), Problems> {
+    match assembly.build(&loaded.settings) {
+        Ok(assembled) => Ok((loaded, assembled)),
+        Err(errors) => {
+            let mut list = loaded.warnings;
+            list.extend(errors.iter().map(|error| error.problem(&loaded.locator)));
+            list.sort_by_key(|problem| (problem.line, problem.column));
+            Err(Problems { list, files: loaded.settings.files })
+        }
+    }
 }
 
 /// All warnings of a configuration: those of its check and those of its routes' order.
@@ -260,16 +272,18 @@ pub fn warnings(loaded: &Loaded, assembled: &Assembled) -> Vec<Problem> {
 }
 
 fn tell_warnings(loaded: &Loaded, assembled: &Assembled) {
-    for problem in warnings(loaded, assembled) {
-        tracing::warn!(
-            at = format!("{}:{}:{}", problem.file, problem.line, problem.column),
-            mend = problem.mend,
-            "configuration: {}",
-            problem.message
-        );
-    }
+    warnings(loaded, assembled).iter().for_each(tell_problem);
     for change in &assembled.restart_needed {
         tracing::warn!("{change}: this needs a restart; the rest of the change is applied");
+    }
+}
+
+fn tell_problem(problem: &Problem) {
+    let Problem { message, mend, .. } = problem;
+    let at = format!("{}:{}:{}", problem.file, problem.line, problem.column);
+    match problem.severity {
+        Severity::Error => tracing::error!(at, mend, "configuration: {message}"),
+        Severity::Warning => tracing::warn!(at, mend, "configuration: {message}"),
     }
 }
 
@@ -290,14 +304,7 @@ fn tell_reloaded(reloaded: &Reloaded, asked: bool, settings: &Settings) {
         Reloaded::Unchanged if asked => tracing::info!("configuration unchanged"),
         Reloaded::Unchanged => tracing::debug!("configuration unchanged"),
         Reloaded::Refused(AppError::Config(problems)) => {
-            for problem in &problems.list {
-                tracing::error!(
-                    at = format!("{}:{}:{}", problem.file, problem.line, problem.column),
-                    mend = problem.mend,
-                    "configuration: {}",
-                    problem.message
-                );
-            }
+            problems.list.iter().for_each(tell_problem);
             tracing::error!("configuration refused; the one before stays in force");
         }
         Reloaded::Refused(error) => {

@@ -12,37 +12,59 @@ use tokio::runtime::Handle;
 
 use crate::access::Access;
 use crate::config::{
-    CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, RouteAction, RouteSettings, Settings,
+    CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, Locator, RouteAction, RouteSettings, Settings,
 };
 use crate::live::{Door, Entry, Patience, Snapshot};
-use crate::model::{HeaderCase, Origin, Placement, Protocol};
+use crate::model::{HeaderCase, Origin, Placement, Problem, Protocol, Severity};
 use crate::route::{Action, Credential, Forward, Rewrite, Route, Table};
 use crate::server::{ListenOn, tls::server_config};
 use crate::token::{BootClock, Cell, CellSettings, SecretVersion, TokenKey, fetch};
 use crate::upstream::{Roots, Target, TlsSetupError, Upstream};
 use crate::vendor::Identity;
 
-/// Why settings that were checked cannot be run all the same.
+/// Why a part of settings that were checked cannot be run all the same.
 #[derive(Debug, thiserror::Error)]
-pub enum AssembleError {
-    /// A route's or credential's TLS.
-    #[error("{of}: {cause}")]
-    Upstream {
-        /// Which route or credential.
-        of: String,
-        /// What is wrong.
-        #[source]
-        cause: TlsSetupError,
-    },
-    /// A listener's TLS.
-    #[error("listener {listener}: TLS cannot be set up: {cause}")]
-    Listener {
-        /// Which.
-        listener: String,
-        /// What is wrong.
-        #[source]
-        cause: rustls::Error,
-    },
+#[error("{path}: {cause}")]
+pub struct AssembleError {
+    /// Where in the configuration, such as `routes[1].upstream`.
+    pub path: String,
+    /// What is wrong there.
+    #[source]
+    pub cause: AssembleFault,
+}
+
+/// What cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleFault {
+    /// TLS towards an upstream or a token endpoint.
+    #[error(transparent)]
+    Upstream(#[from] TlsSetupError),
+    /// TLS towards clients.
+    #[error("TLS cannot be set up: {0}")]
+    Listener(#[from] rustls::Error),
+}
+
+impl AssembleError {
+    /// The same, told as the configuration's other problems are.
+    pub fn problem(&self, locator: &Locator) -> Problem {
+        let (message, mend) = match &self.cause {
+            AssembleFault::Upstream(TlsSetupError::NoRoots) => (
+                "nothing to judge its certificate by: this system has no root certificates".to_owned(),
+                "install ca-certificates (or point SSL_CERT_FILE at them), or name a `ca`",
+            ),
+            AssembleFault::Upstream(TlsSetupError::ServerName) => (
+                "its host is no name that a certificate can hold".to_owned(),
+                "check the URL's host; a route's upstream may name another one with `server_name`",
+            ),
+            AssembleFault::Upstream(TlsSetupError::Rustls(error)) => {
+                (format!("TLS to it cannot be set up: {error}"), "check `ca`, `client_cert` and `client_key`")
+            }
+            AssembleFault::Listener(error) => {
+                (format!("TLS cannot be set up: {error}"), "check that `key` is the key of `cert`, and of a usual kind")
+            }
+        };
+        locator.problem(Severity::Error, &self.path, message, mend)
+    }
 }
 
 /// A pool of answers to a slow upstream does not outlive this many seconds of a client's silence.
@@ -76,6 +98,8 @@ pub struct Assembled {
     pub shadowed: Vec<(usize, usize)>,
     /// Changes that only a restart brings, in words.
     pub restart_needed: Vec<String>,
+    /// Each credential's token, by name: also of those that no route uses.
+    pub cells: BTreeMap<String, Arc<Cell>>,
 }
 
 impl Assembly {
@@ -84,21 +108,31 @@ impl Assembly {
         Self { spawner, generation: 0, cells: HashMap::new(), upstreams: HashMap::new(), doors: Vec::new() }
     }
 
-    /// Builds the next Snapshot. On an error nothing has changed.
-    pub fn build(&mut self, settings: &Settings) -> Result<Assembled, AssembleError> {
+    /// Builds the next Snapshot. On an error, of which all are told, nothing has changed.
+    pub fn build(&mut self, settings: &Settings) -> Result<Assembled, Vec<AssembleError>> {
         let mut roots = LazyRoots::default();
         let mut upstreams = Upstreams { before: &self.upstreams, next: HashMap::new() };
-        let token_upstreams = settings
-            .credentials
-            .values()
-            .map(|credential| upstreams.of_credential(credential, &mut roots))
-            .collect::<Result<Vec<_>, _>>()?;
-        let route_upstreams = settings
-            .routes
-            .iter()
-            .map(|route| upstreams.of_route(route, preserves(settings), &mut roots))
-            .collect::<Result<Vec<_>, _>>()?;
-        let doors = doors(&settings.listeners, record_case(settings))?;
+        let mut errors = Vec::new();
+        let mut built = |upstream: Result<Option<Arc<Upstream>>, TlsSetupError>, path: &dyn Fn() -> String| {
+            upstream.unwrap_or_else(|cause| {
+                errors.push(AssembleError { path: path(), cause: cause.into() });
+                None
+            })
+        };
+        let mut token_upstreams = Vec::with_capacity(settings.credentials.len());
+        for (name, credential) in &settings.credentials {
+            let upstream = upstreams.of_credential(credential, &mut roots);
+            token_upstreams.push(built(upstream, &|| format!("credentials.{name}")));
+        }
+        let mut route_upstreams = Vec::with_capacity(settings.routes.len());
+        for (place, route) in settings.routes.iter().enumerate() {
+            let upstream = upstreams.of_route(route, preserves(settings), &mut roots);
+            route_upstreams.push(built(upstream, &|| format!("routes[{place}].upstream")));
+        }
+        let doors = doors(&settings.listeners, record_case(settings), &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
 
         // Nothing fails from here on.
         let next = upstreams.next;
@@ -127,7 +161,8 @@ impl Assembly {
             },
             doors,
         };
-        Ok(Assembled { snapshot, shadowed, restart_needed })
+        let cells = ready.into_iter().map(|(name, ready)| (name, ready.cell)).collect();
+        Ok(Assembled { snapshot, shadowed, restart_needed, cells })
     }
 
     /// The doors in the order in which they were bound. An address that came or went needs a
@@ -249,7 +284,7 @@ struct Upstreams<'a> {
 }
 
 impl Upstreams<'_> {
-    fn of(&mut self, target: Target, roots: &mut LazyRoots, of: &str) -> Result<Arc<Upstream>, AssembleError> {
+    fn of(&mut self, target: Target, roots: &mut LazyRoots) -> Result<Arc<Upstream>, TlsSetupError> {
         let known = |map: &HashMap<Origin, Vec<Arc<Upstream>>>| {
             map.get(&target.origin)?.iter().find(|upstream| *upstream.target() == target).cloned()
         };
@@ -258,8 +293,7 @@ impl Upstreams<'_> {
         }
         let upstream = match known(self.before) {
             Some(upstream) => upstream,
-            None => Upstream::new(target.clone(), roots.load())
-                .map_err(|cause| AssembleError::Upstream { of: of.to_owned(), cause })?,
+            None => Upstream::new(target.clone(), roots.load())?,
         };
         self.next.entry(target.origin).or_default().push(Arc::clone(&upstream));
         Ok(upstream)
@@ -269,7 +303,7 @@ impl Upstreams<'_> {
         &mut self,
         credential: &CredentialSettings,
         roots: &mut LazyRoots,
-    ) -> Result<Option<Arc<Upstream>>, AssembleError> {
+    ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
         let Some(url) = credential.vendor.token_url() else { return Ok(None) };
         let target = Target {
             origin: url.origin().clone(),
@@ -282,7 +316,7 @@ impl Upstreams<'_> {
             connections: None,
             credential: Some(credential.name.clone()),
         };
-        self.of(target, roots, &format!("credential {}", credential.name)).map(Some)
+        self.of(target, roots).map(Some)
     }
 
     fn of_route(
@@ -290,7 +324,7 @@ impl Upstreams<'_> {
         route: &RouteSettings,
         preserve_answers: bool,
         roots: &mut LazyRoots,
-    ) -> Result<Option<Arc<Upstream>>, AssembleError> {
+    ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
         let RouteAction::Forward(forward) = &route.action else { return Ok(None) };
         let target = Target {
             origin: forward.upstream.origin().clone(),
@@ -303,7 +337,7 @@ impl Upstreams<'_> {
             connections: forward.limits.connections,
             credential: forward.credential.clone(),
         };
-        self.of(target, roots, &format!("route {}", route.name)).map(Some)
+        self.of(target, roots).map(Some)
     }
 }
 
@@ -315,20 +349,20 @@ pub fn listen_on(address: &ListenAddress) -> ListenOn {
     }
 }
 
-fn doors(listeners: &[ListenerSettings], record_case: bool) -> Result<Vec<(ListenOn, Door)>, AssembleError> {
-    listeners
-        .iter()
-        .map(|listener| {
-            let address = listen_on(&listener.address);
-            let tls = listener
-                .tls
-                .as_ref()
-                .map(server_config)
-                .transpose()
-                .map_err(|cause| AssembleError::Listener { listener: address.to_string(), cause })?;
-            Ok((address, Door { tls, header_case: listener.header_case, record_case }))
-        })
-        .collect()
+fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<AssembleError>) -> Vec<(ListenOn, Door)> {
+    let mut doors = Vec::with_capacity(listeners.len());
+    for (place, listener) in listeners.iter().enumerate() {
+        match listener.tls.as_ref().map(server_config).transpose() {
+            Ok(tls) => {
+                let door = Door { tls, header_case: listener.header_case, record_case };
+                doors.push((listen_on(&listener.address), door));
+            }
+            Err(cause) => {
+                errors.push(AssembleError { path: format!("listeners[{place}].tls"), cause: cause.into() });
+            }
+        }
+    }
+    doors
 }
 
 fn entry(

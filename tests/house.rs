@@ -29,7 +29,10 @@ fn sources() -> Vec<Source> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") && path.file_stem().is_some_and(|s| s != "tests") {
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && path.file_stem().is_some_and(|s| s != "tests")
+                && !path.components().any(|c| c.as_os_str() == "tests")
+            {
                 let place = path.strip_prefix(src()).unwrap().to_str().unwrap().replace('\\', "/");
                 files.push(Source::new(&place, &fs::read_to_string(&path).unwrap()));
             }

@@ -6,20 +6,33 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
-    unreachable_pub,
+    clippy::large_futures,
+    clippy::format_collect,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
+#![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
 
 mod access;
 mod answers_of_its_own;
+mod cold_start;
+mod drain;
 mod harness;
 mod house;
+mod idle;
 mod injection;
+mod memory;
+mod outage;
+mod own_logins;
 mod protocols;
+mod reload;
+mod revoked;
 mod routes;
+mod secrecy;
 mod sending_again;
+mod skew;
 mod slow_clients;
 mod streaming;
 mod tls;
 mod upgrades;
+mod vendors;
 mod wire_requests;

@@ -58,7 +58,7 @@ async fn a_post_goes_out_again_unseen_where_the_upstream_had_closed_its_idle_con
         assert_eq!(client.answer().await.status(), 200, "round {round}");
         closed.notified().await;
     }
-    let bodies: Vec<_> = upstream.seen().iter().map(|seen| seen.text()).collect();
+    let bodies: Vec<_> = upstream.seen().iter().map(super::harness::raw::Message::text).collect();
     assert_eq!(bodies, (0..20).map(|n| n.to_string()).collect::<Vec<_>>(), "each once");
 }
 
@@ -238,6 +238,6 @@ async fn a_request_that_is_sent_again_after_a_refusal_has_its_whole_patience() {
     let proxy = Proxy::start(&yaml).await;
     let answer = exchange(proxy.address(), post("body")).await;
     assert_eq!(answer.status(), 200, "{answer:?}");
-    let bodies: Vec<_> = upstream.seen().iter().map(|seen| seen.text()).collect();
+    let bodies: Vec<_> = upstream.seen().iter().map(super::harness::raw::Message::text).collect();
     assert_eq!(bodies, ["body", "body"]);
 }

@@ -2,23 +2,49 @@
 //!
 //! Results go to stdout, diagnostics to stderr. Exit status: 0 done, 1 failed, 2 usage, 78 the
 //! configuration is invalid (`EX_CONFIG` of sysexits.h).
+//!
+//! `ready` reads the configuration for commands that do one thing and end, `login` obtains tokens
+//! for them, `out` is the way to stdout, `words` how durations and the like are written.
 
+mod check;
+mod completions;
+mod config;
 mod demo;
+mod explain;
+mod login;
+mod out;
+mod ready;
 mod run;
+mod schema;
+mod token;
+mod words;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// The configuration is invalid.
 const INVALID: u8 = 78;
 
+/// The command line asks for what cannot be.
+const USAGE: u8 = 2;
+
 /// An authenticating reverse proxy: point an application's base URL at it, and it logs in to the
 /// modern API for the application.
 #[derive(Debug, Parser)]
-#[command(name = "tokenferry", version, about, propagate_version = true)]
+#[command(
+    name = "tokenferry",
+    version,
+    about,
+    propagate_version = true,
+    after_help = "\
+Exit status: 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid.
+
+Begin with `tokenferry demo`. TOKENFERRY_LOG sets what is logged (error, warn, info, debug, trace, or
+parts such as info,access=info for a line a request), TOKENFERRY_LOG_FORMAT=json how."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -32,14 +58,90 @@ struct ConfigArg {
     config: PathBuf,
 }
 
+/// How a result is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON object.
+    Json,
+}
+
+/// How a result is written.
+#[derive(Debug, clap::Args)]
+struct FormatArg {
+    /// How the result is written.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve. Reloads on SIGHUP and when the file changes; drains on SIGTERM and SIGINT, and a
-    /// second one ends it at once.
+    /// Serve until told to stop.
+    ///
+    /// Prints `listening on ADDRESS` for each listener once it accepts. Reloads on SIGHUP and when the
+    /// configuration, or a file that it names, changes; a bad one is reported and changes nothing.
+    /// Drains on SIGTERM and SIGINT; a second one ends it at once.
+    #[command(after_help = "\
+Examples:
+  tokenferry run
+  tokenferry run -c /etc/tokenferry/proxy.yaml
+  TOKENFERRY_LOG=info,access=info tokenferry run")]
     Run(ConfigArg),
-    /// Show it at work: the vendors' simulators on loopback, and the proxy in front of them. Prints
-    /// requests to try.
+    /// Check the configuration, and tell every problem of it at once.
+    ///
+    /// Each problem comes with its line and column, the line itself (secrets blanked) and the mend.
+    #[command(after_help = "\
+Examples:
+  tokenferry check
+  tokenferry check -c new.yaml && mv new.yaml proxy.yaml
+  tokenferry check --connect")]
+    Check(check::Args),
+    /// Say which route takes a request, why the others do not, and what would be sent.
+    ///
+    /// Nothing is sent, and no token is fetched: `***` stands in its place.
+    #[command(after_help = "\
+Examples:
+  tokenferry explain GET '/crewmojo/employees?page=2'
+  tokenferry explain POST http://crm.internal/contacts -H 'Content-Type: application/json' -d '{}'
+  tokenferry explain GET /crewmojo/employees -H 'X-Api-Key: abc' --peer 10.1.2.3")]
+    Explain(explain::Args),
+    /// Log in with a credential, and tell the token's lifetime and where that is known from.
+    ///
+    /// This is always a fresh login: the tokens of a running proxy are its own.
+    #[command(after_help = "\
+Examples:
+  tokenferry token crm
+  tokenferry token crayon --reveal
+  tokenferry token crayon --reveal --format json | jq -r .token")]
+    Token(token::Args),
+    /// Print the configuration as it is in force: defaults filled in, secrets masked.
+    #[command(after_help = "\
+Examples:
+  tokenferry config
+  tokenferry config --format json | jq '.routes[0].timeouts'")]
+    Config(config::Args),
+    /// Print the JSON Schema of the configuration, for editors.
+    #[command(after_help = "\
+Example:
+  tokenferry schema > proxy.schema.json
+
+Editors with a YAML language server find it by the first line of proxy.yaml:
+  # yaml-language-server: $schema=proxy.schema.json")]
+    Schema,
+    /// Show it at work: the vendors' simulators on loopback, and the proxy in front of them.
+    ///
+    /// Runs the shipped proxy.yaml with the simulators in the vendors' place, and prints requests to
+    /// try. Needs no account anywhere, and ends with Ctrl-C.
     Demo,
+    /// Print completions for a shell.
+    #[command(after_help = "\
+Examples:
+  tokenferry completions bash > /etc/bash_completion.d/tokenferry
+  tokenferry completions zsh > \"${fpath[1]}/_tokenferry\"
+  tokenferry completions fish > ~/.config/fish/completions/tokenferry.fish")]
+    Completions(completions::Args),
 }
 
 /// Whether to write colours: only on a terminal, and not where `NO_COLOR` is set.
@@ -52,12 +154,19 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Run(config) => run::run(&config.config),
+        Command::Check(args) => check::check(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Token(args) => token::token(&args),
+        Command::Config(args) => config::config(&args),
+        Command::Schema => schema::schema(),
         Command::Demo => demo::demo(),
+        Command::Completions(args) => completions::completions(&args),
     }
 }
 
 /// Says on stderr what went wrong.
 fn fail(message: &str, code: u8) -> ExitCode {
+    // A closed stderr is nobody to tell.
     let _ = writeln!(io::stderr(), "tokenferry: {message}");
     ExitCode::from(code)
 }

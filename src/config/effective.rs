@@ -74,15 +74,15 @@ fn document(loaded: &Loaded) -> Json {
         .iter()
         .zip(&settings.routes)
         .map(|(node, settings)| {
-            let mut route = object(node, false);
-            let mut matcher = route.remove("match").and_then(|m| m.as_object().cloned()).unwrap_or_default();
+            let route = object(node, false);
+            let mut matcher = route.get("match").and_then(Json::as_object).cloned().unwrap_or_default();
             if !["path", "path_exact", "path_regex"].iter().any(|field| matcher.contains_key(*field)) {
                 fill(&mut matcher, "path", json!("/"));
             }
             let mut ordered = Map::new();
-            ordered.insert("name".to_owned(), route.remove("name").unwrap_or_default());
+            ordered.insert("name".to_owned(), route.get("name").cloned().unwrap_or_default());
             ordered.insert("match".to_owned(), Json::Object(matcher));
-            ordered.append(&mut route);
+            ordered.extend(route.into_iter().filter(|(field, _)| field != "name" && field != "match"));
             if let Some(access) = root.get("defaults").and_then(|defaults| written(defaults, "access")) {
                 fill(&mut ordered, "access", access);
             }
@@ -119,6 +119,9 @@ fn credential(node: &Node, settings: &CredentialSettings) -> Json {
 
 fn place(place: &Place) -> Json {
     match place {
+        Place::Header { name, scheme: Some(scheme) } if *name == http::header::AUTHORIZATION => {
+            json!({ "header": "Authorization", "scheme": scheme })
+        }
         Place::Header { name, scheme: Some(scheme) } => json!({ "header": name.as_str(), "scheme": scheme }),
         Place::Header { name, scheme: None } => json!({ "header": name.as_str() }),
         Place::Query { name } => json!({ "query": name }),
@@ -128,12 +131,13 @@ fn place(place: &Place) -> Json {
 }
 
 fn refused(refused: &RefusedWhen) -> Json {
-    let status: Vec<u16> = refused.status.iter().map(|status| status.as_u16()).collect();
+    let status: Vec<u16> = refused.status.iter().map(http::StatusCode::as_u16).collect();
     match &refused.json {
         None => json!({ "status": status }),
         Some(json) => {
-            let pointer: String =
-                json.pointer.iter().map(|name| format!("/{}", name.replace('~', "~0").replace('/', "~1"))).collect();
+            let names: Vec<String> =
+                json.pointer.iter().map(|name| name.replace('~', "~0").replace('/', "~1")).collect();
+            let pointer = format!("/{}", names.join("/"));
             let matches = match &json.matches {
                 JsonMatch::Pattern(regex) => regex.as_str(),
                 JsonMatch::Rule(_) => "(the provider's own rule)",
@@ -242,7 +246,7 @@ fn object(node: &Node, hidden: bool) -> Map<String, Json> {
 
 /// Fields whose values are hidden even where no type says that they are secrets: what a `custom`
 /// login sends, and headers that carry credentials.
-fn is_hidden(key: &str) -> bool {
+pub fn is_hidden(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     matches!(key.as_str(), "form" | "extra" | "cookie" | "authorization")
         || ["secret", "password", "passwd", "api-key", "apikey"].iter().any(|part| key.contains(part))

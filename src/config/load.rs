@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::config::check::check;
+use crate::config::effective::is_hidden;
 use crate::config::files::Files;
-use crate::config::interpolate::{Environment, References};
+use crate::config::interpolate::{Environment, MASK, References};
 use crate::config::locate::Locator;
 use crate::config::report::Report;
 use crate::config::source::{MOST_BYTES, Source, Unreadable};
@@ -36,6 +37,17 @@ impl Loaded {
         match &node.value {
             Value::Resolved(resolved) => Some(&resolved.masked),
             Value::Text(text) if node.secret.get() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The same for a value in a map whose keys are header names.
+    pub fn masked_header(&self, path: &str, name: &str) -> Option<&str> {
+        let entries = self.written.at(&Place::parse(path))?.entries();
+        let node = &entries.iter().find(|entry| entry.key.eq_ignore_ascii_case(name))?.node;
+        match &node.value {
+            Value::Resolved(resolved) => Some(&resolved.masked),
+            _ if node.secret.get() || is_hidden(name) => Some(MASK),
             _ => None,
         }
     }
@@ -114,11 +126,11 @@ fn mask(node: &mut Node) {
         Value::List(elements) => elements.iter_mut().for_each(mask),
         Value::Resolved(resolved) => {
             if secret {
-                crate::config::interpolate::MASK.clone_into(&mut resolved.masked);
+                MASK.clone_into(&mut resolved.masked);
             }
-            *resolved.text = resolved.masked.clone();
+            (*resolved.text).clone_from(&resolved.masked);
         }
-        value if secret => *value = Value::Text(crate::config::interpolate::MASK.to_owned()),
+        value if secret => *value = Value::Text(MASK.to_owned()),
         _ => {}
     }
 }

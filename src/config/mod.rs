@@ -23,10 +23,11 @@ mod spot;
 mod tree;
 mod watch;
 
-pub use effective::{Format, effective};
+pub use effective::{Format, effective, is_hidden};
 pub use interpolate::Environment;
 pub use load::{Loaded, load, load_bytes};
 pub use locate::Locator;
+pub use nearest::nearest;
 pub use problem::{Problems, render, to_json};
 pub use schema::schema;
 pub use settings::{

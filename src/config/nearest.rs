@@ -1,7 +1,11 @@
 //! The nearest known name to one that is not known.
 
+/// Of more candidates than this, the first: ten thousand credentials times as many slips would take
+/// a while.
+const MOST: usize = 1000;
+
 /// The candidate that differs least from `name`, where it differs little enough to have been meant.
-pub(crate) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let name = name.to_lowercase().replace('-', "_");
     if name.len() > 64 {
         return None;
@@ -9,6 +13,7 @@ pub(crate) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c s
     let bound = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
+        .take(MOST)
         .filter(|candidate| candidate.len() <= 64)
         .map(|candidate| (distance(&name, &candidate.to_lowercase().replace('-', "_")), candidate))
         .filter(|(steps, _)| *steps <= bound)

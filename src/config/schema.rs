@@ -64,7 +64,7 @@ fn properties(object: &mut Map<String, Value>) -> Map<String, Value> {
 
 /// The common fields and a provider's own, as one object.
 fn credential(provider: &str, generator: &mut SchemaGenerator) -> Option<Value> {
-    let mut own = resolved(vendor::schema(provider, generator)?, generator);
+    let mut own = resolved(&vendor::schema(provider, generator)?, generator);
     let mut common = object::<Common>(generator);
     let mut fields = Map::new();
     fields.insert("provider".to_owned(), json!({ "const": provider }));
@@ -84,7 +84,7 @@ fn credential(provider: &str, generator: &mut SchemaGenerator) -> Option<Value> 
 }
 
 /// The object behind a `$ref`, where it is one.
-fn resolved(schema: Schema, generator: &SchemaGenerator) -> Map<String, Value> {
+fn resolved(schema: &Schema, generator: &SchemaGenerator) -> Map<String, Value> {
     let object = schema.as_object().cloned().unwrap_or_default();
     let target = object.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next());
     match target.and_then(|name| generator.definitions().get(name)).and_then(Value::as_object) {

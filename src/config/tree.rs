@@ -14,6 +14,7 @@ use serde::de::{self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, Variant
 
 use zeroize::Zeroizing;
 
+use crate::config::nearest::nearest;
 use crate::config::source::Source;
 use crate::config::spot::{Path, Step, key_name};
 
@@ -94,6 +95,12 @@ impl Node {
 
     fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries().iter().find(|entry| entry.key == key)
+    }
+
+    /// Whether a field of this map that is not to be had has been told of: its value was wrong, or
+    /// another name stands here that was meant to be this one.
+    pub(crate) fn told_of(&self, field: &str) -> bool {
+        self.entries().iter().any(|entry| entry.node.out.get() && nearest(&entry.key, [field]).is_some())
     }
 
     /// The entries of a map; none of anything else.
@@ -587,7 +594,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let before = format!("*a{},", level - 1).repeat(9);
-            text.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+            text.extend([format!("a{level}: &a{level} [{before}]\n")]);
         }
         assert!(quick(&text).0.is_none());
         assert!(quick("a: &a [*a]\n").0.is_none());

@@ -1,7 +1,7 @@
 //! When to look again: events of the folders that hold the files, and a look at the content every
 //! half minute where no event comes (bind mounts, network file systems).
 //!
-//! Folders are watched, never files: editors and the kubelet replace inodes. A ConfigMap's change
+//! Folders are watched, never files: editors and the kubelet replace inodes. A `ConfigMap`'s change
 //! is one rename of `..data` behind which the files lie, so the folders of everything that a path
 //! passes through are watched. Events only wake; whether something changed is seen from the
 //! content, by the loader.
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long it must be quiet before a change is told: an editor's save and a ConfigMap's swap are
+/// How long it must be quiet before a change is told: an editor's save and a `ConfigMap`'s swap are
 /// several events, and only behind the last is the content whole.
 const QUIET: Duration = Duration::from_millis(150);
 

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
 use super::head::Head;
-use super::headers::{apply_edits, clean_response};
+use super::headers::{Peer, apply_edits, clean_response};
 use super::record::Record;
 use super::refusal::{Refusal, UpstreamFault};
 use super::reply::Reply;
@@ -36,23 +36,23 @@ pub(super) struct Exchange<'a> {
     pub(super) forward: &'a Forward,
     pub(super) handles: &'a Handles,
     pub(super) client: &'a Client,
-    /// `false` for a login that is passed on untouched.
-    pub(super) with_credential: bool,
+    /// `None` also for a login that is passed on untouched.
+    pub(super) credential: Option<&'a Credential>,
     pub(super) record: Option<&'a mut Record>,
 }
 
 /// A request as it goes to the upstream, but for its token.
-struct Prepared {
+pub(super) struct Prepared {
     method: Method,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     /// The upstream's path.
     path: String,
     query: Option<String>,
     /// The client's own path and query, where they are forwarded as they came.
     untouched: Option<PathAndQuery>,
-    body: Inbound,
+    pub(super) body: Inbound,
     /// The protocol that is asked for by an upgrade.
-    upgrade: Option<HeaderValue>,
+    pub(super) upgrade: Option<HeaderValue>,
     /// The client's spelling of header names, where the upstream is to see it. hyper keeps it here.
     spelling: Option<Extensions>,
 }
@@ -65,6 +65,64 @@ enum Outcome {
     Refused(Response<Answer>, VecDeque<http_body::Frame<bytes::Bytes>>, u64),
     /// A reused connection broke before its answer; a fresh one may do.
     Stale,
+}
+
+impl Prepared {
+    /// What goes of this head, without a body.
+    pub(super) fn new(
+        parts: Parts,
+        raw_host: Option<HeaderValue>,
+        target: &str,
+        forward: &Forward,
+        credential: Option<&Credential>,
+        peer: &Peer,
+        via: &HeaderValue,
+    ) -> Self {
+        let untouched = parts.uri.path_and_query().filter(|p| p.path() == target).cloned();
+        let query = parts.uri.query().map(str::to_owned);
+        let method = parts.method.clone();
+        let preserve = forward.upstream.target().header_case == HeaderCase::Preserve;
+        let spelling = preserve.then(|| parts.extensions.clone());
+        let Head { headers, upgrade } = Head::new(parts, raw_host, forward, credential, peer, via);
+        Self { method, headers, path: target.to_owned(), query, untouched, body: Inbound::Empty, upgrade, spelling }
+    }
+
+    /// The request with its token in every place.
+    pub(super) fn request(&self, places: &[Place], guard: Option<&Guard>) -> Result<Request<Outbound>, Refusal> {
+        let mut headers = self.headers.clone();
+        let injected = splice::inject(places, guard, self.query.as_deref(), &self.body)?;
+        if let Some(guard) = guard {
+            insert_headers(&mut headers, guard);
+        }
+        if injected.body_made && !headers.get(CONTENT_TYPE).is_some_and(media::is_json) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let path_and_query = match (&self.untouched, &injected.query) {
+            (Some(untouched), Query::Kept) => untouched.clone(),
+            (_, query) => {
+                let query = query.now(self.query.as_deref());
+                let text = match query {
+                    Some(query) => format!("{}?{query}", self.path),
+                    None => self.path.clone(),
+                };
+                PathAndQuery::try_from(text).map_err(|_| Refusal::Query)?
+            }
+        };
+        let mut request = Request::new(injected.body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = Uri::from(path_and_query);
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers;
+        if let Some(spelling) = &self.spelling {
+            *request.extensions_mut() = spelling.clone();
+        }
+        Ok(request)
+    }
+}
+
+/// Where the token goes.
+pub(super) fn places(credential: Option<&Credential>) -> &[Place] {
+    credential.map_or(&[], |credential| &credential.placement)
 }
 
 impl Exchange<'_> {
@@ -101,12 +159,8 @@ impl Exchange<'_> {
         Err(Refusal::Internal)
     }
 
-    fn credential(&self) -> Option<&Credential> {
-        self.forward.credential.as_ref().filter(|_| self.with_credential)
-    }
-
     fn lane(&self) -> Option<&Rc<Lane>> {
-        self.handles.lane.as_ref().filter(|_| self.with_credential)
+        self.handles.lane.as_ref().filter(|_| self.credential.is_some())
     }
 
     /// Makes ready what goes, but for the token: that comes last, with each sending.
@@ -117,18 +171,13 @@ impl Exchange<'_> {
         target: &str,
         raw_host: Option<HeaderValue>,
     ) -> Result<Prepared, Refusal> {
-        let untouched = parts.uri.path_and_query().filter(|p| p.path() == target).cloned();
-        let query = parts.uri.query().map(str::to_owned);
-        let method = parts.method.clone();
-        let preserve = self.forward.upstream.target().header_case == HeaderCase::Preserve;
-        let spelling = preserve.then(|| parts.extensions.clone());
         let via = self.proxy.via(parts.version);
-        let Head { headers, upgrade } =
-            Head::new(parts, raw_host, self.forward, self.credential(), &self.client.told, via);
-        let places: &[Place] = self.credential().map_or(&[], |c| &c.placement);
-        let splice = splice::place(places);
-        let body = splice::take_in(body, &headers, splice, self.forward, &self.proxy.shared.budget, places).await?;
-        Ok(Prepared { method, headers, path: target.to_owned(), query, untouched, body, upgrade, spelling })
+        let mut prepared =
+            Prepared::new(parts, raw_host, target, self.forward, self.credential, &self.client.told, via);
+        let places = places(self.credential);
+        let budget = &self.proxy.shared.budget;
+        prepared.body = splice::take_in(body, &prepared.headers, self.forward, budget, places).await?;
+        Ok(prepared)
     }
 
     /// The token to send with. A request never leaves without one where its route has a credential.
@@ -156,7 +205,7 @@ impl Exchange<'_> {
     async fn send(&self, prepared: &mut Prepared, guard: Option<Guard>, reuse: bool) -> Result<Outcome, Refusal> {
         let pool = self.handles.pool.as_ref().ok_or(Refusal::Internal)?;
         let generation = guard.as_ref().map(|g| g.generation);
-        let request = self.build(prepared, guard.as_ref())?;
+        let request = prepared.request(places(self.credential), guard.as_ref())?;
         let plan = Plan { connect: self.forward.timeouts.connect, reuse, upgrade: prepared.upgrade.is_some() };
         let sent = wait::head(pool.send(request, plan), prepared.body.upload(), &self.forward.timeouts).await;
         drop(guard);
@@ -165,7 +214,7 @@ impl Exchange<'_> {
             Err(wait::NoHead::Refusal(refusal)) => return Err(refusal),
             Err(wait::NoHead::Send(error)) => return send_failed(error, prepared),
         };
-        let Some((generation, credential)) = generation.zip(self.credential()) else {
+        let Some((generation, credential)) = generation.zip(self.credential) else {
             return Ok(Outcome::Answered(response, VecDeque::new()));
         };
         let rule = &credential.refused_when;
@@ -183,39 +232,6 @@ impl Exchange<'_> {
         Ok(if refused { Outcome::Refused(response, ahead, generation) } else { Outcome::Answered(response, ahead) })
     }
 
-    /// The request with its token in every place.
-    fn build(&self, prepared: &mut Prepared, guard: Option<&Guard>) -> Result<Request<Outbound>, Refusal> {
-        let mut headers = prepared.headers.clone();
-        let places: &[Place] = self.credential().map_or(&[], |c| &c.placement);
-        let injected = splice::inject(places, guard, prepared.query.as_deref(), &prepared.body)?;
-        if let Some(guard) = guard {
-            insert_headers(&mut headers, guard);
-        }
-        if injected.body_made && !headers.get(CONTENT_TYPE).is_some_and(media::is_json) {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        let path_and_query = match (&prepared.untouched, &injected.query) {
-            (Some(untouched), Query::Kept) => untouched.clone(),
-            (_, query) => {
-                let query = query.now(prepared.query.as_deref());
-                let text = match query {
-                    Some(query) => format!("{}?{query}", prepared.path),
-                    None => prepared.path.clone(),
-                };
-                PathAndQuery::try_from(text).map_err(|_| Refusal::Query)?
-            }
-        };
-        let mut request = Request::new(injected.body);
-        *request.method_mut() = prepared.method.clone();
-        *request.uri_mut() = Uri::from(path_and_query);
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers;
-        if let Some(spelling) = &prepared.spelling {
-            *request.extensions_mut() = spelling.clone();
-        }
-        Ok(request)
-    }
-
     /// The answer as the client sees it.
     fn hand_back(
         self,
@@ -231,7 +247,7 @@ impl Exchange<'_> {
         }
         clean_response(response.headers_mut());
         if self.forward.rewrite_response {
-            let query = self.credential().and_then(|c| splice::query_name(&c.placement));
+            let query = self.credential.and_then(|c| splice::query_name(&c.placement));
             mapping::map_back(response.headers_mut(), &self.forward.rewrite, query, !self.client.tls);
         }
         apply_edits(response.headers_mut(), &self.forward.response_headers);

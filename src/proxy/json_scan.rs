@@ -118,17 +118,16 @@ fn array_index(segment: &str) -> Option<usize> {
     if plain { segment.parse().ok() } else { None }
 }
 
-/// Looks for the value under `pointer` in the beginning of an answer.
-pub(super) fn scan(buffer: &[u8], pointer: &[String]) -> Scan {
-    PointerScan::new(pointer).scan(buffer)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value};
 
     use super::*;
+
+    fn scan(buffer: &[u8], pointer: &[String]) -> Scan {
+        PointerScan::new(pointer).scan(buffer)
+    }
 
     fn pointer(text: &str) -> Vec<String> {
         text.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~")).collect()

@@ -42,15 +42,19 @@ impl Login<'_> {
         headers: &HeaderMap,
         body: Incoming,
     ) -> Result<Response<Reply>, Refusal> {
-        let presented = match self.access.admit(peer, headers) {
-            Ok(_) => self.access.presented_key(headers),
+        let admitted = match self.access.admit(peer, headers) {
             Err(Denied::Network) => return Err(Denied::Network.into()),
-            Err(Denied::Key) => {
-                let body = read_whole(body, LARGEST, self.patience).await?;
-                let secret = client_secret(headers, &body).ok_or(Denied::Key)?;
-                self.access.admit_key(peer, secret.expose())?;
-                Some(secret)
-            }
+            admitted => admitted,
+        };
+        // Read also where nothing of it matters: hyper closes the connection behind an answer to a
+        // request whose body has not come.
+        let body = read_whole(body, LARGEST, self.patience).await?;
+        let presented = if admitted.is_ok() {
+            self.access.presented_key(headers)
+        } else {
+            let secret = client_secret(headers, &body).ok_or(Denied::Key)?;
+            self.access.admit_key(peer, secret.expose())?;
+            Some(secret)
         };
         let token = presented.as_ref().map_or(PLACEHOLDER, Secret::expose);
         let lifetime = self.credential.placeholder_lifetime;

@@ -16,7 +16,7 @@ pub(super) fn wanted() -> bool {
 
 /// What is known of a request; written when it is dropped, with its answer's last byte.
 #[derive(Debug)]
-pub struct Record {
+pub(super) struct Record {
     started: Instant,
     method: Method,
     path: String,

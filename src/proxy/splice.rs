@@ -56,7 +56,7 @@ impl Inbound {
 }
 
 /// The place that may need the body, if there is one.
-pub(super) fn place(places: &[Place]) -> Option<&Place> {
+fn place(places: &[Place]) -> Option<&Place> {
     places.iter().find(|place| matches!(place, Place::Json { .. } | Place::Parameter { .. }))
 }
 
@@ -68,43 +68,69 @@ pub(super) fn query_name(places: &[Place]) -> Option<&str> {
     })
 }
 
+/// What has to be done with a body that is not empty, by the head's word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Need {
+    /// It is streamed as it is.
+    Stream,
+    /// It is read whole, since the token goes into it.
+    Whole,
+}
+
+impl Need {
+    /// Judges by the headers as they go upstream.
+    pub(super) fn of(headers: &HeaderMap, places: &[Place]) -> Result<Self, Refusal> {
+        let json = headers.get(CONTENT_TYPE).map(is_json);
+        let whole = match place(places) {
+            Some(Place::Json { .. }) => true,
+            Some(Place::Parameter { .. }) => json == Some(true),
+            _ => false,
+        };
+        if !whole {
+            return Ok(Self::Stream);
+        }
+        let coded = headers.get(CONTENT_ENCODING).is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity"));
+        if coded || json == Some(false) { Err(Refusal::NotSpliceable) } else { Ok(Self::Whole) }
+    }
+}
+
+impl Inbound {
+    /// No body at all.
+    pub(super) fn none(places: &[Place]) -> Self {
+        if matches!(place(places), Some(Place::Json { .. })) { Self::Object(Bytes::new()) } else { Self::Empty }
+    }
+
+    /// A body that was read whole.
+    pub(super) fn whole(bytes: Bytes, headers: &HeaderMap, places: &[Place]) -> Result<Self, Refusal> {
+        let must = matches!(place(places), Some(Place::Json { .. }));
+        match json_shape(&bytes) {
+            Ok(JsonShape::Object) => Ok(Self::Object(bytes)),
+            Ok(JsonShape::Empty) if must => Ok(Self::Object(Bytes::new())),
+            _ if must && !headers.contains_key(CONTENT_TYPE) => Err(Refusal::NotSpliceable),
+            Ok(JsonShape::Other) if must => Err(Refusal::NotSpliceable),
+            Ok(JsonShape::Empty | JsonShape::Other) => Ok(Self::Other(bytes)),
+            Err(_) => Err(Refusal::BadJson),
+        }
+    }
+}
+
 /// Takes the body in: read whole where a token goes into it, else made ready to stream.
 pub(super) async fn take_in(
     body: Incoming,
     headers: &HeaderMap,
-    splice: Option<&Place>,
     forward: &Forward,
     budget: &Arc<ReplayBudget>,
     places: &[Place],
 ) -> Result<Inbound, Refusal> {
     if body.is_end_stream() {
-        return Ok(if matches!(splice, Some(Place::Json { .. })) {
-            Inbound::Object(Bytes::new())
-        } else {
-            Inbound::Empty
-        });
+        return Ok(Inbound::none(places));
     }
-    let json = headers.get(CONTENT_TYPE).map(is_json);
-    let must = match splice {
-        Some(Place::Json { .. }) => true,
-        Some(Place::Parameter { .. }) => json == Some(true),
-        _ => false,
-    };
-    if !must {
-        return Ok(Inbound::Upload(Upload::new(body, forward.limits, places, Arc::clone(budget))));
-    }
-    let coded = headers.get(CONTENT_ENCODING).is_some_and(|c| !c.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if coded || json == Some(false) {
-        return Err(Refusal::NotSpliceable);
-    }
-    let bytes = read_whole(body, forward.limits.splice.min(forward.limits.body), forward.timeouts.body).await?;
-    match (json_shape(&bytes), splice) {
-        (Ok(JsonShape::Object), _) => Ok(Inbound::Object(bytes)),
-        (Ok(JsonShape::Empty), Some(Place::Json { .. })) => Ok(Inbound::Object(Bytes::new())),
-        (_, Some(Place::Json { .. })) if json.is_none() => Err(Refusal::NotSpliceable),
-        (Ok(JsonShape::Other), Some(Place::Json { .. })) => Err(Refusal::NotSpliceable),
-        (Ok(JsonShape::Empty | JsonShape::Other), _) => Ok(Inbound::Other(bytes)),
-        (Err(_), _) => Err(Refusal::BadJson),
+    match Need::of(headers, places)? {
+        Need::Stream => Ok(Inbound::Upload(Upload::new(body, forward.limits, places, Arc::clone(budget)))),
+        Need::Whole => {
+            let bytes = read_whole(body, forward.limits.splice.min(forward.limits.body), forward.timeouts.body).await?;
+            Inbound::whole(bytes, headers, places)
+        }
     }
 }
 

@@ -41,7 +41,7 @@ impl ReplayBudget {
 
 /// Why a body went no further; looked at by the walk when the sending failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum UploadFault {
+pub(super) enum UploadFault {
     /// More than `limits.body`.
     #[error("the body is larger than the limit")]
     TooLarge,
@@ -55,7 +55,7 @@ pub enum UploadFault {
 
 /// A request's body as it comes from the client.
 #[derive(Debug)]
-pub struct Upload {
+pub(super) struct Upload {
     state: RefCell<State>,
     /// When the last byte came, or the body was made.
     progress: Cell<Instant>,
@@ -85,7 +85,7 @@ struct State {
 
 impl Upload {
     /// Takes the client's body. It is kept for replay unless it says itself that it is too long.
-    pub fn new(source: Incoming, limits: Limits, places: &[Place], budget: Arc<ReplayBudget>) -> Rc<Self> {
+    pub(super) fn new(source: Incoming, limits: Limits, places: &[Place], budget: Arc<ReplayBudget>) -> Rc<Self> {
         let keeping = source.size_hint().lower() <= limits.replay;
         Rc::new(Self {
             state: RefCell::new(State {
@@ -108,32 +108,32 @@ impl Upload {
     }
 
     /// Whether everything that was read so far can be sent again.
-    pub fn replayable(&self) -> bool {
+    pub(super) fn replayable(&self) -> bool {
         self.state.borrow().keeping && self.fault.get().is_none()
     }
 
     /// When the body had been handed to the upstream whole, by the current sending.
-    pub fn finished(&self) -> Option<Instant> {
+    pub(super) fn finished(&self) -> Option<Instant> {
         self.finished.get()
     }
 
     /// When a byte last moved.
-    pub fn progress(&self) -> Instant {
+    pub(super) fn progress(&self) -> Instant {
         self.progress.get()
     }
 
     /// Whether the client, not the upstream, is the one that is waited for.
-    pub fn starved(&self) -> bool {
+    pub(super) fn starved(&self) -> bool {
         self.starved.get()
     }
 
     /// Why it went no further.
-    pub fn fault(&self) -> Option<UploadFault> {
+    pub(super) fn fault(&self) -> Option<UploadFault> {
         self.fault.get()
     }
 
     /// The body of a further sending. An earlier one can read no further.
-    pub fn outbound(self: &Rc<Self>) -> Outbound {
+    pub(super) fn outbound(self: &Rc<Self>) -> Outbound {
         let mut state = self.state.borrow_mut();
         state.sending += 1;
         self.finished.set(None);
@@ -255,7 +255,7 @@ fn copy_frame(frame: &Frame<Bytes>) -> Frame<Bytes> {
 
 /// A request's body as it goes to the upstream, once.
 #[derive(Debug)]
-pub enum Outbound {
+pub(super) enum Outbound {
     /// None.
     Empty,
     /// Known whole.
@@ -266,7 +266,7 @@ pub enum Outbound {
 
 /// One sending of an [`Upload`].
 #[derive(Debug)]
-pub struct Sending {
+pub(super) struct Sending {
     upload: Rc<Upload>,
     number: u32,
     at: usize,

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 use super::worker::{Accepted, Worker};
 use crate::live::Live;
 
-/// Connections that the kernel holds until they are accepted; what nginx and HAProxy ask for or more.
+/// Connections that the kernel holds until they are accepted; what nginx and `HAProxy` ask for or more.
 const BACKLOG: i32 = 4096;
 
 /// An address to bind.

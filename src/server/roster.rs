@@ -66,6 +66,11 @@ impl Watch {
         self.early.load(Ordering::Relaxed) != 0 && self.http2.load(Ordering::Relaxed) == 0
     }
 
+    /// Nothing of an earlier request is on its way any more.
+    fn sent_all(&self) {
+        self.early.store(0, Ordering::Relaxed);
+    }
+
     fn overdue(&self, patience: &Patience) -> bool {
         let waited = self.clock.load(Ordering::Relaxed).saturating_sub(self.since.load(Ordering::Relaxed));
         let bound = match self.phase.load(Ordering::Relaxed) {
@@ -121,6 +126,7 @@ impl OnIdle for Member {
     fn begin(&self) {
         if self.watch.active.fetch_add(1, Ordering::Relaxed) == 0 {
             self.watch.phase.store(Phase::Busy as u8, Ordering::Relaxed);
+            self.watch.sent_all();
         }
     }
 
@@ -200,6 +206,11 @@ impl Roster {
         self.draining.set(true);
         for member in self.members.borrow().iter().filter_map(std::rc::Weak::upgrade) {
             if member.verdict.get() == Verdict::GoOn {
+                // Kept alive behind its answer, so the body had come whole. One whose body had not
+                // was closed with the answer, and lingers already.
+                if member.watch.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {
+                    member.watch.sent_all();
+                }
                 member.tell(Verdict::Finish);
             }
         }

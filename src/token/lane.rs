@@ -53,6 +53,14 @@ impl Rendered {
 #[derive(Clone, Debug)]
 pub struct Guard(Rc<Rendered>);
 
+impl Guard {
+    /// A guard that comes from no cell: to show how a request would carry a token. `None` where a
+    /// header cannot hold it.
+    pub fn of(token: &Token, places: &[Place]) -> Option<Self> {
+        Rendered::new(token, places).map(|rendered| Self(Rc::new(rendered)))
+    }
+}
+
 impl std::ops::Deref for Guard {
     type Target = Rendered;
 

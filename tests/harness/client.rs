@@ -20,10 +20,15 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+        Self::try_open(address).await.expect("a connection")
+    }
+
+    /// Connects, if somebody listens.
+    pub async fn try_open(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
         tokio::spawn(connection);
-        Self { sender, address }
+        Ok(Self { sender, address })
     }
 
     /// Sends, and reads the whole answer.
@@ -52,6 +57,11 @@ pub async fn post(address: SocketAddr, target: &str, content_type: &str, body: i
     send(address, request).await
 }
 
+/// The number of the token that a simulator took the request with.
+pub fn token_number(response: &Response<Bytes>) -> Option<u64> {
+    response.headers().get("x-token-number")?.to_str().ok()?.parse().ok()
+}
+
 /// A body as text.
 pub fn text(response: &Response<Bytes>) -> String {
     String::from_utf8_lossy(response.body()).into_owned()
@@ -77,4 +87,14 @@ pub async fn raw(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
 /// The status of a raw answer.
 pub fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or_else(|| panic!("no status line: {answer:?}"))
+}
+
+/// Asserts that the proxy itself says that there is no token now, and when to come again.
+pub fn assert_unavailable(response: &Response<Bytes>, code: &str) {
+    assert_eq!(response.status(), 503, "{}", text(response));
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let after: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&after), "Retry-After: {after}");
+    assert!(response.headers().contains_key("proxy-status"));
+    assert_eq!((json(response)["code"].as_str(), json(response)["status"].as_u64()), (Some(code), Some(503)));
 }

@@ -3,11 +3,13 @@
 #![allow(dead_code, reason = "each module of the binary uses its own part of the harness")]
 
 pub mod client;
+pub mod load;
 pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod tls;
 pub mod upstream;
+pub mod vendors;
 pub mod yaml;
 
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -25,6 +26,11 @@ impl Process {
     pub fn start(yaml: &str, variables: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
         std::fs::write(folder.path().join("proxy.yaml"), complete(yaml)).unwrap();
+        Self::start_in(folder, variables)
+    }
+
+    /// The same, in a folder that has its `proxy.yaml` already.
+    pub fn start_in(folder: TempDir, variables: &[(&str, &str)]) -> Self {
         let mut child = command(folder.path())
             .arg("run")
             .envs(variables.iter().copied())
@@ -42,8 +48,9 @@ impl Process {
             .strip_prefix("listening on ")
             .and_then(|address| address.parse().ok())
             .unwrap_or_else(|| panic!("no address but {line:?}; stderr: {}", stderr.lock().unwrap()));
-        // Read on, so that the pipe never fills.
-        readers.push(std::thread::spawn(move || drop(std::io::copy(&mut stdout, &mut std::io::sink()))));
+        // What else it says there is kept beside the log.
+        stderr.lock().unwrap().push_str(&line);
+        readers.push(collect(stdout, Arc::clone(&stderr)));
         Self { child, address, stderr, readers, folder }
     }
 
@@ -51,7 +58,17 @@ impl Process {
         self.child.id()
     }
 
-    /// What it has logged until now.
+    /// Writes another configuration, by rename, as editors do.
+    pub fn rewrite(&self, yaml: &str) {
+        replace(&self.folder.path().join("proxy.yaml"), &complete(yaml));
+    }
+
+    /// How many configurations it has taken, the first included.
+    pub fn taken(&self) -> usize {
+        self.log().matches("configuration taken").count()
+    }
+
+    /// What it has logged until now, and said on stdout.
     pub fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
@@ -60,6 +77,21 @@ impl Process {
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Whether it runs still.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end without holding up the test's own servers; fails after ten seconds.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.runs() {
+            assert!(Instant::now() < deadline, "it does not end; log: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.wait()
     }
 
     /// Waits for its end; all it logged is then in the second part.
@@ -84,6 +116,13 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Replaces a file by rename.
+pub fn replace(file: &Path, content: &str) {
+    let next = file.with_extension("next");
+    std::fs::write(&next, content).unwrap();
+    std::fs::rename(next, file).unwrap();
 }
 
 /// The binary, in this folder, with an empty environment but for PATH.

@@ -15,6 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use super::client::Connection;
+
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -27,6 +29,16 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// The path, without the query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The token of its only `Authorization: Bearer`.
+    pub fn bearer(&self) -> &str {
+        self.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).expect("a Bearer token")
+    }
+
     /// A header's only value.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut all = self.headers.get_all(name).iter();
@@ -99,6 +111,12 @@ impl Upstream {
         Self { address, seen, task }
     }
 
+    /// Passes everything on to the server at this origin (`http://ADDRESS`), once it is recorded.
+    pub async fn before(origin: &str) -> Self {
+        let address: SocketAddr = origin.trim_start_matches("http://").parse().unwrap();
+        Self::answering_later(move |seen| relay(address, seen)).await
+    }
+
     /// `http://ADDRESS` and this path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
@@ -119,6 +137,13 @@ impl Drop for Upstream {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Passes a request on to a server.
+pub async fn relay(address: SocketAddr, seen: Seen) -> Response<Full<Bytes>> {
+    let mut request = Request::builder().method(seen.method).uri(&seen.target).body(Full::from(seen.body)).unwrap();
+    *request.headers_mut() = seen.headers;
+    Connection::open(address).await.send(request).await.expect("an answer of the server behind").map(Full::from)
 }
 
 async fn serve(

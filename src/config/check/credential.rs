@@ -66,14 +66,10 @@ impl Check<'_> {
             );
             return None;
         }
-        let common =
-            read(node, Keep::Only(Common::FIELDS), &[], spot, self.report, |reader| Common::deserialize(reader))?;
-        let provider = match &common.provider {
-            Some(provider) => provider.0.as_str(),
-            None => {
-                self.missing(spot, node, "provider", format!("add `provider:` with {}", one_of(vendor::PROVIDERS)));
-                return None;
-            }
+        let common = read(node, Keep::Only(Common::FIELDS), &[], spot, self.report, Common::deserialize)?;
+        let Some(provider) = common.provider.as_ref().map(|provider| provider.0.as_str()) else {
+            self.missing(spot, node, "provider", format!("add `provider:` with {}", one_of(vendor::PROVIDERS)));
+            return None;
         };
         if !vendor::PROVIDERS.contains(&provider) {
             let mend = match nearest(provider, vendor::PROVIDERS.iter().copied()) {
@@ -130,11 +126,16 @@ impl Check<'_> {
         let path = Path::parse(&problem.field);
         let told =
             (1..=path.0.len()).any(|depth| node.at(&Path(path.0[..depth].to_vec())).is_some_and(|node| node.out.get()));
-        if told {
+        let there = node.at(&path);
+        if told || (there.is_none() && node.told_of(&problem.field)) {
             return;
         }
-        let there = node.at(&path).is_some();
-        let message = format!("`{}` {}", problem.field, problem.message);
+        // A reference that stands for nothing is read as nothing; people see that something is written.
+        let is_empty = there.and_then(Node::text).is_some_and(str::is_empty);
+        let told =
+            if is_empty { problem.message.replacen("is missing", "is empty", 1) } else { problem.message.clone() };
+        let there = there.is_some();
+        let message = format!("`{}` {told}", problem.field);
         let mend = problem.mend.clone();
         crate::config::de::with_spot(spot, &path.0, &mut |spot| {
             if there {

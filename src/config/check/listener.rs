@@ -51,7 +51,7 @@ impl Check<'_> {
         let mut listeners: Vec<ListenerSettings> = Vec::new();
         for (index, node) in elements.iter().enumerate() {
             let spot = spot.index(index);
-            let read = read(node, Keep::All, &[], &spot, self.report, |reader| Listener::deserialize(reader));
+            let read = read(node, Keep::All, &[], &spot, self.report, Listener::deserialize);
             let Some(listener) = read.and_then(|listener| self.listener(node, &spot, listener)) else { continue };
             if listeners.iter().any(|other| clash(&other.address, &listener.address)) {
                 self.report.error(

@@ -71,8 +71,8 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
         }
     }
     let mut check = Check { report, files, authorities: HashMap::new() };
-    let general = read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, |reader| General::deserialize(reader))
-        .unwrap_or_default();
+    let general =
+        read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);
     let inherited = check.inherited(&general);
     let listeners = check.listeners(root);
@@ -102,7 +102,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
 impl Check<'_> {
     /// Reports a field that must be there, unless it is and its value has been reported.
     fn missing(&mut self, spot: &Spot<'_>, node: &Node, field: &str, mend: impl Into<String>) {
-        if !node.get(field).is_some_and(|node| node.out.get()) {
+        if !node.told_of(field) {
             self.report.error_at_key(spot, format!("`{field}` is missing"), mend);
         }
     }

@@ -1,6 +1,7 @@
 //! Routes: what they look for, where they go, and with which credential.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use http::Method;
 use serde::Deserialize;
@@ -13,7 +14,6 @@ use crate::config::spot::{Spot, plain};
 use crate::config::tree::{Node, Value};
 use crate::config::{CredentialSettings, ForwardSettings, RouteAction, RouteSettings};
 use crate::model::{Limits, MatchSpec, PathPrefix, PathRule, Placement, Protocol, Scheme, Timeouts, UpstreamTls};
-use std::time::Duration;
 
 impl Check<'_> {
     /// All routes; `open` when other machines can reach a listener.
@@ -49,8 +49,7 @@ impl Check<'_> {
             if let Some(name) = node.get("credential").and_then(Node::text) {
                 used.insert(name);
             }
-            let Some(route) = read(node, Keep::All, &[], &spot, self.report, |reader| Route::deserialize(reader))
-            else {
+            let Some(route) = read(node, Keep::All, &[], &spot, self.report, Route::deserialize) else {
                 continue;
             };
             match &route.name {
@@ -189,7 +188,7 @@ impl Check<'_> {
         inherited: &Inherited,
     ) -> Option<ForwardSettings> {
         let credential = self.chosen(node, spot, route.credential.as_ref(), credentials);
-        let settings = credential.as_ref().and_then(|name| credentials.get(name.as_ref()?)?.as_deref());
+        let settings = credential.as_ref().and_then(|name| credentials.get(name.0.as_ref()?)?.as_deref());
         let inject: Option<&Placement> = settings.map(|settings: &CredentialSettings| &settings.inject);
         let request_headers = self.edits(&spot.key("request_headers"), route.request_headers.as_ref(), inject);
         let response_headers = self.edits(&spot.key("response_headers"), route.response_headers.as_ref(), None);
@@ -202,7 +201,7 @@ impl Check<'_> {
             return None;
         };
         let origin = url.0.origin();
-        let credential = credential?;
+        let credential = credential?.0;
         if origin.scheme() == Scheme::Http && !origin.is_loopback() && credential.is_some() {
             let at = spot.key("upstream");
             let at = if upstream.is_plain { at } else { at.key("url") };
@@ -237,20 +236,19 @@ impl Check<'_> {
         })
     }
 
-    /// The credential's name, `Some(None)` for none; `None` where it was reported.
+    /// The credential as it was chosen; `None` where it was not, which was reported.
     fn chosen(
         &mut self,
         node: &Node,
         spot: &Spot<'_>,
         written: Option<&CredentialName>,
         credentials: &Credentials,
-    ) -> Option<Option<String>> {
-        let Some(CredentialName(name)) = written else {
+    ) -> Option<CredentialName> {
+        let Some(chosen) = written else {
             self.missing(spot, node, "credential", "add `credential: NAME`, or `credential: none`");
             return None;
         };
-        let Some(name) = name else { return Some(None) };
-        if !credentials.contains_key(name) {
+        if let Some(name) = chosen.0.as_ref().filter(|name| !credentials.contains_key(*name)) {
             let mend = match nearest(name, credentials.keys().map(String::as_str)) {
                 Some(near) => format!("did you mean `{}`?", plain(near)),
                 None => "define it under `credentials`, or write `none`".to_owned(),
@@ -258,7 +256,7 @@ impl Check<'_> {
             self.report.error(&spot.key("credential"), "there is no credential of this name", mend);
             return None;
         }
-        Some(Some(name.clone()))
+        Some(chosen.clone())
     }
 
     fn upstream(&mut self, node: &Node, spot: &Spot<'_>, upstream: &Upstream) -> (UpstreamTls, Protocol) {

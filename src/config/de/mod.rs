@@ -61,8 +61,7 @@ pub(crate) fn read<'n, T>(
 fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'_>, report: &mut Report) {
     with_spot(spot, &way.0, &mut |spot| match fault.kind() {
         Kind::Missing(field) => {
-            // Its value was wrong, and that has been told.
-            if !culprit.get(field).is_some_and(|node| node.out.get()) {
+            if !culprit.told_of(field) {
                 report.error_at_key(spot, format!("`{field}` is missing"), format!("add `{field}: ...` here"));
             }
         }

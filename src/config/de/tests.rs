@@ -32,7 +32,7 @@ enum Colour {
 fn door(yaml: &str) -> (Option<Door>, Vec<String>, Node) {
     let node = parse(&Source::new(yaml.as_bytes()).0, Marks::None).0.unwrap();
     let mut report = Report::default();
-    let door = read(&node, Keep::All, &[], &Spot::ROOT, &mut report, |reader| Door::deserialize(reader));
+    let door = read(&node, Keep::All, &[], &Spot::ROOT, &mut report, Door::deserialize);
     let told =
         report.into_findings().0.into_iter().map(|f| format!("{}: {} | {}", f.path, f.message, f.mend)).collect();
     (door, told, node)

@@ -25,7 +25,7 @@ pub(crate) struct Common {
     /// For one token call.
     #[schemars(extend("default" = "10s"))]
     pub(crate) timeout: Option<Of<Patience>>,
-    /// The life of a token when neither the answer nor the token says. Default: crewmojo 30m, crm_com 2h, crayon 1h,
+    /// The life of a token when neither the answer nor the token says. Default: crewmojo 30m, `crm_com` 2h, crayon 1h,
     /// oauth2 and custom 5m, static for ever.
     pub(crate) lifetime: Option<Of<Patience>>,
     /// A token that was not used for so long is dead.
@@ -36,10 +36,10 @@ pub(crate) struct Common {
     /// How long the change of an exclusive token waits for requests under way.
     #[schemars(extend("default" = "2s"))]
     pub(crate) drain: Option<Of<Span>>,
-    /// Where the token goes: one place or a list. Default: `{header: Authorization, scheme: Bearer}`; for crm_com
+    /// Where the token goes: one place or a list. Default: `{header: Authorization, scheme: Bearer}`; for `crm_com`
     /// `[{header: token}, {parameter: token}]`.
     pub(crate) inject: Option<Listed<Inject>>,
-    /// When an answer says that the token was at fault; either one is enough. Default: status 401, and for crm_com
+    /// When an answer says that the token was at fault; either one is enough. Default: status 401, and for `crm_com`
     /// what its JSON answers say.
     pub(crate) refused_when: Option<Refused>,
     /// A new token invalidates the earlier ones. Default: true for crewmojo, else false.

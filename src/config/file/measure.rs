@@ -75,17 +75,15 @@ impl Form for Patience {
     }
 }
 
-/// `2h30m`, as it is read back.
+/// `90s`, `5m` or `2h`: in the largest unit that says it whole, and in seconds below two minutes.
 pub(crate) fn span(duration: Duration) -> String {
-    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let mut out = String::new();
-    for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
-        if rest >= size {
-            out.push_str(&format!("{}{unit}", rest / size));
-            rest %= size;
+    let milliseconds = duration.as_millis();
+    for (unit, size, least) in [("h", 3_600_000, 3_600_000), ("m", 60_000, 120_000), ("s", 1_000, 0)] {
+        if milliseconds >= least && milliseconds.is_multiple_of(size) {
+            return format!("{}{unit}", milliseconds / size);
         }
     }
-    if out.is_empty() { "0s".to_owned() } else { out }
+    format!("{milliseconds}ms")
 }
 
 /// A number of bytes.

@@ -91,7 +91,7 @@ pub(crate) struct Defaults {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listener {
-    /// IPv4, [IPv6], or unix:/path. Port 0 takes a free one.
+    /// `127.0.0.1:8080`, `[::1]:8080`, or `unix:/path`. Port 0 takes a free one.
     #[schemars(required)]
     pub(crate) address: Option<Of<Address>>,
     /// Speak TLS; HTTP/2 is then offered by ALPN.

@@ -434,7 +434,7 @@ pub(crate) fn digest(key: &str) -> Result<KeyDigest, Complaint> {
         return complaint("the key is empty", "give the key, or sha256: and its digest in hex");
     }
     let Some(hex) = key.strip_prefix("sha256:") else {
-        if key.chars().any(|c| c.is_control()) || key.trim() != key {
+        if key.chars().any(char::is_control) || key.trim() != key {
             return complaint("the key has a space at an end, or a control character", "no client could present it");
         }
         return Ok(KeyDigest(Sha256::digest(key.as_bytes()).into()));

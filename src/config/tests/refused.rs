@@ -145,8 +145,14 @@ fn references_that_stand_for_nothing_are_told_by_their_field() {
             "token: \"${file:/none/such}\"",
             "3:34 credentials.key.token: there is no file /none/such | create it, or mend the path; it is relative to this file",
         ),
-        ("token: x", "token: \"${EMPTY}\"", "3:34 credentials.key.token: `token` is empty | give the secret"),
     ]);
+}
+
+#[test]
+fn a_secret_that_is_empty_is_told_where_it_is_written() {
+    let problems = refused(&BASE.replace("token: x", "token: \"${EMPTY}\""));
+    let told = told(&problems.list);
+    assert!(matches!(&told[..], [one] if one.starts_with("3:34 credentials.key.token: `token` is empty")), "{told:?}");
 }
 
 #[test]
@@ -567,7 +573,7 @@ fn certificates_that_cannot_serve_are_told() {
 fn no_more_than_a_hundred_problems_are_told_and_the_rest_is_counted() {
     let mut yaml = BASE.to_owned();
     for route in 0..500 {
-        yaml.push_str(&format!("  - {{name: r{route}, upstream: x, credential: key}}\n"));
+        yaml.extend([format!("  - {{name: r{route}, upstream: x, credential: key}}\n")]);
     }
     let problems = refused(&yaml);
     assert_eq!(problems.list.len(), 101);

@@ -1,0 +1,124 @@
+//! `tokenferry check`: every problem of the configuration at once, and whether its logins work.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::login::{complaint, fault_json, log_in};
+use super::ready::{NotReady, Ready, ready};
+use super::{ConfigArg, Format, FormatArg, INVALID, out, ready as reading, words};
+use crate::app::warnings;
+use crate::config::{CredentialSettings, to_json};
+use crate::model::Problem;
+
+/// Its arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// Also log in with each credential.
+    #[arg(long)]
+    connect: bool,
+    /// With `--connect`: log in also where that kills the token that a running proxy uses.
+    #[arg(long, requires = "connect")]
+    force: bool,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+/// Why an exclusive credential is left alone.
+const NOT_TRIED: &str =
+    "not tried: a login kills the token that a running proxy may be using; --force logs in all the same";
+
+/// Runs the command.
+pub(super) fn check(args: &Args) -> ExitCode {
+    let file = args.config.config.display().to_string();
+    match ready(&args.config.config) {
+        Ok(ready) => checked(args, &file, &ready),
+        Err(NotReady::Invalid(problems)) if args.format.format == Format::Json => {
+            let answer = json!({ "file": file, "ok": false, "problems": to_json(&problems.list) });
+            out::finish(&out::json(&answer), ExitCode::from(INVALID))
+        }
+        Err(not_ready) => not_ready.refuse(),
+    }
+}
+
+fn checked(args: &Args, file: &str, ready: &Ready) -> ExitCode {
+    let warnings = warnings(&ready.loaded, &ready.assembled);
+    match args.format.format {
+        Format::Text => text(args, file, ready, &warnings).unwrap_or_else(|code| code),
+        Format::Json => json(args, file, ready, &warnings),
+    }
+}
+
+fn text(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> Result<ExitCode, ExitCode> {
+    reading::show(warnings);
+    let settings = &ready.loaded.settings;
+    let (routes, credentials) =
+        (words::number(settings.routes.len(), "route"), words::number(settings.credentials.len(), "credential"));
+    let warned =
+        if warnings.is_empty() { String::new() } else { format!(", {}", words::number(warnings.len(), "warning")) };
+    out::print(&format!("{file}: ok, {routes}, {credentials}{warned}\n"))?;
+    if !args.connect {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut code = ExitCode::SUCCESS;
+    let mut printed = Ok(());
+    for credential in settings.credentials.values().filter(|credential| is_spared(credential, args)) {
+        out::print(&format!("{}: {NOT_TRIED}\n", words::plain(&credential.name)))?;
+    }
+    let tried = settings.credentials.values().map(|c| &**c).filter(|credential| !is_spared(credential, args));
+    log_in(ready, tried, |credential, outcome| {
+        let line = match outcome {
+            Ok(obtained) => obtained.sentence(),
+            Err(unavailable) => {
+                code = ExitCode::from(1);
+                let (message, mend) = complaint(&unavailable);
+                format!("no token: {message}; {mend}")
+            }
+        };
+        if printed.is_ok() {
+            printed = out::print(&format!("{}: {line}\n", words::plain(&credential.name)));
+        }
+    });
+    printed.map(|()| code)
+}
+
+fn json(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> ExitCode {
+    let settings = &ready.loaded.settings;
+    let mut answer = json!({
+        "file": file,
+        "ok": true,
+        "routes": settings.routes.len(),
+        "credentials": settings.credentials.len(),
+        "problems": to_json(warnings),
+    });
+    let mut code = ExitCode::SUCCESS;
+    if args.connect {
+        let spared = settings.credentials.values().filter(|credential| is_spared(credential, args));
+        let mut connected: Vec<Value> = spared
+            .map(|credential| json!({ "credential": credential.name, "outcome": "not tried", "reason": NOT_TRIED }))
+            .collect();
+        let tried = settings.credentials.values().map(|c| &**c).filter(|credential| !is_spared(credential, args));
+        log_in(ready, tried, |credential, outcome| match outcome {
+            Ok(obtained) => {
+                let mut told = obtained.json();
+                told.insert("credential".to_owned(), json!(credential.name));
+                told.insert("outcome".to_owned(), json!("token"));
+                connected.push(Value::Object(told));
+            }
+            Err(unavailable) => {
+                code = ExitCode::from(1);
+                let fault = fault_json(&unavailable);
+                connected.push(json!({ "credential": credential.name, "outcome": "no token", "fault": fault }));
+            }
+        });
+        answer["connect"] = Value::Array(connected);
+    }
+    out::finish(&out::json(&answer), code)
+}
+
+/// Whether a login would do harm that was not asked for.
+fn is_spared(credential: &CredentialSettings, args: &Args) -> bool {
+    credential.exclusive && !args.force
+}

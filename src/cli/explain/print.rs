@@ -1,0 +1,115 @@
+//! An account, as people and programs read it.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::account::{Account, Sent};
+use crate::proxy::preview::{From, Removed};
+
+/// For people.
+pub(super) fn text(account: &Account) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{} {}", account.method, account.url);
+    match &account.route {
+        Some((name, place)) => drop(writeln!(text, "route: {name} ({place})")),
+        None => text.push_str("route: none\n"),
+    }
+    let width = account.others.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    for (name, why) in &account.others {
+        let _ = writeln!(text, "  not {name:width$}  {why}");
+    }
+    if let Some((_, sentence)) = &account.access {
+        let _ = writeln!(text, "access: {sentence}");
+    }
+    if let Some(answer) = &account.answer {
+        let code = answer.code.map(|code| format!(" {code}")).unwrap_or_default();
+        let _ = writeln!(text, "answer: {}{code}: {}", answer.status, answer.detail);
+    }
+    if let Some(sent) = &account.sent {
+        sending(&mut text, sent, account.answer.is_some());
+    }
+    for note in &account.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    text
+}
+
+fn sending(text: &mut String, sent: &Sent, refused: bool) {
+    let would = if refused { "would be sent, if let in" } else { "sent" };
+    let _ = writeln!(text, "{would}: {} {}", sent.method, sent.url);
+    let lines: Vec<(String, String)> = sent
+        .headers
+        .iter()
+        .map(|(name, value, from)| {
+            let sign = if *from == From::Client { ' ' } else { '+' };
+            let by = match from {
+                From::Client => "",
+                From::Route => "request_headers of the route",
+                From::Token => sent.credential.as_deref().unwrap_or_default(),
+                From::Proxy => "the proxy",
+            };
+            (format!("  {sign} {name}: {value}"), by.to_owned())
+        })
+        .chain(sent.removed.iter().map(|(name, why)| (format!("  - {name}"), because(*why).to_owned())))
+        .collect();
+    let width = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or_default().min(60);
+    for (line, by) in lines {
+        let line = if by.is_empty() { line } else { format!("{line:width$}  ({by})") };
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    if let Some(body) = &sent.body {
+        let _ = writeln!(text, "  body: {body}");
+    }
+    if let Some(credential) = &sent.credential {
+        let _ = writeln!(text, "token: of {credential}, in {}", sent.places.join(", and in "));
+    }
+}
+
+fn because(removed: Removed) -> &'static str {
+    match removed {
+        Removed::Key => "the API key for this proxy",
+        Removed::Token => "the token's place",
+        Removed::Route => "request_headers of the route",
+        Removed::Hop => "for this connection only",
+        Removed::Claim => "a client's word about where it is, not believed",
+    }
+}
+
+/// For programs.
+pub(super) fn json(account: &Account) -> Value {
+    json!({
+        "method": account.method,
+        "url": account.url,
+        "route": account.route.as_ref().map(|(name, _)| name),
+        "others": account.others.iter().map(|(name, why)| json!({ "route": name, "why": why })).collect::<Vec<_>>(),
+        "access": account.access.as_ref().map(|(admitted, why)| json!({ "admitted": admitted, "why": why })),
+        "answer": account.answer.as_ref().map(|answer| json!({
+            "status": answer.status, "code": answer.code, "detail": answer.detail,
+        })),
+        "sent": account.sent.as_ref().map(|sent| json!({
+            "method": sent.method,
+            "url": sent.url,
+            "headers": sent.headers.iter().map(|(name, value, from)| json!({
+                "name": name, "value": value, "from": word(*from),
+            })).collect::<Vec<_>>(),
+            "removed": sent.removed.iter().map(|(name, why)| json!({
+                "name": name, "why": because(*why),
+            })).collect::<Vec<_>>(),
+            "body": sent.body,
+            "credential": sent.credential,
+            "token_in": sent.places,
+        })),
+        "notes": account.notes,
+    })
+}
+
+fn word(from: From) -> &'static str {
+    match from {
+        From::Client => "client",
+        From::Route => "route",
+        From::Token => "token",
+        From::Proxy => "proxy",
+    }
+}

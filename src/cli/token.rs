@@ -1,0 +1,115 @@
+//! `tokenferry token`: a fresh login with one credential.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::login::{Obtained, Outcome, complaint, fault_json, log_in, said_by};
+use super::ready::{Ready, ready};
+use super::{ConfigArg, Format, FormatArg, USAGE, fail, out, words};
+use crate::config::{CredentialSettings, nearest};
+
+/// Its arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArg,
+    /// The credential's name in the configuration.
+    credential: String,
+    /// Print the token itself.
+    #[arg(long)]
+    reveal: bool,
+    /// Log in also where that kills the token that a running proxy uses.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    format: FormatArg,
+}
+
+/// Runs the command.
+pub(super) fn token(args: &Args) -> ExitCode {
+    let ready = match ready(&args.config.config) {
+        Ok(ready) => ready,
+        Err(not_ready) => return not_ready.refuse(),
+    };
+    let Some(credential) = ready.loaded.settings.credentials.get(&args.credential) else {
+        return fail(&unknown(&ready, &args.credential), USAGE);
+    };
+    if credential.exclusive && !args.force {
+        return fail(
+            &format!(
+                "{}: a new token of this credential invalidates the earlier ones, and so the one that a running proxy \
+                 may be using; --force logs in all the same",
+                words::plain(&credential.name)
+            ),
+            1,
+        );
+    }
+    let mut code = ExitCode::from(1);
+    log_in(&ready, [&**credential], |credential, outcome| code = tell(args, credential, &outcome));
+    code
+}
+
+/// A name that is not there.
+fn unknown(ready: &Ready, name: &str) -> String {
+    let names = || ready.loaded.settings.credentials.keys().map(String::as_str);
+    let shown: String = name.chars().take(60).flat_map(char::escape_default).collect();
+    match nearest(name, names()) {
+        Some(near) => format!("there is no credential `{shown}`; did you mean `{near}`?"),
+        None if names().next().is_none() => format!("there is no credential `{shown}`: the file has none"),
+        None => format!("there is no credential `{shown}`; there is {}", words::any_of(names())),
+    }
+}
+
+fn tell(args: &Args, credential: &CredentialSettings, outcome: &Outcome) -> ExitCode {
+    match (outcome, args.format.format) {
+        (Ok(obtained), Format::Text) => out::finish(&text(args, credential, obtained), ExitCode::SUCCESS),
+        (Ok(obtained), Format::Json) => {
+            let mut told = obtained.json();
+            told.insert("credential".to_owned(), json!(credential.name));
+            told.insert("provider".to_owned(), json!(credential.vendor.provider()));
+            told.insert("exclusive".to_owned(), json!(credential.exclusive));
+            told.insert("token".to_owned(), json!(shown(args, obtained)));
+            out::finish(&out::json(&told.into()), ExitCode::SUCCESS)
+        }
+        (Err(unavailable), Format::Text) => {
+            let (message, mend) = complaint(unavailable);
+            fail(&format!("{}: no token: {message}; {mend}", words::plain(&credential.name)), 1)
+        }
+        (Err(unavailable), Format::Json) => {
+            let told = json!({ "credential": credential.name, "fault": fault_json(unavailable) });
+            out::finish(&out::json(&told), ExitCode::from(1))
+        }
+    }
+}
+
+fn text(args: &Args, credential: &CredentialSettings, obtained: &Obtained) -> String {
+    let mut text = format!("credential: {} ({})\n", words::plain(&credential.name), credential.vendor.provider());
+    let lifetime = match obtained.lifetime {
+        Some(lifetime) => format!("{}, {}", words::duration(lifetime), said_by(obtained.token.source)),
+        None => "for ever".to_owned(),
+    };
+    let renewal = match (obtained.lifetime, obtained.renewal) {
+        (None, _) => "never".to_owned(),
+        (Some(_), Some(renewal)) => format!("after {}, if it is in use then", words::duration(renewal)),
+        (Some(_), None) => "at its end: it lives too briefly to be renewed ahead".to_owned(),
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "from:       {}", origin(credential));
+    let _ = writeln!(text, "lifetime:   {lifetime}");
+    let _ = writeln!(text, "renewed:    {renewal}");
+    let _ = writeln!(text, "token:      {}", shown(args, obtained));
+    if !args.reveal {
+        text.push_str("            (--reveal prints it)\n");
+    }
+    text
+}
+
+fn origin(credential: &CredentialSettings) -> &'static str {
+    if credential.vendor.token_url().is_some() { "a fresh login" } else { "the configuration" }
+}
+
+fn shown<'a>(args: &Args, obtained: &'a Obtained) -> &'a str {
+    if args.reveal { obtained.token.secret.expose() } else { "***" }
+}

@@ -1,0 +1,87 @@
+//! What is decided of a request by its head alone, before anything is awaited. Pure, so that
+//! `explain` shows what the walk does.
+
+use http::Method;
+use http::request::Parts;
+
+use super::framing::{self, RequestHost};
+use super::headers::has_been_here;
+use super::refusal::Refusal;
+use crate::live::{Entry, Snapshot};
+use crate::model::{CanonicalPath, EncodedSlash, PathError, TokenEndpoint};
+use crate::route::{Action, Credential, Forward, RequestLine};
+use crate::vendor::OwnCall;
+
+/// Refuses what no route is asked about, and tells whom the rest is for. `pseudonym` is this
+/// process's name in `Via`.
+pub(super) fn sound(parts: &Parts, pseudonym: &str) -> Result<RequestHost, Refusal> {
+    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+        return Err(Refusal::Method);
+    }
+    let host = framing::check(parts)?;
+    if parts.uri.query().is_some_and(|q| q.bytes().any(|b| b <= b' ' || b >= 0x7f)) {
+        return Err(Refusal::Query);
+    }
+    if has_been_here(&parts.headers, pseudonym) {
+        return Err(Refusal::Loop);
+    }
+    Ok(host)
+}
+
+/// The route that takes a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    /// Its place.
+    pub(super) place: usize,
+    /// Whether the path has an encoded slash. Only a route may allow it, so it is looked at after
+    /// the route is known.
+    pub(super) encoded_slash: bool,
+}
+
+/// Looks for the route.
+pub(super) fn find(snapshot: &Snapshot, parts: &Parts, host: &RequestHost) -> Result<Found, Refusal> {
+    let path = CanonicalPath::parse(parts.uri.path(), EncodedSlash::Allow)?;
+    let encoded_slash = path.as_str().contains("%2F");
+    let line = RequestLine { host: host.host(), path: &path, method: &parts.method, headers: &parts.headers };
+    match snapshot.table.find(line) {
+        Some(place) => Ok(Found { place, encoded_slash }),
+        None if encoded_slash => Err(PathError::EncodedSlash.into()),
+        None => Err(Refusal::NoRoute),
+    }
+}
+
+/// What a route does with a request that it takes.
+#[derive(Debug)]
+pub(super) enum Course<'s> {
+    /// Answers with this refusal, once the client is let in.
+    Refuse(Refusal),
+    /// Answers a call of the vendor's own endpoint, which lets the client in by rules of its own.
+    Login { forward: &'s Forward, credential: &'s Credential, call: OwnCall },
+    /// Forwards, once the client is let in.
+    Forward { forward: &'s Forward, target: String, credential: Option<&'s Credential> },
+}
+
+impl<'s> Course<'s> {
+    /// The course of a request on the route that was found for it.
+    pub(super) fn of(entry: &'s Entry, found: Found, parts: &Parts) -> Result<Self, Refusal> {
+        let forward = match &entry.route.action {
+            Action::Respond(_) if found.encoded_slash => return Err(PathError::EncodedSlash.into()),
+            Action::Respond(status) => return Ok(Self::Refuse(Refusal::Respond(*status))),
+            Action::Forward(forward) => forward,
+        };
+        if found.encoded_slash && forward.encoded_slash == EncodedSlash::Refuse {
+            return Err(PathError::EncodedSlash.into());
+        }
+        let target = forward.rewrite.forward(parts.uri.path());
+        let credential = forward.credential.as_ref();
+        let own = credential.and_then(|credential| Some((credential, credential.own_call(&target)?)));
+        Ok(match own {
+            None => Self::Forward { forward, target, credential },
+            Some((credential, call)) => match credential.token_endpoint {
+                TokenEndpoint::Answer => Self::Login { forward, credential, call },
+                TokenEndpoint::Refuse => Self::Refuse(Refusal::OwnEndpoint),
+                TokenEndpoint::Forward => Self::Forward { forward, target, credential: None },
+            },
+        })
+    }
+}
