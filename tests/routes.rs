@@ -278,3 +278,20 @@ async fn cookies_come_back_for_the_route() {
     let answer = client.answer().await;
     assert!(answer.has_line("Set-Cookie: a=1; Path=/crm/sub; Secure; HttpOnly; SameSite=None"), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_login_in_another_spelling_of_its_path_is_no_less_a_login() {
+    let upstream = Wire::ok().await;
+    let yaml = format!(
+        "credentials:\n  c: {{provider: oauth2, token_url: '{0}/v1/oauth/token', client_id: a, client_secret: b}}\n\
+         routes:\n  - {{name: r, match: {{path: /api}}, upstream: '{0}/v1', credential: c, token_endpoint: refuse}}\n",
+        upstream.url("")
+    );
+    let proxy = Proxy::start(&yaml).await;
+    for path in ["/api/oauth/token", "/api/oauth/token/", "/api/oauth/%74oken", "/%61pi/%6Fauth/token?x=y"] {
+        let answer =
+            exchange(proxy.address(), format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")).await;
+        is_problem(&answer, 403, "token_endpoint_refused");
+    }
+    assert_eq!(upstream.accepted(), 0);
+}
