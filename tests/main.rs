@@ -14,6 +14,7 @@
 
 mod access;
 mod answers_of_its_own;
+mod cli;
 mod cold_start;
 mod drain;
 mod harness;

@@ -103,9 +103,9 @@ Examples:
     /// Nothing is sent, and no token is fetched: `***` stands in its place.
     #[command(after_help = "\
 Examples:
-  tokenferry explain GET '/crewmojo/employees?page=2'
+  tokenferry explain GET '/crm/contacts?page=2'
   tokenferry explain POST http://crm.internal/contacts -H 'Content-Type: application/json' -d '{}'
-  tokenferry explain GET /crewmojo/employees -H 'X-Api-Key: abc' --peer 10.1.2.3")]
+  tokenferry explain GET /crm/contacts -H 'X-Api-Key: abc' --peer 10.1.2.3")]
     Explain(explain::Args),
     /// Log in with a credential, and tell the token's lifetime and where that is known from.
     ///
@@ -113,8 +113,8 @@ Examples:
     #[command(after_help = "\
 Examples:
   tokenferry token crm
-  tokenferry token crayon --reveal
-  tokenferry token crayon --reveal --format json | jq -r .token")]
+  tokenferry token crm --reveal
+  tokenferry token crm --reveal --format json | jq -r .token")]
     Token(token::Args),
     /// Print the configuration as it is in force: defaults filled in, secrets masked.
     #[command(after_help = "\

@@ -98,9 +98,7 @@ fn document(loaded: &Loaded) -> Json {
 
 fn credential(node: &Node, settings: &CredentialSettings) -> Json {
     let mut credential = object(node, false);
-    // The endpoint may be made of a base URL that must not be seen.
-    let seen =
-        !node.entries().iter().any(|entry| matches!(entry.node.value, Value::Resolved(_)) && entry.key == "base_url");
+    let seen = !is_made_of_references(node);
     if let Some(url) = settings.vendor.token_url() {
         fill(&mut credential, "token_url", if seen { json!(scrub(&url.to_string())) } else { json!(MASK) });
     }
@@ -115,6 +113,14 @@ fn credential(node: &Node, settings: &CredentialSettings) -> Json {
     fill(&mut credential, "refused_when", refused(&settings.refused_when));
     fill(&mut credential, "exclusive", json!(settings.exclusive));
     Json::Object(credential)
+}
+
+/// Whether the endpoint may hold what came from a reference: it is made of one of these fields.
+fn is_made_of_references(node: &Node) -> bool {
+    node.entries().iter().any(|entry| match &entry.node.value {
+        Value::Resolved(_) => matches!(entry.key.as_str(), "base_url" | "environment" | "url"),
+        _ => entry.key == "request" && is_made_of_references(&entry.node),
+    })
 }
 
 fn place(place: &Place) -> Json {

@@ -94,6 +94,8 @@ impl Locator {
     ) -> Problem {
         let (line, column) = (mark.line as usize, mark.column as usize);
         let (source, caret) = match self.source.line(line) {
+            // Comments are not shown, and a line of nothing else has nothing to point at.
+            Some(text) if text.trim_start().starts_with('#') => (String::new(), 0),
             Some(text) => {
                 let mut items = self.items(mark.line, text);
                 for item in

@@ -16,6 +16,14 @@ pub(crate) enum Step {
 pub(crate) struct Path(pub(crate) Vec<Step>);
 
 impl Path {
+    /// The nearest map key at or above this place.
+    pub(crate) fn last_key(&self) -> Option<&str> {
+        self.0.iter().rev().find_map(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Index(_) => None,
+        })
+    }
+
     /// Reads what [`fmt::Display`] writes, for keys of letters, digits, `_` and `-`.
     pub(crate) fn parse(text: &str) -> Self {
         let mut steps = Vec::new();

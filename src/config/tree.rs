@@ -227,13 +227,14 @@ fn syntax(source: &Source, error: &serde_yaml::Error) -> Flaw {
     const SHAPE: &str = "check the indentation here, and that every quote and bracket above is closed";
     let text = error.to_string();
     let knows = |part: &str| text.contains(part);
+    let mark = error.location().map_or(Mark::NONE, |l| Mark::new(l.line(), l.column()));
+    let sign = || source.line(mark.line as usize)?.chars().nth((mark.column as usize).checked_sub(1)?);
     let (message, mend) = if knows("mapping values are not allowed") {
         ("a key is not allowed here", "check the indentation, and put a value that holds ': ' into quotes")
+    } else if knows("cannot start any token") && sign() == Some('\t') {
+        ("a tab cannot indent", "indent with spaces")
     } else if knows("cannot start any token") {
-        (
-            "a value cannot begin so",
-            "indent with spaces, not tabs, and put a value that begins with @, %, ` or a tab into quotes",
-        )
+        ("a value cannot begin so", "put a value that begins with @, % or ` into quotes")
     } else if knows("unexpected end of stream") || knows("unexpected document indicator") {
         ("a quote is not closed", "close it with the same quote that it begins with")
     } else if knows("expected ',' or") || knows("flow") {
@@ -259,7 +260,6 @@ fn syntax(source: &Source, error: &serde_yaml::Error) -> Flaw {
     } else {
         ("this is not valid YAML", SHAPE)
     };
-    let mark = error.location().map_or(Mark::NONE, |l| Mark::new(l.line(), l.column()));
     // At its end the scanner points behind the last line: the last one that has text says more.
     let mut line = mark.line as usize;
     while line > 1 && source.line(line).is_none_or(|text| text.trim().is_empty()) {
@@ -578,7 +578,8 @@ mod tests {
             ("a: b: c\n", 1, 5, "a key is not allowed here"),
             ("a: {b: ${X}}\n", 1, 9, "'{'"),
             ("a: \"x\nb: c\n", 2, 5, "a quote is not closed"),
-            ("a:\n\tb: c\n", 2, 1, "begin so"),
+            ("a:\n\tb: c\n", 2, 1, "a tab cannot indent"),
+            ("a: @b\n", 1, 4, "begin so"),
             ("a: *x\n", 1, 4, "alias"),
             ("a: [b\n", 1, 6, "'['"),
         ] {

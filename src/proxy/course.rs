@@ -65,7 +65,7 @@ impl<'s> Course<'s> {
     /// The course of a request on the route that was found for it.
     pub(super) fn of(entry: &'s Entry, found: Found, parts: &Parts) -> Result<Self, Refusal> {
         let forward = match &entry.route.action {
-            Action::Respond(_) if found.encoded_slash => return Err(PathError::EncodedSlash.into()),
+            Action::Respond(_) if found.encoded_slash => return Ok(Self::Refuse(PathError::EncodedSlash.into())),
             Action::Respond(status) => return Ok(Self::Refuse(Refusal::Respond(*status))),
             Action::Forward(forward) => forward,
         };

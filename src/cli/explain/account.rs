@@ -222,10 +222,12 @@ fn sent(loaded: &Loaded, place: usize, sending: &Sending<'_>, mask: &dyn Fn(&str
         }
         (_, base) => format!("{}{target}", base.map(|base| base.origin().to_string()).unwrap_or_default()),
     };
-    let set = format!("routes[{place}].request_headers.set");
+    let (set, wanted) = (format!("routes[{place}].request_headers.set"), format!("routes[{place}].match.headers"));
     let value = |name: &HeaderName, value: &HeaderValue, from: From| match from {
         From::Route => loaded.masked_header(&set, name.as_str()).map_or_else(|| readable(value), str::to_owned),
-        From::Client if is_hidden(name.as_str()) => MASK.to_owned(),
+        From::Client if is_hidden(name.as_str()) || loaded.masked_header(&wanted, name.as_str()).is_some() => {
+            MASK.to_owned()
+        }
         From::Proxy if *name == HOST && hidden.is_some() => MASK.to_owned(),
         _ => mask(&readable(value)),
     };

@@ -66,7 +66,9 @@ impl Check<'_> {
             }
             routes.extend(self.route(node, &spot, &route, credentials, inherited, open));
         }
-        for name in credentials.keys().filter(|name| !used.contains(name.as_str())) {
+        // Beside a misspelt name this would be told of the very credential that was meant.
+        let all_known = self.report.is_sound();
+        for name in credentials.keys().filter(|name| all_known && !used.contains(name.as_str())) {
             let all = Spot::ROOT.key("credentials");
             self.report.warning_at_key(
                 &all.key(name),
@@ -119,8 +121,10 @@ impl Check<'_> {
                 );
                 None
             }
+            // It was meant to answer by itself, and what is wrong with that has been told.
+            (None, None) if node.told_of("respond") => None,
             (None, upstream) => {
-                if upstream.is_none() && !node.get("respond").is_some_and(|node| node.out.get()) {
+                if upstream.is_none() {
                     self.missing(spot, node, "upstream", "add `upstream: https://...`, or `respond: 403`");
                 }
                 self.forward(node, spot, route, upstream.as_ref(), credentials, inherited)
@@ -150,6 +154,18 @@ impl Check<'_> {
                 None
             }
         };
+        for (field, text) in [
+            ("path", written.path.as_ref().map(|path| path.0.to_string())),
+            ("path_exact", written.path_exact.as_ref().map(|path| path.0.clone())),
+        ] {
+            if text.is_some_and(|text| text.contains('*')) {
+                self.report.warning(
+                    &spot.key(field),
+                    "a '*' stands for itself here",
+                    "take it out: `path: /a` is for /a and all that is below it; for patterns there is `path_regex`",
+                );
+            }
+        }
         let methods: Vec<Method> = written.methods.iter().flatten().map(|method| method.0.clone()).collect();
         let at = spot.key("methods");
         let listed = node.get("match").and_then(|node| node.get("methods"));

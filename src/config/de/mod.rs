@@ -2,6 +2,7 @@
 //! and know their place, and a reading that goes on behind each error.
 
 mod fault;
+mod hint;
 mod reader;
 
 pub(crate) use fault::{Fault, MEND, one_of};
@@ -75,10 +76,12 @@ fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'
                 report.error_at_key(spot, format!("unknown field `{name}`"), "put a space behind the ':'");
                 return;
             }
-            let mend = match nearest(key, expected.iter().copied().chain(known.iter().copied())) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if expected.is_empty() && known.is_empty() => "take it out".to_owned(),
-                None => {
+            let near = nearest(key, expected.iter().copied().chain(known.iter().copied()));
+            let mend = match (hint::home(&spot.path()), near) {
+                (Some(home), _) => home.to_owned(),
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) if expected.is_empty() && known.is_empty() => "take it out".to_owned(),
+                (None, None) => {
                     let all: Vec<&str> = expected.iter().chain(known).copied().collect();
                     format!("known here: {}", all.join(", "))
                 }
@@ -86,6 +89,8 @@ fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'
             report.error_at_key(spot, format!("unknown field `{name}`"), mend);
         }
         Kind::Other { message, mend } => {
+            let shape = message.starts_with("must be a map") || message.starts_with("must be a list");
+            let mend = hint::example(&spot.path()).filter(|_| shape).unwrap_or(mend);
             if fault.is_at_key() {
                 report.error_at_key(spot, message, mend);
             } else {

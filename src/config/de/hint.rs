@@ -1,0 +1,69 @@
+//! Mends that know the field: what to write into it, and where one that stands in the wrong map belongs.
+
+use crate::config::spot::{Path, Step};
+
+/// What to write into a field that is a list or a map.
+pub(super) fn example(path: &Path) -> Option<&'static str> {
+    // A credential may have any name.
+    if matches!(path.0.as_slice(), [Step::Key(all), Step::Key(_)] if all == "credentials") {
+        return None;
+    }
+    Some(match path.last_key()? {
+        "match" => "write {path: /crm}",
+        "access" => "write public, or {allow: [10.0.0.0/8]}",
+        "api_keys" => "write [{name: billing, key: \"${BILLING_KEY}\"}]",
+        "allow" | "deny" => "write [10.0.0.0/8]",
+        "methods" => "write [GET, POST]",
+        "headers" => "write {X-Tenant: acme}",
+        "upgrades" => "write [websocket]",
+        "timeouts" => "write {response: 90s}",
+        "limits" => "write {body: 10MiB}",
+        "request_headers" | "response_headers" => "write {set: {X-Source: legacy}, remove: [Cookie]}",
+        "set" => "write {X-Source: legacy}",
+        "remove" => "write [Cookie]",
+        "inject" => "write {header: X-Api-Key}, or {header: Authorization, scheme: Bearer}",
+        "refused_when" => "write {status: [401, 403]}",
+        "status" => "write [401, 403]",
+        "tls" => "write {cert: server.crt, key: server.key}",
+        "pool" => "write {idle: 30s, age: 5m}",
+        "defaults" => "write {access: public}",
+        "client" => "write {header_timeout: 15s}",
+        _ => return None,
+    })
+}
+
+/// Where a field belongs that is not known at this place.
+pub(super) fn home(path: &Path) -> Option<&'static str> {
+    use Step::{Index, Key};
+
+    let (Key(field), above) = path.0.split_last()? else { return None };
+    match above {
+        [] => match field.as_str() {
+            "access" | "timeouts" => Some("write it under `defaults`, or in each route"),
+            "header_timeout" | "idle_timeout" | "handshake_timeout" | "head_size" => Some("write it under `client`"),
+            "address" | "tls" => Some("write it in a listener: `listeners: [{address: ...}]`"),
+            "upstream" | "credential" | "match" => Some("write it in a route: `routes: [{name: ...}]`"),
+            _ => None,
+        },
+        [Key(all), Index(_)] if all == "routes" => match field.as_str() {
+            "host" | "path" | "path_exact" | "path_regex" | "method" | "methods" | "headers" => {
+                Some("write it under `match`")
+            }
+            "url" | "ca" | "client_cert" | "client_key" | "server_name" | "insecure" | "protocol" | "pool"
+            | "header_case" => Some("write it under `upstream`, beside its `url`"),
+            "connect" | "response" => Some("write it under `timeouts`"),
+            "replay" | "splice" | "connections" | "waiting" => Some("write it under `limits`"),
+            "api_keys" | "allow" | "deny" => Some("write it under `access`"),
+            "inject" | "refused_when" | "lifetime" | "refresh_before" => Some("write it in the credential"),
+            _ => None,
+        },
+        [Key(all), Key(_)] if all == "credentials" => match field.as_str() {
+            "header" | "query" | "parameter" => Some("write it under `inject`"),
+            _ => None,
+        },
+        [.., Key(edits)] if edits == "request_headers" || edits == "response_headers" => {
+            Some("write a header under `set`: {set: {NAME: value}}")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,198 @@
+//! `check`.
+
+use http::StatusCode;
+use tokenferry::demo::Fault;
+
+use super::{partner, ran, ran_async, ran_with};
+use crate::harness::process;
+
+const GOOD: &str = "\
+listeners: [{address: 127.0.0.1:8080}]
+credentials:
+  key: {provider: static, token: x}
+routes:
+  - {name: one, match: {path: /one}, upstream: https://api.example.com/v1, credential: key}
+  - {name: two, match: {path: /two}, respond: 403}
+";
+
+#[test]
+fn a_good_file_is_told_in_one_line() {
+    assert_eq!(ran(GOOD, &["check"]).done(), "proxy.yaml: ok, 2 routes, 1 credential\n");
+}
+
+#[test]
+fn the_shipped_file_is_good_once_its_variables_are_set() {
+    let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/proxy.yaml")).unwrap();
+    let variables = [
+        "CREWMOJO_CLIENT_ID",
+        "CREWMOJO_CLIENT_SECRET",
+        "CRM_KEY",
+        "CRAYON_CLIENT_ID",
+        "CRAYON_CLIENT_SECRET",
+        "CRAYON_USERNAME",
+        "CRAYON_PASSWORD",
+    ]
+    .map(|name| (name, "x"));
+    assert_eq!(ran_with(&shipped, &["check"], &variables).done(), "proxy.yaml: ok, 4 routes, 3 credentials\n");
+}
+
+#[test]
+fn every_error_is_told_with_its_place_its_line_and_the_mend() {
+    let bad = GOOD.replace("credential: key", "credential: kee").replace("respond: 403", "respnd: 403");
+    let ran = ran(&bad, &["check"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(78), ""));
+    assert_eq!(
+        ran.err,
+        "\
+error: routes[0].credential: there is no credential of this name
+ --> proxy.yaml:5:88
+  |
+5 |   - {name: one, match: {path: /one}, upstream: https://api.example.com/v1, credential: kee}
+  |                                                                                        ^
+  |
+  = help: did you mean `key`?
+
+error: routes[1].respnd: unknown field `respnd`
+ --> proxy.yaml:6:38
+  |
+6 |   - {name: two, match: {path: /two}, respnd: ***
+  |                                      ^
+  |
+  = help: did you mean `respond`?
+
+tokenferry: proxy.yaml is invalid: 2 errors
+"
+    );
+}
+
+#[test]
+fn warnings_do_not_make_a_file_invalid() {
+    let odd = GOOD.replace("match: {path: /two}", "match: {path: /one}");
+    let ran = ran(&odd, &["check"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "proxy.yaml: ok, 2 routes, 1 credential, 1 warning\n"));
+    assert!(
+        ran.err.starts_with("warning: routes[1]: the route two can never match: one always goes first\n"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("proxy.yaml:6:5"), "{}", ran.err);
+}
+
+#[test]
+fn what_only_assembling_finds_is_told_in_the_same_way_and_all_of_it() {
+    let long = "a".repeat(64);
+    let yaml = format!(
+        "\
+listeners: [{{address: 127.0.0.1:8080}}]
+credentials:
+  partner: {{provider: oauth2, token_url: https://{long}/token, grant: client_credentials, client_id: a, client_secret: b}}
+routes:
+  - {{name: one, upstream: https://{long}/v1, credential: partner}}
+"
+    );
+    for command in [&["check"][..], &["run"]] {
+        let ran = ran(&yaml, command);
+        assert_eq!(ran.code, Some(78), "{ran:?}");
+        let told: Vec<&str> = ran.err.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!(
+            told,
+            [
+                "error: credentials.partner: its host is no name that a certificate can hold",
+                "error: routes[0].upstream: its host is no name that a certificate can hold",
+            ]
+        );
+        assert!(ran.err.contains("proxy.yaml:3:3") && ran.err.contains("proxy.yaml:5:27"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn programs_get_one_object() {
+    let good = ran(GOOD, &["check", "--format", "json"]).json();
+    assert_eq!(
+        good,
+        serde_json::json!({"file": "proxy.yaml", "ok": true, "routes": 2, "credentials": 1, "problems": []})
+    );
+    let ran = ran(&GOOD.replace("respond: 403", "respond: 99"), &["check", "--format", "json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(78), ""));
+    let bad = ran.json();
+    assert_eq!(bad["ok"], false);
+    let problem = &bad["problems"][0];
+    assert_eq!(
+        [&problem["severity"], &problem["line"], &problem["column"], &problem["path"]],
+        [&serde_json::json!("error"), &6.into(), &47.into(), &"routes[1].respond".into()]
+    );
+}
+
+#[tokio::test]
+async fn connecting_tells_each_tokens_life_and_where_it_is_known_from() {
+    let (vendor, yaml) = partner().await;
+    let yaml = yaml.replace("routes:", "  key: {provider: static, token: x}\nroutes:");
+    let ran = ran_async(&yaml, &["check", "--connect"]).await;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(
+        ran.out,
+        "\
+proxy.yaml: ok, 1 route, 2 credentials, 1 warning
+key: a token that never expires
+partner: a token for 1h, as the vendor's answer says
+"
+    );
+    assert_eq!(vendor.token_requests(), 1);
+}
+
+#[tokio::test]
+async fn a_login_that_fails_is_told_with_the_vendors_code_and_fails_the_check() {
+    let (vendor, yaml) = partner().await;
+    let yaml = yaml.replace("demo/oauth2+secret", "wrong");
+    let ran = ran_async(&yaml, &["check", "--connect"]).await;
+    assert_eq!((ran.code, ran.err.as_str()), (Some(1), ""), "{}", ran.out);
+    assert_eq!(
+        ran.out,
+        "\
+proxy.yaml: ok, 1 route, 1 credential
+partner: no token: the token endpoint answered 401 (invalid_client); check the credential's ids and secrets, and that they are for this environment
+"
+    );
+    vendor.adjust(|options| options.token_fault = Some(Fault::status(StatusCode::BAD_GATEWAY)));
+    let json = ran_async(&yaml, &["check", "--connect", "--format", "json"]).await;
+    assert_eq!(json.code, Some(1));
+    let json = json.json();
+    assert_eq!(json["connect"][0]["credential"], "partner");
+    assert_eq!(json["connect"][0]["outcome"], "no token");
+    assert_eq!(json["connect"][0]["fault"]["message"], "the token endpoint answered 502");
+    assert_eq!(json["connect"][0]["fault"]["refused"], false);
+}
+
+#[tokio::test]
+async fn an_exclusive_token_is_left_alone_unless_forced() {
+    let (vendor, yaml) = partner().await;
+    let yaml = yaml.replace("    grant:", "    exclusive: true\n    grant:");
+    let spared = ran_async(&yaml, &["check", "--connect"]).await.done();
+    assert_eq!(
+        spared.lines().last().unwrap(),
+        "partner: not tried: a login kills the token that a running proxy may be using; --force logs in all the same"
+    );
+    assert_eq!(vendor.token_requests(), 0);
+    let forced = ran_async(&yaml, &["check", "--connect", "--force"]).await.done();
+    assert!(forced.ends_with("partner: a token for 1h, as the vendor's answer says\n"), "{forced}");
+    assert_eq!(vendor.token_requests(), 1);
+    assert_eq!(ran(&yaml, &["check", "--force"]).code, Some(2), "--force means nothing without --connect");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_to_be_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = process::command(folder.path()).args(["check", "-c", "none.yaml"]).output().unwrap();
+    let ran = super::Ran::from(output);
+    assert_eq!(ran.code, Some(78));
+    assert_eq!(
+        ran.err,
+        "\
+error: there is no such file
+--> none.yaml
+ = help: name the configuration with -c FILE or TOKENFERRY_CONFIG; the shipped proxy.yaml is an example
+
+tokenferry: none.yaml is invalid: 1 error
+"
+    );
+}

@@ -1,0 +1,125 @@
+//! `token`.
+
+use super::{partner, ran, ran_async};
+
+#[tokio::test]
+async fn a_fresh_login_is_told_without_the_token() {
+    let (_vendor, yaml) = partner().await;
+    let out = ran_async(&yaml, &["token", "partner"]).await.done();
+    let mut lines: Vec<&str> = out.lines().collect();
+    // The renewal is spread a little, so that replicas do not renew together.
+    let renewed = lines.remove(3);
+    assert_eq!(
+        lines,
+        [
+            "credential: partner (oauth2)",
+            "from:       a fresh login",
+            "lifetime:   1h, as the vendor's answer says",
+            "token:      ***",
+            "            (--reveal prints it)",
+        ]
+    );
+    assert!(renewed.starts_with("renewed:    after 5") && renewed.ends_with(", if it is in use then"), "{renewed}");
+}
+
+#[tokio::test]
+async fn only_reveal_prints_the_token() {
+    let (_vendor, yaml) = partner().await;
+    let revealed = ran_async(&yaml, &["token", "partner", "--reveal"]).await.done();
+    let token = revealed.lines().last().unwrap().strip_prefix("token:      ").unwrap();
+    assert!(token.starts_with("demo-oauth2-"), "{revealed}");
+
+    let masked = ran_async(&yaml, &["token", "partner", "--format", "json"]).await.json();
+    assert_eq!(
+        [&masked["credential"], &masked["provider"], &masked["token"], &masked["lifetime_source"]],
+        ["partner", "oauth2", "***", "answer"]
+    );
+    assert_eq!(masked["lifetime_seconds"], 3600.0);
+    let revealed = ran_async(&yaml, &["token", "partner", "--reveal", "--format", "json"]).await.json();
+    assert!(revealed["token"].as_str().unwrap().starts_with("demo-oauth2-"));
+}
+
+#[tokio::test]
+async fn a_fault_is_one_plain_sentence() {
+    let (_vendor, yaml) = partner().await;
+    let ran = ran_async(&yaml.replace("demo/oauth2+secret", "wrong"), &["token", "partner"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+    assert_eq!(
+        ran.err,
+        "tokenferry: partner: no token: the token endpoint answered 401 (invalid_client); \
+         check the credential's ids and secrets, and that they are for this environment\n"
+    );
+}
+
+#[test]
+fn an_endpoint_that_is_not_there_is_told_at_once() {
+    // Bound and closed again: nobody answers there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let yaml = format!(
+        "\
+listeners: [{{address: 127.0.0.1:8080}}]
+credentials:
+  partner: {{provider: oauth2, token_url: http://127.0.0.1:{port}/t, grant: client_credentials, client_id: a, client_secret: b}}
+routes:
+  - {{name: one, upstream: http://127.0.0.1:1, credential: partner}}
+"
+    );
+    let ran = ran(&yaml, &["token", "partner"]);
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(
+        ran.err,
+        "tokenferry: partner: no token: the token endpoint cannot be reached; \
+         check the host and port of its URL, and whether this machine may reach it\n"
+    );
+}
+
+#[tokio::test]
+async fn an_exclusive_token_is_not_killed_unless_forced() {
+    let (vendor, yaml) = partner().await;
+    let yaml = yaml.replace("    grant:", "    exclusive: true\n    grant:");
+    let ran = ran_async(&yaml, &["token", "partner"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""));
+    assert_eq!(
+        ran.err,
+        "tokenferry: partner: a new token of this credential invalidates the earlier ones, and so the one that \
+         a running proxy may be using; --force logs in all the same\n"
+    );
+    assert_eq!(vendor.token_requests(), 0);
+    ran_async(&yaml, &["token", "partner", "--force"]).await.done();
+    assert_eq!(vendor.token_requests(), 1);
+}
+
+#[test]
+fn a_name_that_is_not_there_gets_the_nearest() {
+    let yaml = "\
+listeners: [{address: 127.0.0.1:8080}]
+credentials:
+  key: {provider: static, token: x}
+  other: {provider: static, token: y}
+routes:
+  - {name: one, match: {path: /one}, upstream: https://api.example.com/v1, credential: key}
+  - {name: two, upstream: https://api.example.com/v1, credential: other}
+";
+    let near = ran(yaml, &["token", "othr"]);
+    assert_eq!(
+        (near.code, near.err.as_str()),
+        (Some(2), "tokenferry: there is no credential `othr`; did you mean `other`?\n")
+    );
+    let far = ran(yaml, &["token", "x\ny"]);
+    assert_eq!(
+        (far.code, far.err.as_str()),
+        (Some(2), "tokenferry: there is no credential `x\\ny`; there is key or other\n")
+    );
+    let fixed = ran(yaml, &["token", "key"]).done();
+    assert_eq!(
+        fixed,
+        "\
+credential: key (static)
+from:       the configuration
+lifetime:   for ever
+renewed:    never
+token:      ***
+            (--reveal prints it)
+"
+    );
+}
