@@ -8,6 +8,7 @@
     clippy::print_stderr,
     clippy::large_futures,
     clippy::format_collect,
+    clippy::format_push_string,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
