@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use tokenferry::config::load_bytes;
 use tokenferry::model::{CanonicalPath, EncodedSlash, HostPattern, Margin, MatchSpec, PathPrefix, PathRule, Place};
+use tokenferry::proxy::headers::{Peer, clean_request, clean_response, set_forwarded, via};
 use tokenferry::route::{RequestLine, Table};
 use tokenferry::secret::Secret;
-use tokenferry::token::inject::{insert_headers, splice_json, splice_query};
+use tokenferry::token::inject::{insert_headers, remove_headers, splice_json, splice_query};
 use tokenferry::token::{BootClock, Cell, CellSettings, Fetch, Lane, SecretVersion};
 use tokenferry::vendor::{Grant, Identity, LifetimeSource};
 
@@ -104,6 +105,48 @@ fn warm_token(c: &mut Criterion) {
     });
 }
 
+/// What a browser's head of a dozen lines pays: hop-by-hop lines off, ours on, the token last.
+fn header_work(c: &mut Criterion) {
+    let came: HeaderMap = [
+        ("host", "proxy.internal"),
+        ("connection", "keep-alive"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"),
+        ("accept", "application/json, text/plain, */*"),
+        ("accept-encoding", "gzip, deflate, br"),
+        ("accept-language", "en-GB,en;q=0.9"),
+        ("authorization", "Bearer the-clients-own"),
+        ("content-type", "application/json"),
+        ("content-length", "1024"),
+        ("cookie", "session=0123456789abcdef"),
+        ("referer", "https://app.internal/page"),
+        ("x-request-id", "6f1c2a52-1c1e-4c3e-9a53-1d6f2f3f7f11"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+    .collect();
+    let peer = Peer::new(Some([127, 0, 0, 1].into()), false);
+    let host = HeaderValue::from_static("proxy.internal");
+    let via = via(Version::HTTP_11, "tokenferry-00000000").expect("a header value");
+    let places = [Place::bearer()];
+    c.bench_function("headers/request", |b| {
+        b.iter(|| {
+            let mut headers = came.clone();
+            clean_request(&mut headers);
+            remove_headers(&mut headers, &places);
+            set_forwarded(&mut headers, &peer, Some(&host), &via);
+            headers.insert(http::header::HOST, host.clone());
+            headers
+        });
+    });
+    c.bench_function("headers/answer", |b| {
+        b.iter(|| {
+            let mut headers = came.clone();
+            clean_response(&mut headers);
+            headers
+        });
+    });
+}
+
 /// A token into a query of 200 bytes, and into JSON bodies of 1 and 64 KiB.
 fn splices(c: &mut Criterion) {
     let token = "x".repeat(357);
@@ -136,5 +179,5 @@ fn config_load(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, route_lookup, route_build, warm_token, splices, config_load);
+criterion_group!(benches, route_lookup, route_build, warm_token, header_work, splices, config_load);
 criterion_main!(benches);

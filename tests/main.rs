@@ -8,10 +8,12 @@
     clippy::print_stderr,
     clippy::large_futures,
     clippy::format_collect,
+    clippy::format_push_string,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
 #![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
 
+mod access;
 mod answers_of_its_own;
 mod cli;
 mod cold_start;
@@ -19,15 +21,18 @@ mod drain;
 mod harness;
 mod house;
 mod idle;
+mod injection;
 mod memory;
 mod outage;
 mod own_logins;
 mod protocols;
 mod reload;
 mod revoked;
+mod routes;
 mod secrecy;
 mod sending_again;
 mod skew;
+mod slow_clients;
 mod streaming;
 mod tls;
 mod upgrades;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 
@@ -72,7 +71,7 @@ async fn long_answer(length: usize, written: Arc<AtomicUsize>) -> Wire {
 
 #[tokio::test]
 async fn a_client_that_reads_slowly_slows_the_upstream_down() {
-    const LENGTH: usize = 64 * MIB;
+    const LENGTH: usize = 32 * MIB;
     let written = Arc::new(AtomicUsize::new(0));
     let upstream = long_answer(LENGTH, Arc::clone(&written)).await;
     let proxy = Proxy::start(&one_route(&upstream.url(""), "")).await;
@@ -112,7 +111,7 @@ async fn an_http_2_client_that_reads_slowly_slows_the_upstream_down() {
 
 #[tokio::test]
 async fn an_upstream_that_reads_slowly_slows_the_client_down() {
-    const LENGTH: usize = 64 * MIB;
+    const LENGTH: usize = 32 * MIB;
     let go = Arc::new(Notify::new());
     let reading = Arc::clone(&go);
     let upstream = Wire::start(move |mut caller| {
@@ -132,7 +131,6 @@ async fn an_upstream_that_reads_slowly_slows_the_client_down() {
     .await;
     let proxy = Proxy::start(&one_route(&upstream.url(""), "")).await;
     let stream = TcpStream::connect(proxy.address()).await.unwrap();
-    let _ = SockRef::from(&stream).set_send_buffer_size(32 * 1024);
     let (reader, mut writer) = stream.into_split();
     let written = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&written);

@@ -96,6 +96,11 @@ impl<'a> CanonicalPath<'a> {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The canonical text, borrowed where the raw one is canonical.
+    pub fn into_text(self) -> Cow<'a, str> {
+        self.0
+    }
 }
 
 /// Bytes that need no look: no escape, no backslash, no byte outside a URI.

@@ -114,7 +114,7 @@ fn remove_nominated(headers: &mut HeaderMap) {
 
 /// What was taken off a request and is still of use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Cleaned {
+pub struct Cleaned {
     /// The client takes trailers (`TE: trailers`, RFC 9110 section 10.1.4); gRPC servers insist on it.
     pub trailers: bool,
 }
@@ -124,7 +124,7 @@ pub(super) struct Cleaned {
 ///
 /// The client's `Content-Length` goes as well: hyper writes it from the body's size, and the pool
 /// where hyper does not.
-pub(super) fn clean_request(headers: &mut HeaderMap) -> Cleaned {
+pub fn clean_request(headers: &mut HeaderMap) -> Cleaned {
     let (found, odd) = hops(headers);
     // Before what `Connection: TE` nominates goes.
     let trailers =
@@ -138,7 +138,7 @@ pub(super) fn clean_request(headers: &mut HeaderMap) -> Cleaned {
 
 /// Takes off an answer what was meant for this hop. `Content-Length` stays (hyper holds the body to
 /// it, and the pool has refused an ambiguous one), and so does `Trailer`.
-pub(super) fn clean_response(headers: &mut HeaderMap) {
+pub fn clean_response(headers: &mut HeaderMap) {
     let (found, mut odd) = hops(headers);
     odd.retain(|name| !matches!(hop(name.as_str()), Some(CONTENT_LENGTH_AT | EXPECT_AT)));
     if found & 1 << CONNECTION_AT != 0 {
@@ -178,7 +178,7 @@ impl Peer {
 ///
 /// Nothing that the client said about it is believed: every other `X-Forwarded-*`, `Forwarded` (RFC
 /// 7239) and `X-Real-IP`, with `-` or `_`, goes. `host` is the client's `Host` as it came.
-pub(super) fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, host: Option<&HeaderValue>, via: &HeaderValue) {
+pub fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, host: Option<&HeaderValue>, via: &HeaderValue) {
     let ours =
         [(&FORWARDED_FOR, peer.address.as_ref()), (&FORWARDED_PROTO, Some(&peer.proto)), (&FORWARDED_HOST, host)];
     let mut said = Vec::new();
@@ -226,7 +226,7 @@ fn is_forwarding(name: &str) -> bool {
 
 /// This proxy's entry in `Via`: the version that a request came in, and a pseudonym.
 /// `None` where the pseudonym is no token.
-pub(super) fn via(version: Version, pseudonym: &str) -> Option<HeaderValue> {
+pub fn via(version: Version, pseudonym: &str) -> Option<HeaderValue> {
     let version = match version {
         Version::HTTP_09 => "0.9",
         Version::HTTP_10 => "1.0",
@@ -240,7 +240,7 @@ pub(super) fn via(version: Version, pseudonym: &str) -> Option<HeaderValue> {
 /// Whether `Via` says that the request has been here before (RFC 9110 section 7.6.3): a loop.
 ///
 /// Commas count inside comments too, so that no unclosed bracket in front of our name hides it.
-pub(super) fn has_been_here(headers: &HeaderMap, pseudonym: &str) -> bool {
+pub fn has_been_here(headers: &HeaderMap, pseudonym: &str) -> bool {
     elements(headers, &VIA).any(|element| {
         let mut words = element.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         words.nth(1).is_some_and(|received_by| received_by.eq_ignore_ascii_case(pseudonym.as_bytes()))
@@ -249,7 +249,7 @@ pub(super) fn has_been_here(headers: &HeaderMap, pseudonym: &str) -> bool {
 
 /// Takes out of trailers what decides about framing, routing, authentication or the content, which
 /// no recipient may take from there (RFC 9110 section 6.5.1), and the credential's headers.
-pub(super) fn clean_trailers(trailers: &mut HeaderMap, places: &[Place]) {
+pub fn clean_trailers(trailers: &mut HeaderMap, places: &[Place]) {
     let forbidden: Vec<HeaderName> = trailers
         .keys()
         .filter(|name| {
@@ -296,7 +296,7 @@ const NO_TRAILER: [&str; 27] = [
 ];
 
 /// The operator's own edits: first what goes, then what is set.
-pub(super) fn apply_edits(headers: &mut HeaderMap, edits: &HeaderEdits) {
+pub fn apply_edits(headers: &mut HeaderMap, edits: &HeaderEdits) {
     for name in &edits.remove {
         headers.remove(name);
     }
@@ -310,7 +310,7 @@ pub(super) fn apply_edits(headers: &mut HeaderMap, edits: &HeaderEdits) {
 /// with which requests were smuggled past proxies). Protocol names have no case.
 ///
 /// In HTTP/1.0 an upgrade is not to be heeded, and HTTP/2 has none: ask for HTTP/1.1 only.
-pub(super) fn requested_upgrade(headers: &HeaderMap) -> Option<&str> {
+pub fn requested_upgrade(headers: &HeaderMap) -> Option<&str> {
     let first = elements(headers, &UPGRADE).next()?;
     let protocol = std::str::from_utf8(first).ok().filter(|protocol| !protocol.is_empty())?;
     let name = protocol.split('/').next().unwrap_or(protocol);
@@ -322,7 +322,7 @@ pub(super) fn requested_upgrade(headers: &HeaderMap) -> Option<&str> {
 
 /// Asks for, or confirms, the change to a protocol: to be called once the other side's own headers
 /// of this kind are gone.
-pub(super) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+pub fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, protocol);
 }

@@ -1,15 +1,17 @@
 //! The walk of a request, from its head to its answer's last byte.
 //!
-//! `walk` is the straight way; what it passes through stands in its own file: `course` decides what
-//! is decided by the head alone, `framing`, `headers` and `head` clean what came, `view` is the worker's own handles, `forward` sends and sends again,
-//! `login` answers a vendor's own endpoints, `upgrade` makes tunnels, `mapping` maps answers back,
-//! `upload` and `reply` are the bodies of the two directions, `preview` tells `explain` what the walk would do. Every refusal leaves by `refusal`.
+//! `walk` is the straight way; what it passes through stands in its own file. `course` decides what
+//! can be decided by the head alone; `framing`, `headers` and `head` clean what came; `view` is the
+//! worker's own handles; `forward` sends and sends again; `login` answers a vendor's own endpoints;
+//! `upgrade` makes tunnels; `mapping` maps answers back; `upload` and `reply` are the bodies of the
+//! two directions; `preview` tells `explain` what the walk would do. Every refusal leaves by
+//! `refusal`.
 
 mod course;
 mod forward;
 mod framing;
 mod head;
-mod headers;
+pub mod headers;
 mod json_scan;
 mod login;
 mod mapping;

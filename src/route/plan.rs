@@ -1,12 +1,15 @@
 //! What a route does with a request that it takes: handles to everything it needs, ready made.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 
 use super::Rewrite;
-use crate::model::{EncodedSlash, EndpointUrl, HeaderEdits, Limits, Placement, RefusedWhen, Timeouts, TokenEndpoint};
+use crate::model::{
+    CanonicalPath, EncodedSlash, EndpointUrl, HeaderEdits, Limits, Placement, RefusedWhen, Timeouts, TokenEndpoint,
+};
 use crate::token::Cell;
 use crate::upstream::Upstream;
 use crate::vendor::{OwnCall, OwnEndpoint, Vendor};
@@ -82,8 +85,16 @@ impl Credential {
     /// endpoints (with or without a trailing slash). `own_endpoints` holds only those of the
     /// route's own origin.
     pub fn own_call(&self, path: &str) -> Option<OwnCall> {
-        let path = path.trim_end_matches('/');
-        let same = |url: &EndpointUrl| url.path().trim_end_matches('/') == path;
-        self.own_endpoints.iter().find(|own| same(&own.url)).map(|own| own.call)
+        // In whatever spelling: forwarded, a login at `/%74oken` would be one all the same.
+        let is_same = |url: &EndpointUrl| {
+            let (one, other) = (canonical(path), canonical(url.path()));
+            one.trim_end_matches('/') == other.trim_end_matches('/')
+        };
+        self.own_endpoints.iter().find(|own| is_same(&own.url)).map(|own| own.call)
     }
+}
+
+/// Without an allocation where nothing is escaped.
+fn canonical(path: &str) -> Cow<'_, str> {
+    CanonicalPath::parse(path, EncodedSlash::Allow).map_or(Cow::Borrowed(path), CanonicalPath::into_text)
 }

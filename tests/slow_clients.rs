@@ -1,0 +1,106 @@
+//! Clients that take their time: bounded each, and nobody else's loss.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use tempfile::TempDir;
+
+use crate::harness::proxy::Proxy;
+use crate::harness::raw::{End, Wire, exchange};
+use crate::harness::tls::Authority;
+use crate::harness::yaml::one_route;
+use crate::protocols::http2_client;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[tokio::test]
+async fn a_head_that_does_not_come_in_time_closes_its_connection_while_others_are_served() {
+    let upstream = Wire::ok().await;
+    let proxy = Proxy::start(&format!("client: {{header_timeout: 600ms}}\n{}", one_route(&upstream.url(""), ""))).await;
+    let began = Instant::now();
+    let mut silent = End::connect(proxy.address()).await;
+    let mut preface = End::connect(proxy.address()).await;
+    preface.send("PRI * HT").await;
+    // A byte now and then is no head either.
+    let address = proxy.address();
+    let dripping = tokio::spawn(async move {
+        let mut client = End::connect(address).await;
+        client.send("GET / HTTP/1.1\r\nHost: x\r\nX: ").await;
+        let mut sent = 0;
+        while client.send_all(b"y").await && sent < 100 {
+            sent += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        (client.is_over().await, sent)
+    });
+    // So is the head of a later request.
+    let mut second = End::connect(proxy.address()).await;
+    second.send(GET).await;
+    assert_eq!(second.answer().await.text(), "ok");
+    second.send("GET /late HT").await;
+    while began.elapsed() < Duration::from_millis(300) {
+        assert_eq!(exchange(proxy.address(), GET).await.text(), "ok");
+    }
+    assert!(silent.is_over().await);
+    assert!(preface.is_over().await);
+    assert!(second.is_over().await);
+    assert!(began.elapsed() > Duration::from_millis(500));
+    let (over, sent) = dripping.await.unwrap();
+    assert!(over && sent < 60, "{sent}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not() {
+    let upstream = Wire::start(|mut caller| async move {
+        while let Some(request) = caller.request().await {
+            if request.target() == "/slow" {
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+            }
+            caller.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let yaml = format!("client: {{idle_timeout: 500ms, header_timeout: 500ms}}\n{}", one_route(&upstream.url(""), ""));
+    let proxy = Proxy::start(&yaml).await;
+    let mut idle = End::connect(proxy.address()).await;
+    idle.send(GET).await;
+    assert_eq!(idle.answer().await.text(), "ok");
+    let mut busy = End::connect(proxy.address()).await;
+    busy.send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut http2 = http2_client::<Full<Bytes>>(proxy.address()).await;
+    let request = || Request::get("http://x/").body(Full::<Bytes>::default()).unwrap();
+    assert_eq!(http2.send_request(request()).await.unwrap().status(), 200);
+    assert!(idle.is_over().await);
+    crate::harness::eventually("the HTTP/2 connection is closed", || http2.is_closed()).await;
+    assert_eq!(busy.answer().await.text(), "ok", "longer than either of the times");
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_in_time_closes_its_connection() {
+    let upstream = Wire::ok().await;
+    let folder = TempDir::new().unwrap();
+    let authority = Arc::new(Authority::new());
+    authority.identity(&["localhost"]).write(folder.path(), "server");
+    let yaml = format!(
+        "listeners: [{{address: '127.0.0.1:0', tls: {{cert: server.crt, key: server.key}}}}]\n\
+         client: {{handshake_timeout: 400ms}}\n{}",
+        one_route(&upstream.url(""), "")
+    );
+    let proxy = Proxy::start_in(folder, &yaml, &[]).await;
+    let began = Instant::now();
+    let mut silent = End::connect(proxy.address()).await;
+    let mut half = End::connect(proxy.address()).await;
+    half.send([22, 3, 1, 0, 200, 1]).await;
+    let mut good = End::over(authority.connect(proxy.address(), &[]).await.unwrap());
+    good.send(GET).await;
+    assert_eq!(good.answer().await.text(), "ok");
+    assert!(silent.is_over().await);
+    half.rest().await;
+    assert!(began.elapsed() < Duration::from_secs(5));
+    good.send(GET).await;
+    assert_eq!(good.answer().await.text(), "ok", "who has shaken hands stays");
+}
