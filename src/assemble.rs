@@ -112,9 +112,14 @@ impl Assembly {
     pub fn build(&mut self, settings: &Settings) -> Result<Assembled, Vec<AssembleError>> {
         let mut roots = LazyRoots::default();
         let mut upstreams = Upstreams { before: &self.upstreams, next: HashMap::new() };
-        let mut errors = Vec::new();
+        let (mut errors, mut roots_told) = (Vec::new(), false);
         let mut built = |upstream: Result<Option<Arc<Upstream>>, TlsSetupError>, path: &dyn Fn() -> String| {
             upstream.unwrap_or_else(|cause| {
+                let no_roots = matches!(cause, TlsSetupError::NoRoots);
+                if no_roots && std::mem::replace(&mut roots_told, true) {
+                    // The machine's fault, not each upstream's: told at the first one.
+                    return None;
+                }
                 errors.push(AssembleError { path: path(), cause: cause.into() });
                 None
             })

@@ -106,6 +106,19 @@ routes:
 }
 
 #[test]
+fn a_machine_without_root_certificates_is_told_of_once() {
+    let two = GOOD.replace("respond: 403", "upstream: https://other.example.com, credential: none");
+    let ran = ran_with(&two, &["check"], &[("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/nonexistent")]);
+    assert_eq!(ran.code, Some(78));
+    let told: Vec<&str> = ran.err.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!(
+        told,
+        ["error: routes[0].upstream: nothing to judge its certificate by: this system has no root certificates"]
+    );
+    assert!(ran.err.contains("install ca-certificates"), "{}", ran.err);
+}
+
+#[test]
 fn programs_get_one_object() {
     let good = ran(GOOD, &["check", "--format", "json"]).json();
     assert_eq!(
