@@ -1,25 +1,30 @@
 //! From the settings to the next Snapshot: everything that can fail first, then what is carried over.
 //!
 //! Cells whose key and upstreams whose target are unchanged live on, so that a reload that does not
-//! concern them costs no token and no connection.
+//! concern them costs no token and no connection. `upstreams` finds or makes the upstreams, `entries`
+//! the routes with their handles; the cells are kept here.
+
+mod entries;
+mod upstreams;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
 use tokio::runtime::Handle;
 
-use crate::access::Access;
+use entries::{Ready, entry};
+use upstreams::{LazyRoots, Upstreams};
+
 use crate::config::{
-    CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, Locator, RouteAction, RouteSettings, Settings,
+    CredentialSettings, ListenAddress, ListenerSettings, Locator, RouteAction, RouteSettings, Settings,
 };
-use crate::live::{Door, Entry, Patience, Snapshot};
-use crate::model::{HeaderCase, Origin, Placement, Problem, Protocol, Severity};
-use crate::route::{Action, Credential, Forward, Rewrite, Route, Table};
+use crate::live::{Door, Patience, Snapshot};
+use crate::model::{HeaderCase, Origin, Problem, Severity};
+use crate::route::Table;
 use crate::server::{ListenOn, tls::server_config};
 use crate::token::{BootClock, Cell, CellSettings, SecretVersion, TokenKey, fetch};
-use crate::upstream::{Roots, Target, TlsSetupError, Upstream};
+use crate::upstream::{TlsSetupError, Upstream};
 use crate::vendor::Identity;
 
 /// Why a part of settings that were checked cannot be run all the same.
@@ -70,9 +75,6 @@ impl AssembleError {
 /// A pool of answers to a slow upstream does not outlive this many seconds of a client's silence.
 const STALL: Duration = Duration::from_secs(60);
 
-/// A placeholder's lifetime where the credential's own is for ever.
-const PLACEHOLDER_LIFETIME: Duration = Duration::from_secs(3600);
-
 /// What outlives a Snapshot.
 #[derive(Debug)]
 pub struct Assembly {
@@ -81,12 +83,6 @@ pub struct Assembly {
     cells: HashMap<TokenKey, (SecretVersion, Arc<Cell>)>,
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
-}
-
-/// A credential, ready to be shared by its routes.
-struct Ready {
-    cell: Arc<Cell>,
-    placement: Arc<Placement>,
 }
 
 /// The next configuration, and what a person should know of it.
@@ -272,80 +268,6 @@ fn cell_settings(
     }
 }
 
-/// The system's roots are read once, and only if somebody needs them.
-#[derive(Default)]
-struct LazyRoots(Option<Roots>);
-
-impl LazyRoots {
-    fn load(&mut self) -> &Roots {
-        self.0.get_or_insert_with(Roots::system)
-    }
-}
-
-/// Upstreams by target, those of before first.
-struct Upstreams<'a> {
-    before: &'a HashMap<Origin, Vec<Arc<Upstream>>>,
-    next: HashMap<Origin, Vec<Arc<Upstream>>>,
-}
-
-impl Upstreams<'_> {
-    fn of(&mut self, target: Target, roots: &mut LazyRoots) -> Result<Arc<Upstream>, TlsSetupError> {
-        let known = |map: &HashMap<Origin, Vec<Arc<Upstream>>>| {
-            map.get(&target.origin)?.iter().find(|upstream| *upstream.target() == target).cloned()
-        };
-        if let Some(upstream) = known(&self.next) {
-            return Ok(upstream);
-        }
-        let upstream = match known(self.before) {
-            Some(upstream) => upstream,
-            None => Upstream::new(target.clone(), roots.load())?,
-        };
-        self.next.entry(target.origin).or_default().push(Arc::clone(&upstream));
-        Ok(upstream)
-    }
-
-    fn of_credential(
-        &mut self,
-        credential: &CredentialSettings,
-        roots: &mut LazyRoots,
-    ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
-        let Some(url) = credential.vendor.token_url() else { return Ok(None) };
-        let target = Target {
-            origin: url.origin().clone(),
-            protocol: Protocol::Http1,
-            tls: credential.tls.clone(),
-            header_case: HeaderCase::Title,
-            preserve_answers: false,
-            idle: Duration::ZERO,
-            age: Duration::ZERO,
-            connections: None,
-            credential: Some(credential.name.clone()),
-        };
-        self.of(target, roots).map(Some)
-    }
-
-    fn of_route(
-        &mut self,
-        route: &RouteSettings,
-        preserve_answers: bool,
-        roots: &mut LazyRoots,
-    ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
-        let RouteAction::Forward(forward) = &route.action else { return Ok(None) };
-        let target = Target {
-            origin: forward.upstream.origin().clone(),
-            protocol: forward.protocol,
-            tls: forward.tls.clone(),
-            header_case: forward.header_case,
-            preserve_answers,
-            idle: forward.pool_idle,
-            age: forward.pool_age,
-            connections: forward.limits.connections,
-            credential: forward.credential.clone(),
-        };
-        self.of(target, roots).map(Some)
-    }
-}
-
 /// The address as the server binds it.
 pub fn listen_on(address: &ListenAddress) -> ListenOn {
     match address {
@@ -368,62 +290,4 @@ fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<Ass
         }
     }
     doors
-}
-
-fn entry(
-    route: &RouteSettings,
-    upstream: Option<Arc<Upstream>>,
-    settings: &Settings,
-    ready: &BTreeMap<String, Ready>,
-) -> Entry {
-    let action = match &route.action {
-        RouteAction::Respond(status) => Action::Respond(*status),
-        // `of_route` gives every forwarding route its upstream, and `check` has seen that its
-        // credential is there. Were either not so, the route must not forward without a token.
-        RouteAction::Forward(forward) => upstream
-            .and_then(|upstream| forward_of(route, forward, upstream, settings, ready))
-            .map_or(Action::Respond(StatusCode::INTERNAL_SERVER_ERROR), |forward| Action::Forward(Box::new(forward))),
-    };
-    Entry { route: Arc::new(Route { name: route.name.clone(), action }), access: Access::new(route.access.clone()) }
-}
-
-fn forward_of(
-    route: &RouteSettings,
-    forward: &ForwardSettings,
-    upstream: Arc<Upstream>,
-    settings: &Settings,
-    ready: &BTreeMap<String, Ready>,
-) -> Option<Forward> {
-    let credential = match &forward.credential {
-        None => None,
-        Some(name) => Some(credential_of(settings.credentials.get(name)?, ready.get(name)?, forward)),
-    };
-    let host = HeaderValue::try_from(forward.upstream.origin().authority().as_str()).ok();
-    Some(Forward {
-        upstream,
-        rewrite: Rewrite::new(route.matcher.path.clone(), forward.strip_prefix, forward.upstream.clone()),
-        credential,
-        timeouts: forward.timeouts,
-        limits: forward.limits,
-        request_headers: forward.request_headers.clone(),
-        response_headers: forward.response_headers.clone(),
-        encoded_slash: forward.encoded_slash,
-        upgrades: forward.upgrades.clone(),
-        host: host.filter(|_| !forward.preserve_host),
-        rewrite_response: forward.rewrite_response,
-    })
-}
-
-fn credential_of(credential: &CredentialSettings, ready: &Ready, forward: &ForwardSettings) -> Credential {
-    let origin = forward.upstream.origin();
-    Credential {
-        name: credential.name.clone(),
-        cell: Arc::clone(&ready.cell),
-        placement: Arc::clone(&ready.placement),
-        refused_when: credential.refused_when.clone(),
-        own_endpoints: credential.vendor.own_endpoints().into_iter().filter(|own| own.url.origin() == origin).collect(),
-        token_endpoint: forward.token_endpoint,
-        vendor: Arc::clone(&credential.vendor),
-        placeholder_lifetime: credential.lifetime.unwrap_or(PLACEHOLDER_LIFETIME),
-    }
 }

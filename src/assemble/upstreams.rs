@@ -1,0 +1,83 @@
+//! Upstreams of routes and token endpoints: one for each target, carried over where it is unchanged.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{CredentialSettings, RouteAction, RouteSettings};
+use crate::model::{HeaderCase, Origin, Protocol};
+use crate::upstream::{Roots, Target, TlsSetupError, Upstream};
+
+/// The system's roots are read once, and only if somebody needs them.
+#[derive(Default)]
+pub(super) struct LazyRoots(Option<Roots>);
+
+impl LazyRoots {
+    fn load(&mut self) -> &Roots {
+        self.0.get_or_insert_with(Roots::system)
+    }
+}
+
+/// Upstreams by target, those of before first.
+pub(super) struct Upstreams<'a> {
+    pub(super) before: &'a HashMap<Origin, Vec<Arc<Upstream>>>,
+    pub(super) next: HashMap<Origin, Vec<Arc<Upstream>>>,
+}
+
+impl Upstreams<'_> {
+    fn of(&mut self, target: Target, roots: &mut LazyRoots) -> Result<Arc<Upstream>, TlsSetupError> {
+        let known = |map: &HashMap<Origin, Vec<Arc<Upstream>>>| {
+            map.get(&target.origin)?.iter().find(|upstream| *upstream.target() == target).cloned()
+        };
+        if let Some(upstream) = known(&self.next) {
+            return Ok(upstream);
+        }
+        let upstream = match known(self.before) {
+            Some(upstream) => upstream,
+            None => Upstream::new(target.clone(), roots.load())?,
+        };
+        self.next.entry(target.origin).or_default().push(Arc::clone(&upstream));
+        Ok(upstream)
+    }
+
+    pub(super) fn of_credential(
+        &mut self,
+        credential: &CredentialSettings,
+        roots: &mut LazyRoots,
+    ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
+        let Some(url) = credential.vendor.token_url() else { return Ok(None) };
+        let target = Target {
+            origin: url.origin().clone(),
+            protocol: Protocol::Http1,
+            tls: credential.tls.clone(),
+            header_case: HeaderCase::Title,
+            preserve_answers: false,
+            idle: Duration::ZERO,
+            age: Duration::ZERO,
+            connections: None,
+            credential: Some(credential.name.clone()),
+        };
+        self.of(target, roots).map(Some)
+    }
+
+    pub(super) fn of_route(
+        &mut self,
+        route: &RouteSettings,
+        preserve_answers: bool,
+        roots: &mut LazyRoots,
+    ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
+        let RouteAction::Forward(forward) = &route.action else { return Ok(None) };
+        let target = Target {
+            origin: forward.upstream.origin().clone(),
+            protocol: forward.protocol,
+            tls: forward.tls.clone(),
+            header_case: forward.header_case,
+            preserve_answers,
+            idle: forward.pool_idle,
+            age: forward.pool_age,
+            connections: forward.limits.connections,
+            credential: forward.credential.clone(),
+        };
+        self.of(target, roots).map(Some)
+    }
+}
