@@ -1,6 +1,7 @@
 //! Sends a request with its token, and sends it again while the fault is not the client's.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -187,7 +188,7 @@ impl Exchange<'_> {
             return Ok(Some(guard));
         }
         let began = Instant::now();
-        let acquired = lane.acquire(self.forward.timeouts.token).await;
+        let acquired = Box::pin(lane.acquire(self.forward.timeouts.token)).await;
         if let Some(record) = self.record.as_deref_mut() {
             record.token_wait += began.elapsed();
         }
@@ -207,7 +208,8 @@ impl Exchange<'_> {
         let generation = guard.as_ref().map(|g| g.generation);
         let request = prepared.request(places(self.credential), guard.as_ref())?;
         let plan = Plan { connect: self.forward.timeouts.connect, reuse, upgrade: prepared.upgrade.is_some() };
-        let sent = wait::head(pool.send(request, plan), prepared.body.upload(), &self.forward.timeouts).await;
+        let sending = pin!(pool.send(request, plan));
+        let sent = wait::head(sending, prepared.body.upload(), &self.forward.timeouts).await;
         drop(guard);
         let mut response = match sent {
             Ok(response) => response,
@@ -224,7 +226,7 @@ impl Exchange<'_> {
         let Some(json) = rule.json.as_ref().filter(|_| refused::may_tell(&response)) else {
             return Ok(Outcome::Answered(response, VecDeque::new()));
         };
-        let looked = refused::look_ahead(response.body_mut(), json, self.forward.timeouts.body).await;
+        let looked = Box::pin(refused::look_ahead(response.body_mut(), json, self.forward.timeouts.body)).await;
         let (ahead, refused) = looked.map_err(|cause| Refusal::Upstream {
             cause: UpstreamFault::Broke(cause),
             proxy_error: "http_response_incomplete",

@@ -128,7 +128,9 @@ pub(super) async fn take_in(
     match Need::of(headers, places)? {
         Need::Stream => Ok(Inbound::Upload(Upload::new(body, forward.limits, places, Arc::clone(budget)))),
         Need::Whole => {
-            let bytes = read_whole(body, forward.limits.splice.min(forward.limits.body), forward.timeouts.body).await?;
+            let limit = forward.limits.splice.min(forward.limits.body);
+            // Boxed, as all that is seldom awaited: a warm request carries no room for it about.
+            let bytes = Box::pin(read_whole(body, limit, forward.timeouts.body)).await?;
             Inbound::whole(bytes, headers, places)
         }
     }

@@ -1,7 +1,7 @@
 //! Waiting for an answer's head, and letting go of one that nobody wants.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,11 @@ pub(super) enum NoHead {
 
 /// Waits for the head. `timeouts.response` counts from the request sent whole; until then a body
 /// that stands still for `timeouts.body` ends it, and whoever it waited for gets the blame.
+///
+/// The sending is lent, not given: an argument that is moved into a local stands in the future twice,
+/// and this one is most of a request's.
 pub(super) async fn head<F>(
-    sending: F,
+    mut sending: Pin<&mut F>,
     upload: Option<&Rc<Upload>>,
     timeouts: &Timeouts,
 ) -> Result<Response<Answer>, NoHead>
@@ -33,12 +36,11 @@ where
     F: Future<Output = Result<Response<Answer>, SendError<Outbound>>>,
 {
     let began = Instant::now();
-    let mut sending = pin!(sending);
     let mut timer = pin!(tokio::time::sleep(first_look(upload, timeouts)));
     loop {
         tokio::select! {
             biased;
-            sent = &mut sending => return sent.map_err(NoHead::Send),
+            sent = sending.as_mut() => return sent.map_err(NoHead::Send),
             () = &mut timer => match left(began, upload, timeouts) {
                 Ok(left) => timer.as_mut().reset(tokio::time::Instant::now() + left),
                 Err(refusal) => return Err(NoHead::Refusal(refusal)),

@@ -52,7 +52,7 @@ impl Proxy {
         let course = Course::of(entry, found, &parts)?;
         if let Course::Login { forward, credential, call } = course {
             let login = login::Login { credential, call, access: &entry.access, patience: forward.timeouts.body };
-            return login.answer(client.peer, &parts.headers, body).await;
+            return Box::pin(login.answer(client.peer, &parts.headers, body)).await;
         }
         let admitted = entry.access.admit(client.peer, &parts.headers)?;
         if let Some(record) = record.as_deref_mut() {
