@@ -23,14 +23,6 @@ struct Cast {
     about: &'static str,
 }
 
-impl Cast {
-    /// The variable that the shipped file takes a URL from, where it does.
-    fn base_url(&self) -> Option<(String, String)> {
-        (self.token_path.is_none())
-            .then(|| ("CRM_BASE_URL".to_owned(), format!("{}/crmapi/rest/v2", self.simulator.origin())))
-    }
-}
-
 /// Simulators that run, and the configuration that leads to them.
 pub struct Stage {
     cast: Vec<Cast>,
@@ -62,7 +54,7 @@ impl Stage {
             ("CRAYON_USERNAME", crayon.username.clone()),
             ("CRAYON_PASSWORD", crayon.password.clone()),
         ];
-        let mut variables: HashMap<String, String> =
+        let variables: HashMap<String, String> =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let cast = vec![
             Cast {
@@ -91,9 +83,6 @@ impl Stage {
             },
         ];
         let yaml = staged(&cast)?;
-        for part in &cast {
-            variables.extend(part.base_url());
-        }
         Ok(Self { cast, yaml, variables })
     }
 
@@ -110,11 +99,6 @@ impl Stage {
     /// What to try: for each vendor a sentence and a path that answers 200.
     pub fn requests(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.cast.iter().map(|part| (part.about, part.request))
-    }
-
-    /// How often each simulator was asked for a token, and for data.
-    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
-        self.cast.iter().map(|part| (part.provider, part.simulator.token_requests(), part.simulator.data_requests()))
     }
 }
 
