@@ -93,7 +93,8 @@ impl Check<'_> {
             Some(access) => Some(self.access(access, &spot.key("access"))),
             None => inherited.access.clone(),
         };
-        if open && access.is_none() && node.get("access").is_none() {
+        // Not where what is written was wrong and has been told of; `access:` with nothing behind it is none.
+        if open && access.is_none() && !node.told_of("access") {
             let called = name.as_deref().map_or("this route".to_owned(), |name| format!("the route `{}`", plain(name)));
             self.report.error_at_key(
                 spot,
