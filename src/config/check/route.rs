@@ -132,7 +132,9 @@ impl Check<'_> {
                     .map(|forward| RouteAction::Forward(Box::new(forward)))
             }
         };
-        Some(RouteSettings { name: name?, matcher: matcher?, access: access.unwrap_or_default(), action: action? })
+        let says_access = access.is_some();
+        let access = access.unwrap_or_default();
+        Some(RouteSettings { name: name?, matcher: matcher?, access, says_access, action: action? })
     }
 
     fn matcher(&mut self, node: &Node, spot: &Spot<'_>, written: Option<&Match>) -> Option<MatchSpec> {
