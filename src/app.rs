@@ -121,6 +121,7 @@ struct Control {
     assembly: Option<Assembly>,
     settings: Settings,
     live: Arc<Live>,
+    shared: Arc<Shared>,
 }
 
 impl Control {
@@ -140,7 +141,7 @@ impl Control {
             .map(|number| Worker::start(number, Arc::clone(&shared)))
             .collect::<Result<Vec<_>, _>>()?;
         tell_taken(1, &loaded.settings);
-        let control = Self { start, assembly: Some(assembly), settings: loaded.settings, live };
+        let control = Self { start, assembly: Some(assembly), settings: loaded.settings, live, shared };
         Ok((control, bound, workers))
     }
 
@@ -181,6 +182,7 @@ impl Control {
                     tracing::warn!("a change of `workers` needs a restart");
                 }
                 let generation = assembled.snapshot.generation;
+                self.shared.budget.resize(loaded.settings.replay_budget);
                 tokio::spawn(outlive(self.live.swap(assembled.snapshot)));
                 self.settings = loaded.settings;
                 Reloaded::Taken(generation)

@@ -164,6 +164,16 @@ async fn a_list_of_places_is_served_whole() {
 }
 
 #[tokio::test]
+async fn a_json_place_asks_for_json_also_behind_a_parameter_place() {
+    let upstream = Wire::ok().await;
+    let proxy = Proxy::start(&injecting(&upstream.url(""), "[{parameter: t}, {json: u}]", "")).await;
+    let answer = send(&proxy, "/a", "text/plain", "hello").await;
+    assert_eq!((answer.status(), upstream.accepted()), (415, 0));
+    send(&proxy, "/a", "application/json", "{\"b\":1}").await;
+    assert_eq!(upstream.last().text(), "{\"u\":\"T0K3N\",\"t\":\"T0K3N\",\"b\":1}");
+}
+
+#[tokio::test]
 async fn a_body_that_is_read_whole_is_bound_by_the_routes_limit_too() {
     let upstream = Wire::ok().await;
     let proxy = Proxy::start(&injecting(&upstream.url(""), "{json: token}", "limits: {body: 16}")).await;

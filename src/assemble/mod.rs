@@ -47,6 +47,9 @@ pub enum AssembleFault {
     /// TLS towards clients.
     #[error("TLS cannot be set up: {0}")]
     Listener(#[from] rustls::Error),
+    /// A listener that the file no longer has is open to other machines until a restart.
+    #[error("no `access`, and {0} is open to other machines until a restart")]
+    Open(ListenOn),
 }
 
 impl AssembleError {
@@ -64,6 +67,10 @@ impl AssembleError {
             AssembleFault::Upstream(TlsSetupError::Rustls(error)) => {
                 (format!("TLS to it cannot be set up: {error}"), "check `ca`, `client_cert` and `client_key`")
             }
+            AssembleFault::Open(address) => (
+                format!("no `access`, and the listener {address} stays open to other machines until a restart"),
+                "add `access: public`, or whom to let in; or restart",
+            ),
             AssembleFault::Listener(error) => {
                 (format!("TLS cannot be set up: {error}"), "check that `key` is the key of `cert`, and of a usual kind")
             }
@@ -131,6 +138,14 @@ impl Assembly {
             route_upstreams.push(built(upstream, &|| format!("routes[{place}].upstream")));
         }
         let doors = doors(&settings.listeners, record_case(settings), &mut errors);
+        if let Some((address, _)) = self.doors.iter().find(|(address, _)| address.is_open()) {
+            let silent = settings.routes.iter().enumerate().filter(|(_, route)| !route.says_access);
+            let told = |(place, _)| AssembleError {
+                path: format!("routes[{place}]"),
+                cause: AssembleFault::Open(address.clone()),
+            };
+            errors.extend(silent.map(told));
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -290,4 +305,31 @@ fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<Ass
         }
     }
     doors
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::load_bytes;
+
+    fn settings(listener: &str, access: &str) -> Settings {
+        let yaml = format!("listeners: [{{address: '{listener}'}}]\nroutes: [{{name: a, respond: 204{access}}}]\n");
+        load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &|_| None).unwrap().settings
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_open_until_a_restart_still_asks_each_route_for_its_access() {
+        let mut assembly = Assembly::new(Handle::current());
+        assembly.build(&settings("0.0.0.0:80", ", access: {deny: [10.0.0.0/8]}")).unwrap();
+        let refused = assembly.build(&settings("127.0.0.1:80", "")).unwrap_err();
+        assert!(matches!(refused[..], [AssembleError { cause: AssembleFault::Open(_), .. }]), "{refused:?}");
+        let taken = assembly.build(&settings("127.0.0.1:80", ", access: public")).unwrap();
+        assert_eq!((taken.snapshot.generation, taken.restart_needed.len()), (2, 2));
+
+        let mut loopback = Assembly::new(Handle::current());
+        loopback.build(&settings("127.0.0.1:80", "")).unwrap();
+        loopback.build(&settings("127.0.0.1:81", "")).unwrap();
+    }
 }

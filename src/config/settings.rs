@@ -109,6 +109,9 @@ pub struct RouteSettings {
     pub matcher: MatchSpec,
     /// Who may use it.
     pub access: AccessPolicy,
+    /// Whether the file says so, here or in `defaults`: where other machines can reach a listener
+    /// it must.
+    pub says_access: bool,
     /// What it does.
     pub action: RouteAction,
 }

@@ -137,7 +137,7 @@ impl Exchange<'_> {
     ) -> Result<Response<Reply>, Refusal> {
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();
         let mut prepared = self.prepare(parts, body, target, raw_host).await?;
-        let mut reuse = true;
+        let (mut reuse, mut replaced) = (true, false);
         for sending in 1..=SENDINGS {
             let guard = self.token().await?;
             self.note(sending, guard.as_ref());
@@ -149,8 +149,16 @@ impl Exchange<'_> {
                 Outcome::Stale => reuse = false,
                 Outcome::Refused(response, ahead, generation) => {
                     let lane = self.handles.lane.as_ref().ok_or(Refusal::Internal)?;
-                    match lane.cell().refused(generation) {
-                        AfterRefusal::Again if !last && prepared.body.replayable() => wait::discard(response),
+                    let cell = lane.cell();
+                    let current = cell.is_current(generation);
+                    let after = if replaced { cell.refused_again(generation) } else { cell.refused(generation) };
+                    match after {
+                        AfterRefusal::Again if !last && prepared.body.replayable() => {
+                            // A token is replaced once for a request; one that was replaced meanwhile
+                            // does not count.
+                            replaced |= current;
+                            wait::discard(response);
+                        }
                         AfterRefusal::Again => return Err(Refusal::NotKept),
                         AfterRefusal::Pass => return self.hand_back(response, ahead, prepared, client_upgrade),
                     }

@@ -55,9 +55,11 @@ impl Inbound {
     }
 }
 
-/// The place that may need the body, if there is one.
+/// The place that may need the body, if there is one. `json`, which needs it always, decides also
+/// where a `parameter` stands before it.
 fn place(places: &[Place]) -> Option<&Place> {
-    places.iter().find(|place| matches!(place, Place::Json { .. } | Place::Parameter { .. }))
+    let json = places.iter().find(|place| matches!(place, Place::Json { .. }));
+    json.or_else(|| places.iter().find(|place| matches!(place, Place::Parameter { .. })))
 }
 
 /// The query parameter that carries the token, if one may.

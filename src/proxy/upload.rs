@@ -21,21 +21,29 @@ use crate::model::{Limits, Place};
 /// The bound on all bodies kept for replay together, shared by all workers.
 #[derive(Debug)]
 pub struct ReplayBudget {
-    left: AtomicU64,
+    total: AtomicU64,
+    used: AtomicU64,
 }
 
 impl ReplayBudget {
     /// A budget of this many bytes.
     pub fn new(bytes: u64) -> Self {
-        Self { left: AtomicU64::new(bytes) }
+        Self { total: AtomicU64::new(bytes), used: AtomicU64::new(0) }
+    }
+
+    /// A reload's word. What is kept already stays.
+    pub fn resize(&self, bytes: u64) {
+        self.total.store(bytes, Ordering::Relaxed);
     }
 
     fn take(&self, bytes: u64) -> bool {
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+        let total = self.total.load(Ordering::Relaxed);
+        let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= total);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     fn give_back(&self, bytes: u64) {
-        self.left.fetch_add(bytes, Ordering::Relaxed);
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -72,6 +80,8 @@ struct State {
     source: Incoming,
     kept: Vec<Frame<Bytes>>,
     kept_bytes: u64,
+    /// What was taken out of the budget for `kept`.
+    cost: u64,
     keeping: bool,
     /// The source has ended.
     ended: bool,
@@ -92,6 +102,7 @@ impl Upload {
                 source,
                 kept: Vec::new(),
                 kept_bytes: 0,
+                cost: 0,
                 keeping,
                 ended: false,
                 read: 0,
@@ -224,24 +235,33 @@ impl State {
 
     fn keep(&mut self, frame: Frame<Bytes>, budget: &ReplayBudget) {
         let bytes = frame.data_ref().map_or(0, |d| d.len() as u64);
-        if self.kept_bytes + bytes > self.limits.replay || !budget.take(bytes) {
+        let cost = cost(&frame);
+        if self.kept_bytes + bytes > self.limits.replay || !budget.take(cost) {
             self.keeping = false;
             self.kept = Vec::new();
-            budget.give_back(std::mem::take(&mut self.kept_bytes));
+            self.kept_bytes = 0;
+            budget.give_back(std::mem::take(&mut self.cost));
             return;
         }
         self.kept_bytes += bytes;
+        self.cost += cost;
         self.kept.push(frame);
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let kept = self.state.get_mut().kept_bytes;
-        if kept > 0 {
-            self.budget.give_back(kept);
+        let cost = self.state.get_mut().cost;
+        if cost > 0 {
+            self.budget.give_back(cost);
         }
     }
+}
+
+/// What a kept frame takes of the budget. A body may come in chunks of one byte, and each is kept as
+/// a frame of about a hundred.
+fn cost(frame: &Frame<Bytes>) -> u64 {
+    (size_of::<Frame<Bytes>>() + frame.data_ref().map_or(0, Bytes::len)) as u64
 }
 
 /// `Frame` is not `Clone`, though both of its contents are.
@@ -323,5 +343,30 @@ impl Body for Outbound {
                 hint
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_of_one_byte_costs_the_budget_what_it_takes() {
+        let byte = Frame::data(Bytes::from_static(b"x"));
+        assert!(cost(&byte) > size_of::<Frame<Bytes>>() as u64);
+        let budget = ReplayBudget::new(64 << 10);
+        let kept = (0..64 << 10).take_while(|_| budget.take(cost(&byte))).count();
+        assert!((100..1000).contains(&kept), "{kept} frames of {} bytes in 64 KiB", size_of::<Frame<Bytes>>());
+    }
+
+    #[test]
+    fn a_budget_is_resized_under_what_is_kept() {
+        let budget = ReplayBudget::new(10);
+        assert!(budget.take(8) && !budget.take(3));
+        budget.resize(4);
+        budget.give_back(6);
+        assert!(budget.take(2) && !budget.take(1));
+        budget.resize(5);
+        assert!(budget.take(1));
     }
 }

@@ -82,16 +82,20 @@ pub struct Credential {
 
 impl Credential {
     /// What a request to this path of the upstream is, if it is to one of the vendor's own
-    /// endpoints (with or without a trailing slash). `own_endpoints` holds only those of the
-    /// route's own origin.
+    /// endpoints (with or without a trailing slash, and whether slashes are doubled, which many a
+    /// server takes for one). `own_endpoints` holds only those of the route's own origin.
     pub fn own_call(&self, path: &str) -> Option<OwnCall> {
         // In whatever spelling: forwarded, a login at `/%74oken` would be one all the same.
         let is_same = |url: &EndpointUrl| {
             let (one, other) = (canonical(path), canonical(url.path()));
-            one.trim_end_matches('/') == other.trim_end_matches('/')
+            segments(&one).eq(segments(&other))
         };
         self.own_endpoints.iter().find(|own| is_same(&own.url)).map(|own| own.call)
     }
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').filter(|segment| !segment.is_empty())
 }
 
 /// Without an allocation where nothing is escaped.

@@ -25,6 +25,16 @@ pub enum ListenOn {
     Unix(PathBuf),
 }
 
+impl ListenOn {
+    /// Whether other machines can reach it.
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for ListenOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

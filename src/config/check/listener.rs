@@ -77,6 +77,13 @@ impl Check<'_> {
             }
             self.identity((&tls.cert?.0, &at.key("cert")), (&tls.key?.0, &at.key("key")))
         });
+        if tls.is_none() && node.get("tls").is_some() && !node.told_of("tls") {
+            self.report.error(
+                &spot.key("tls"),
+                "is empty, and the listener would speak plainly",
+                "add `cert` and `key`, or take it out",
+            );
+        }
         let Some(address) = listener.address else {
             self.missing(spot, node, "address", "write `address: 127.0.0.1:8080`");
             return None;

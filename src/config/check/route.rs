@@ -93,7 +93,8 @@ impl Check<'_> {
             Some(access) => Some(self.access(access, &spot.key("access"))),
             None => inherited.access.clone(),
         };
-        if open && access.is_none() && node.get("access").is_none() {
+        // Not where what is written was wrong and has been told of; `access:` with nothing behind it is none.
+        if open && access.is_none() && !node.told_of("access") {
             let called = name.as_deref().map_or("this route".to_owned(), |name| format!("the route `{}`", plain(name)));
             self.report.error_at_key(
                 spot,
@@ -131,7 +132,9 @@ impl Check<'_> {
                     .map(|forward| RouteAction::Forward(Box::new(forward)))
             }
         };
-        Some(RouteSettings { name: name?, matcher: matcher?, access: access.unwrap_or_default(), action: action? })
+        let says_access = access.is_some();
+        let access = access.unwrap_or_default();
+        Some(RouteSettings { name: name?, matcher: matcher?, access, says_access, action: action? })
     }
 
     fn matcher(&mut self, node: &Node, spot: &Spot<'_>, written: Option<&Match>) -> Option<MatchSpec> {

@@ -16,6 +16,16 @@ fn each(cases: &[(&str, &str, &str)]) {
 }
 
 #[test]
+fn an_empty_access_lets_nobody_in_from_other_machines() {
+    for access in ["access:", "access: ~", "access: {}"] {
+        let yaml =
+            format!("listeners: [{{address: '0.0.0.0:80'}}]\nroutes:\n  - name: one\n    respond: 204\n    {access}\n");
+        let told = told(&refused(&yaml).list);
+        assert!(told.len() == 1 && told[0].contains("access"), "{access}: {told:?}");
+    }
+}
+
+#[test]
 fn many_problems_are_told_at_once_each_with_its_place() {
     let problems = refused(
         "\
@@ -520,6 +530,11 @@ fn listeners_are_checked() {
             LISTENER,
             "[{address: '0.0.0.0:80'}]",
             "5:5 routes[0]: the route `one` has no `access`, and a listener is open to other machines | add `access: public`, or whom to let in; `defaults: {access: ...}` is for every route",
+        ),
+        (
+            LISTENER,
+            "[{address: '127.0.0.1:1', tls: }]",
+            "1:43 listeners[0].tls: is empty, and the listener would speak plainly | add `cert` and `key`, or take it out",
         ),
         (
             LISTENER,

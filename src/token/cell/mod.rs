@@ -132,7 +132,8 @@ pub struct CellStatus {
 pub enum AfterRefusal {
     /// A newer token is or will be there: acquire again and send again.
     Again,
-    /// The token was born of a refusal a moment ago: the vendor's answer passes.
+    /// The token was born of a refusal a moment ago, or for this very request: the vendor's answer
+    /// passes.
     Pass,
 }
 
@@ -219,7 +220,18 @@ impl Cell {
 
     /// The vendor refused the token of this generation.
     pub fn refused(self: &Arc<Self>, generation: u64) -> AfterRefusal {
-        self.step(|inner, now, steps| inner.state.refused(now, generation, steps))
+        self.step(|inner, now, steps| inner.state.refused(now, generation, false, steps))
+    }
+
+    /// The same, to a request for which the token was replaced already: another login would not
+    /// help it, however long the vendor takes to refuse.
+    pub fn refused_again(self: &Arc<Self>, generation: u64) -> AfterRefusal {
+        self.step(|inner, now, steps| inner.state.refused(now, generation, true, steps))
+    }
+
+    /// Whether this is the generation in force.
+    pub fn is_current(&self, generation: u64) -> bool {
+        self.served.load().as_ref().is_some_and(|token| token.generation == generation)
     }
 
     /// What there is to tell.

@@ -230,7 +230,7 @@ impl Model {
     fn refuse(&mut self, less: u64) {
         let generation = self.state.status(self.now).generation.saturating_sub(less);
         let (live, flights) = (self.state.status(self.now).live, self.flights);
-        match self.step(|state, now, steps| state.refused(now, generation, steps)) {
+        match self.step(|state, now, steps| state.refused(now, generation, false, steps)) {
             AfterRefusal::Pass => {
                 assert!(live && less == 0, "only the live current token's refusal passes");
                 assert_eq!(self.flights, flights, "and costs no login");

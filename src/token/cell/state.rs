@@ -235,8 +235,9 @@ impl State {
         }
     }
 
-    /// The vendor refused the token of this generation.
-    pub(super) fn refused(&mut self, now: Moment, generation: u64, steps: &mut Steps) -> AfterRefusal {
+    /// The vendor refused the token of this generation. `again`: to a request for which it was
+    /// replaced already.
+    pub(super) fn refused(&mut self, now: Moment, generation: u64, again: bool, steps: &mut Steps) -> AfterRefusal {
         self.settle(now);
         let newborn = doubled(NEWBORN_FIRST, self.newborn, NEWBORN_LONGEST);
         // An older one, or one that is dead already: whoever asks next gets another.
@@ -247,7 +248,7 @@ impl State {
         // Only a token that is written in the configuration lives for ever; a login would bring
         // the same one again, unless another secret is waiting to be tried.
         let fixed = held.token.expires.is_none() && held.secret == self.policy.secret;
-        let young = held.of_refusal && !held.suspect && now < held.born.after(newborn);
+        let young = !held.suspect && (again || held.of_refusal && now < held.born.after(newborn));
         if fixed || young {
             if !std::mem::replace(&mut held.doubted, true) {
                 steps.events.push(Event::Refused { generation, passes: true });

@@ -861,3 +861,19 @@ async fn each_change_of_state_is_one_event_and_none_holds_a_secret() {
     sleep(seconds(1)).await;
     assert_eq!(log.outcomes(), ["info secret changed", "warn failed"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_has_its_token_replaced_once_however_slowly_the_vendor_refuses() {
+    let script = Script::good();
+    let cell = cell(&script);
+    used(&cell).await;
+    assert!(cell.is_current(1));
+    assert_eq!(cell.refused(1), AfterRefusal::Again);
+    used(&cell).await;
+    sleep(seconds(60)).await; // no newborn any more
+    assert!(cell.is_current(2) && !cell.is_current(1));
+    assert_eq!(cell.refused_again(1), AfterRefusal::Again, "an older one's refusal is none of the current one");
+    assert_eq!(cell.refused_again(2), AfterRefusal::Pass);
+    assert_eq!((script.calls(), cell.is_current(2)), (2, true));
+    assert_eq!(cell.refused(2), AfterRefusal::Again, "another request's refusal replaces it");
+}
