@@ -155,7 +155,11 @@ impl Control {
                 Some(()) = hangups.recv() => true,
                 () = changed(watcher.as_mut()) => false,
             };
-            let reloaded = self.reload().await;
+            let reloaded = tokio::select! {
+                reloaded = self.reload() => reloaded,
+                // A file that cannot be read to its end must not hold up the end of everything.
+                () = &mut shutdown => break,
+            };
             tell_reloaded(&reloaded, asked, &self.settings);
             if let Some(watcher) = &mut watcher {
                 // Where it was refused, the mend may be in a file that only the refused one names.

@@ -54,8 +54,6 @@ pub struct Patience {
     pub idle: Duration,
     /// For the TLS handshake.
     pub handshake: Duration,
-    /// While nothing of an answer can be written.
-    pub stall: Duration,
     /// Largest request head, in bytes.
     pub head_size: usize,
 }

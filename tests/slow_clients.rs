@@ -1,6 +1,7 @@
 //! Clients that take their time: bounded each, and nobody else's loss.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use http::Request;
 use http_body_util::Full;
 use tempfile::TempDir;
 
+use crate::harness::eventually;
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{End, Wire, exchange};
 use crate::harness::tls::Authority;
@@ -103,4 +105,37 @@ async fn a_handshake_that_does_not_come_in_time_closes_its_connection() {
     assert!(began.elapsed() < Duration::from_secs(5));
     good.send(GET).await;
     assert_eq!(good.answer().await.text(), "ok", "who has shaken hands stays");
+}
+
+/// An upstream that writes for as long as somebody takes it, and notes when nobody does any more.
+async fn endless(content_type: &'static str, cut: Arc<AtomicBool>) -> Wire {
+    Wire::start(move |mut caller| {
+        let cut = Arc::clone(&cut);
+        async move {
+            caller.request().await;
+            caller.say(format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n\r\n")).await;
+            let chunk = vec![b'x'; 64 * 1024];
+            while caller.end.send_all(&chunk).await {}
+            cut.store(true, Ordering::SeqCst);
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_given_up_after_timeouts_body_but_not_by_an_event_stream() {
+    for (content_type, given_up) in [("text/plain", true), ("text/event-stream", false)] {
+        let cut = Arc::new(AtomicBool::new(false));
+        let upstream = endless(content_type, Arc::clone(&cut)).await;
+        let proxy = Proxy::start(&one_route(&upstream.url(""), "timeouts: {body: 600ms}\n")).await;
+        let mut client = End::connect(proxy.address()).await;
+        client.send(GET).await;
+        assert_eq!(client.head().await.unwrap().status(), 200);
+        if given_up {
+            eventually("the upstream is let go", || cut.load(Ordering::SeqCst)).await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(2400)).await;
+            assert!(!cut.load(Ordering::SeqCst), "an event stream has no bound");
+        }
+    }
 }

@@ -9,7 +9,6 @@ mod upstreams;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -78,9 +77,6 @@ impl AssembleError {
         locator.problem(Severity::Error, &self.path, message, mend)
     }
 }
-
-/// A pool of answers to a slow upstream does not outlive this many seconds of a client's silence.
-const STALL: Duration = Duration::from_secs(60);
 
 /// What outlives a Snapshot.
 #[derive(Debug)]
@@ -172,7 +168,6 @@ impl Assembly {
                 header: settings.client.header_timeout,
                 idle: settings.client.idle_timeout,
                 handshake: settings.client.handshake_timeout,
-                stall: STALL,
                 head_size: settings.client.head_size,
             },
             doors,
@@ -206,6 +201,7 @@ impl Assembly {
         let waiting =
             settings.routes.iter().filter_map(waiting).max().unwrap_or(crate::model::Limits::default().waiting);
         let mut next: HashMap<TokenKey, (SecretVersion, Arc<Cell>)> = HashMap::new();
+        let mut alike: HashMap<(TokenKey, SecretVersion), TokenKey> = HashMap::new();
         let mut ready = BTreeMap::new();
         for (credential, upstream) in settings.credentials.values().zip(upstreams) {
             let identity = identity(credential);
@@ -215,6 +211,9 @@ impl Assembly {
                 // The same client with two secrets: two versions at once cannot share one cell.
                 key = TokenKey::of(credential.vendor.provider(), &named(identity, &credential.name));
             }
+            // The same login under two names is one login, also where it is known by its key alone.
+            let whole = TokenKey::of(credential.vendor.provider(), &credential.vendor.identity());
+            let key = *alike.entry((whole, secret)).or_insert(key);
             let cell = match next.get(&key).or_else(|| self.cells.get(&key)) {
                 Some((_, cell)) => Arc::clone(cell),
                 None => Cell::new(
@@ -234,10 +233,15 @@ impl Assembly {
     }
 }
 
-/// A fixed token belongs to its credential's name: nothing else tells two of them apart.
+/// A client that is known by its secret alone (a key, a fixed token) goes by its credential's name:
+/// a rotated key is then a new version of the same credential, whose token serves until the new key
+/// has proved itself.
 fn identity(credential: &CredentialSettings) -> Identity {
     let identity = credential.vendor.identity();
-    if credential.vendor.token_url().is_some() { identity } else { named(identity, &credential.name) }
+    match identity.lasting() {
+        (_, true) => identity,
+        (parts, false) => named(Identity { parts, secrets: identity.secrets }, &credential.name),
+    }
 }
 
 fn named(mut identity: Identity, name: &str) -> Identity {
@@ -331,5 +335,23 @@ mod tests {
         let mut loopback = Assembly::new(Handle::current());
         loopback.build(&settings("127.0.0.1:80", "")).unwrap();
         loopback.build(&settings("127.0.0.1:81", "")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_rotated_key_is_a_new_version_of_the_same_credential() {
+        let yaml = |key: &str| {
+            let yaml = format!(
+                "listeners: [{{address: '127.0.0.1:80'}}]\n\
+                 credentials:\n  one: {{provider: static, token: {key}}}\n  two: {{provider: static, token: other}}\n\
+                 routes: [{{name: a, upstream: 'http://127.0.0.1:1', credential: one}}, \
+                 {{name: b, match: {{path: /b}}, upstream: 'http://127.0.0.1:1', credential: two}}]\n"
+            );
+            load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &|_| None).unwrap().settings
+        };
+        let mut assembly = Assembly::new(Handle::current());
+        let first = assembly.build(&yaml("old")).unwrap();
+        let second = assembly.build(&yaml("new")).unwrap();
+        assert!(Arc::ptr_eq(&first.cells["one"], &second.cells["one"]), "its token outlives the rotation");
+        assert!(!Arc::ptr_eq(&second.cells["one"], &second.cells["two"]), "two keys never share a token");
     }
 }

@@ -267,6 +267,7 @@ impl Exchange<'_> {
         }
         *response.version_mut() = Version::HTTP_11;
         let silence = (!media::is_event_stream(response.headers())).then_some(self.forward.timeouts.body);
+        self.client.connection.stall_after(silence);
         let upload: Option<Rc<Upload>> = prepared.body.into_upload().filter(|u| u.finished().is_none());
         Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload)))
     }

@@ -66,6 +66,8 @@ pub trait OnIdle: std::fmt::Debug {
     fn end(&self);
     /// A request was answered before its body had come whole: the client may still be sending.
     fn answered_early(&self);
+    /// An answer begins: writing to the client may stand still for this long; `None` for ever.
+    fn stall_after(&self, patience: Option<Duration>);
 }
 
 impl Busy {

@@ -31,6 +31,8 @@ pub(super) fn tunnel(
         return Err(Refusal::wrong_switch());
     }
     let upstream = hyper::upgrade::on(&mut response);
+    // A tunnel is as slow as its ends like.
+    connection.connection.stall_after(None);
     let busy = Busy::new(std::rc::Rc::clone(&connection.connection));
     tokio::task::spawn_local(async move {
         let _busy = busy;

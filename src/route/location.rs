@@ -36,6 +36,7 @@ pub(super) fn back(rewrite: &Rewrite, location: &str, injected_query: Option<&st
     }
     let (reference, leads) = read(location, rewrite.base().origin());
     let path = match leads {
+        Leads::Elsewhere if is_host_of(reference.head, rewrite.base().origin()) => None,
         Leads::Elsewhere => return None,
         Leads::Relative => None,
         // The empty path of an absolute URL is the root (RFC 9110 section 4.2.3).
@@ -53,6 +54,15 @@ pub(super) fn back(rewrite: &Rewrite, location: &str, injected_query: Option<&st
     let mark = if query.is_some() { "?" } else { "" };
     let out = [head, path, mark, query.as_deref().unwrap_or(""), reference.fragment].concat();
     (out != location).then_some(out)
+}
+
+/// Whether it is the upstream's host, though under another scheme or port: where it leads is left as
+/// it is, but it does not carry our token there.
+fn is_host_of(head: &str, upstream: &Origin) -> bool {
+    let authority = head.split_once("//").map_or(head, |(_, authority)| authority);
+    authority
+        .parse::<http::uri::Authority>()
+        .is_ok_and(|authority| authority.host().eq_ignore_ascii_case(upstream.host()))
 }
 
 /// A path that begins with two slashes would be read as a host's name. `/.` before it is what the

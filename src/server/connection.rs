@@ -84,10 +84,10 @@ async fn open(
     patience: &Patience,
 ) -> Option<(Socket, bool)> {
     let opened = match tls {
-        None => Socket::plain(stream, watch, patience.stall).await,
+        None => Socket::plain(stream, watch).await,
         Some(config) => {
             match tokio::time::timeout(patience.handshake, TlsAcceptor::from(config).accept(stream)).await {
-                Ok(Ok(stream)) => Ok(Socket::tls(stream, watch, patience.stall)),
+                Ok(Ok(stream)) => Ok(Socket::tls(stream, watch)),
                 Ok(Err(error)) => Err(error),
                 Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
             }

@@ -176,7 +176,7 @@ pub async fn accept(bound: &Bound, place: usize, live: &Live, workers: &[Worker]
         };
         // Without its door's settings a TLS listener would speak plainly; there is always one.
         let Some(door) = live.load().doors.get(place).cloned() else { continue };
-        if let Some(worker) = workers.iter().min_by_key(|worker| worker.load()) {
+        if let Some(worker) = workers.iter().filter(|worker| worker.is_alive()).min_by_key(|worker| worker.load()) {
             worker.hand(Accepted { raw, door });
         }
     }

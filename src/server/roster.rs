@@ -14,6 +14,9 @@ use crate::proxy::OnIdle;
 /// How often connections are looked at: the precision of the client's timeouts.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
+/// How long the proxy's own answers may wait to be written. Others have their route's `timeouts.body`.
+const STALL: Duration = Duration::from_secs(60);
+
 /// What a connection is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -39,6 +42,12 @@ pub(super) struct Watch {
     /// Whether a request was answered before its body had come whole.
     early: AtomicU8,
     clock: Arc<AtomicU64>,
+    /// How long a write may stand still, in milliseconds; the largest number is for ever.
+    stall: AtomicU64,
+}
+
+fn millis(patience: Option<Duration>) -> u64 {
+    patience.map_or(u64::MAX, |patience| u64::try_from(patience.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Watch {
@@ -52,6 +61,11 @@ impl Watch {
         if self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 && self.http2.load(Ordering::Relaxed) == 0 {
             self.set(Phase::Head);
         }
+    }
+
+    /// How long a write may stand still.
+    pub(super) fn stall(&self) -> Option<Duration> {
+        Some(self.stall.load(Ordering::Relaxed)).filter(|millis| *millis != u64::MAX).map(Duration::from_millis)
     }
 
     /// The connection speaks HTTP/2 and waits for its first stream.
@@ -139,6 +153,10 @@ impl OnIdle for Member {
     fn answered_early(&self) {
         self.watch.early.store(1, Ordering::Relaxed);
     }
+
+    fn stall_after(&self, patience: Option<Duration>) {
+        self.watch.stall.store(millis(patience), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Member {
@@ -178,6 +196,7 @@ impl Roster {
             http2: AtomicU8::new(0),
             early: AtomicU8::new(0),
             clock: Arc::clone(&self.clock),
+            stall: AtomicU64::new(millis(Some(STALL))),
         });
         let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });
         let member = Rc::new(Member { watch, verdict, waker: RefCell::default(), load: Arc::clone(&self.load) });

@@ -37,8 +37,6 @@ pub(super) struct Socket {
     /// Read while looking for the preface.
     early: Bytes,
     watch: Arc<Watch>,
-    /// How long a write may stand still.
-    patience: Duration,
     stall: Option<Pin<Box<Sleep>>>,
     /// When a connection that is closed on our side is read no longer.
     linger: Option<Pin<Box<Sleep>>>,
@@ -50,7 +48,7 @@ const LINGER: Duration = Duration::from_secs(10);
 
 impl Socket {
     /// A plain stream, and whether it begins with HTTP/2's preface.
-    pub(super) async fn plain(mut plain: Plain, watch: Arc<Watch>, patience: Duration) -> io::Result<(Self, bool)> {
+    pub(super) async fn plain(mut plain: Plain, watch: Arc<Watch>) -> io::Result<(Self, bool)> {
         let mut early = BytesMut::with_capacity(PREFACE.len());
         loop {
             if early.len() >= PREFACE.len() || !PREFACE.starts_with(&early) {
@@ -62,23 +60,16 @@ impl Socket {
         }
         let http2 = early.as_ref() == PREFACE;
         Ok((
-            Self {
-                transport: Transport::Plain(plain),
-                early: early.freeze(),
-                watch,
-                patience,
-                stall: None,
-                linger: None,
-            },
+            Self { transport: Transport::Plain(plain), early: early.freeze(), watch, stall: None, linger: None },
             http2,
         ))
     }
 
     /// A TLS stream whose handshake is over, and whether HTTP/2 was agreed on.
-    pub(super) fn tls(stream: TlsStream<Plain>, watch: Arc<Watch>, patience: Duration) -> (Self, bool) {
+    pub(super) fn tls(stream: TlsStream<Plain>, watch: Arc<Watch>) -> (Self, bool) {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let transport = Transport::Tls(Box::new(stream));
-        (Self { transport, early: Bytes::new(), watch, patience, stall: None, linger: None }, http2)
+        (Self { transport, early: Bytes::new(), watch, stall: None, linger: None }, http2)
     }
 
     /// A write that stands still for too long ends the connection: its client reads nothing.
@@ -89,7 +80,10 @@ impl Socket {
             }
             return polled;
         }
-        let patience = self.patience;
+        let Some(patience) = self.watch.stall() else {
+            self.stall = None;
+            return Poll::Pending;
+        };
         let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         if stall.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")));

@@ -66,6 +66,11 @@ impl Worker {
         self.load.load(Ordering::Relaxed)
     }
 
+    /// Whether its thread still takes connections.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.messages.is_closed()
+    }
+
     /// Hands it a connection. A worker that is gone is one that drains: the connection is dropped.
     pub(super) fn hand(&self, accepted: Accepted) {
         self.load.fetch_add(1, Ordering::Relaxed);

@@ -226,6 +226,26 @@ pub struct Identity {
     pub secrets: Vec<Secret>,
 }
 
+/// What a part of an identity that was made from a secret begins with.
+const FINGERPRINT: &str = "sha256:";
+
+impl Identity {
+    /// The parts that outlive a rotation of the secrets, and whether they are all of them. Where they
+    /// are not, two credentials with the same lasting parts may still be two clients.
+    pub fn lasting(&self) -> (Vec<(&'static str, String)>, bool) {
+        let parts: Vec<_> = self.parts.iter().filter(|(_, part)| !part.starts_with(FINGERPRINT)).cloned().collect();
+        let all = parts.len() == self.parts.len();
+        (parts, all)
+    }
+
+    /// The parts that name the client at its endpoint, whatever token it asks for: what an exclusive
+    /// token is exclusive to.
+    pub fn client(&self) -> Vec<(&'static str, String)> {
+        const OF_THE_TOKEN: [&str; 5] = ["grant", "scope", "audience", "resource", "extra"];
+        self.parts.iter().filter(|(name, _)| !OF_THE_TOKEN.contains(name)).cloned().collect()
+    }
+}
+
 /// What a vendor's credential does unless the operator says otherwise.
 #[derive(Clone, Debug)]
 pub struct Defaults {

@@ -9,7 +9,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
-use super::FieldProblem;
+use super::{FINGERPRINT, FieldProblem};
 use crate::model::{BaseUrl, EndpointUrl, UrlError};
 use crate::secret::Secret;
 
@@ -110,7 +110,8 @@ pub(super) fn filled<T: Blank>(value: Option<T>) -> Option<T> {
     value.filter(|v| !v.is_blank())
 }
 
-/// A name for something that must not be read: parts of an identity that are secret themselves.
+/// A name for something that must not be read: parts of an identity that are secret themselves, and
+/// that [`Identity::lasting`](super::Identity::lasting) tells from the others.
 pub(super) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut digest = Sha256::new();
     for part in parts {
@@ -118,7 +119,7 @@ pub(super) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a str>) -> Strin
         digest.update(part.len().to_be_bytes());
         digest.update(part.as_bytes());
     }
-    URL_SAFE_NO_PAD.encode(digest.finalize())
+    format!("{FINGERPRINT}{}", URL_SAFE_NO_PAD.encode(digest.finalize()))
 }
 
 /// Names and values in the order of the file. The values may be secrets.

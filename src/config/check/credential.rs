@@ -42,7 +42,7 @@ impl Check<'_> {
             }
             let settings = self.credential(&entry.key, &entry.node, &at);
             if let Some(settings) = settings.as_ref().filter(|settings| settings.exclusive) {
-                let key = (settings.vendor.provider(), settings.vendor.identity().parts);
+                let key = settings.vendor.identity().client();
                 if let Some(other) = exclusive.insert(key, entry.key.clone()) {
                     let other = plain(&other);
                     self.report.error_at_key(

@@ -506,6 +506,11 @@ fn credentials_are_checked() {
             "  key: {provider: crewmojo, client_id: a, client_secret: b}\n  other: {provider: crewmojo, client_id: a, client_secret: c}",
             "4:3 credentials.other: `key` fetches exclusive tokens for the same client: each would kill the other's | use `key` in both routes, or take one of the two out",
         ),
+        (
+            "  key: {provider: static, token: x}",
+            "  key: {provider: oauth2, token_url: 'https://a.example/t', client_id: a, client_secret: b, exclusive: true, scope: r}\n  other: {provider: oauth2, token_url: 'https://a.example/t', client_id: a, client_secret: b, exclusive: true, scope: w}",
+            "4:3 credentials.other: `key` fetches exclusive tokens for the same client: each would kill the other's | use `key` in both routes, or take one of the two out",
+        ),
     ]);
 }
 

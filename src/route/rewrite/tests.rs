@@ -162,6 +162,8 @@ fn an_injected_token_never_comes_back() {
         ("https://up/other?token=SECRET", Some("https://up/other")),
         ("?page=2&token=SECRET", Some("?page=2")),
         ("next?token=SECRET", Some("next")),
+        ("http://up/v1?token=SECRET", Some("http://up/v1")),
+        ("https://UP:8443/v1?a&token=SECRET", Some("https://UP:8443/v1?a")),
         ("https://evil.example/?token=x", None),
     ] {
         assert_eq!(rewrite.location_back(location, Some("token")).as_deref(), back, "{location}");
