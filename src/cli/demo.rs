@@ -1,15 +1,12 @@
 //! `tokenferry demo`: the vendors' simulators on loopback, and the proxy in front of them.
 
-use std::future::Future;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use super::{fail, run};
-use crate::app::{self, Start};
+use crate::app::Start;
 use crate::demo::Stage;
 use crate::server::ListenOn;
 
@@ -56,27 +53,19 @@ async fn perform() -> ExitCode {
         Ok(written) => written,
         Err(error) => return fail(&format!("cannot write the demo's configuration: {error}"), 1),
     };
-    let shutdown = match run::stop_signal() {
-        Ok(shutdown) => shutdown,
-        Err(error) => return fail(&format!("cannot listen for signals: {error}"), 1),
-    };
     let variables = stage.variables().clone();
     let environment = Arc::new(move |name: &str| variables.get(name).cloned());
     let start = Start { config, environment, watch: true };
-    match serve(start, &stage, shutdown).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string(), 1),
-    }
-}
-
-async fn serve(start: Start, stage: &Stage, shutdown: impl Future<Output = ()>) -> Result<(), app::AppError> {
-    let config = start.config.display().to_string();
-    let (_hangup, hangups) = mpsc::channel(1);
+    let name = start.config.display().to_string();
     let announce = |address: &ListenOn| {
         // A closed stdout is no reason not to serve.
-        let _ = tell(stage, address, &config);
+        let _ = tell(&stage, address, &name);
     };
-    app::run(start, announce, hangups, shutdown).await
+    match run::serve(start, announce).await {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(error)) => fail(&error.to_string(), 1),
+        Err(error) => fail(&format!("cannot listen for signals: {error}"), 1),
+    }
 }
 
 fn tell(stage: &Stage, address: &ListenOn, config: &str) -> io::Result<()> {

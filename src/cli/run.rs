@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{fail, ready};
 use crate::app::{self, AppError, Start, process_environment};
+use crate::server::ListenOn;
 use crate::telemetry::init_logs;
 
 /// Runs the command.
@@ -22,7 +23,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
     };
     let start = Start { config: config.to_owned(), environment: process_environment(), watch: true };
-    let code = match runtime.block_on(serve(start)) {
+    let code = match runtime.block_on(serve(start, announce)) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(AppError::Config(problems))) => ready::refuse(&problems),
         Ok(Some(error)) => fail(&error.to_string(), 1),
@@ -40,7 +41,8 @@ pub(super) fn logs() -> Result<(), ExitCode> {
     init_logs(filter.as_deref(), json).map_err(|error| fail(&error.to_string(), 2))
 }
 
-async fn serve(start: Start) -> io::Result<Option<AppError>> {
+/// Serves until a signal ends it, and reloads on SIGHUP. What was wrong, if anything was.
+pub(super) async fn serve(start: Start, announce: impl FnMut(&ListenOn)) -> io::Result<Option<AppError>> {
     let (hangup, hangups) = mpsc::channel(1);
     let mut hup = signal(SignalKind::hangup())?;
     let forwarding = tokio::spawn(async move {
@@ -76,7 +78,7 @@ async fn serve(start: Start) -> io::Result<Option<AppError>> {
 }
 
 /// Completes with the next SIGTERM or SIGINT.
-pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -88,7 +90,7 @@ pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 }
 
 /// One line a listener, for people and for programs that wait for it.
-fn announce(address: &crate::server::ListenOn) {
+fn announce(address: &ListenOn) {
     let mut stdout = io::stdout().lock();
     // A closed stdout is no reason not to serve.
     let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
