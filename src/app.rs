@@ -34,7 +34,7 @@ pub struct Start {
     pub watch: bool,
 }
 
-/// Why it did not start.
+/// Why it did not start, or not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The configuration is invalid.
@@ -46,6 +46,9 @@ pub enum AppError {
     /// A worker did not start.
     #[error(transparent)]
     Worker(#[from] WorkerError),
+    /// A second signal came before the drain was over.
+    #[error("stopped by a second signal, without finishing what was under way")]
+    CutOff,
     /// The task that reads configurations broke off.
     #[error("reading the configuration was interrupted")]
     Interrupted,
@@ -148,6 +151,8 @@ impl Control {
     /// Reloads when asked to, until the shutdown.
     async fn serve(mut self, mut hangups: mpsc::Receiver<()>, shutdown: impl Future<Output = ()>) -> DrainTimes {
         let mut shutdown = std::pin::pin!(shutdown);
+        // Whoever was told of a bad file is told when it is good again.
+        let mut refused = false;
         let mut watcher = self.start.watch.then(|| Watcher::new(self.settings.files.clone()));
         loop {
             let asked = tokio::select! {
@@ -160,7 +165,11 @@ impl Control {
                 // A file that cannot be read to its end must not hold up the end of everything.
                 () = &mut shutdown => break,
             };
+            if refused && matches!(reloaded, Reloaded::Unchanged) {
+                tracing::info!("configuration valid again: what is in force is what the file says");
+            }
             tell_reloaded(&reloaded, asked, &self.settings);
+            refused = matches!(reloaded, Reloaded::Refused(_));
             if let Some(watcher) = &mut watcher {
                 // Where it was refused, the mend may be in a file that only the refused one names.
                 watcher.set_files(match &reloaded {

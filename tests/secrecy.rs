@@ -256,7 +256,7 @@ async fn run(format: &str) {
     let yaml = config(&lines, &routes);
     let variables = [
         ("KEY", simulated_key(&canaries)),
-        ("TOKENFERRY_LOG", "trace".to_owned()),
+        ("TOKENFERRY_LOG", "trace,hyper=trace,h2=trace,rustls=trace,tokio_util=trace,mio=trace".to_owned()),
         ("TOKENFERRY_LOG_FORMAT", format.to_owned()),
     ];
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();

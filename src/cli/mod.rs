@@ -42,8 +42,8 @@ const USAGE: u8 = 2;
     after_help = "\
 Exit status: 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid.
 
-Begin with `tokenferry demo`. TOKENFERRY_LOG sets what is logged (error, warn, info, debug, trace, or
-parts such as info,access=info for a line a request), TOKENFERRY_LOG_FORMAT=json how."
+Begin with `tokenferry demo`. TOKENFERRY_LOG=info adds a line a request to the log,
+TOKENFERRY_LOG=debug what was refused and why; TOKENFERRY_LOG_FORMAT=json writes JSON."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -87,7 +87,7 @@ enum Command {
 Examples:
   tokenferry run
   tokenferry run -c /etc/tokenferry/proxy.yaml
-  TOKENFERRY_LOG=info,access=info tokenferry run")]
+  TOKENFERRY_LOG=info tokenferry run")]
     Run(ConfigArg),
     /// Check the configuration, and tell every problem of it at once.
     ///

@@ -42,7 +42,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Problems> {
 /// Reads a configuration and makes it ready, without listening and without a login.
 pub(super) fn ready(path: &Path) -> Result<Ready, NotReady> {
     let filter = std::env::var("TOKENFERRY_LOG").ok().filter(|filter| !filter.trim().is_empty());
-    init_logs(filter.as_deref().or(Some(LOGS)), false)
+    init_logs(filter.as_deref().or(Some(LOGS)), None)
         .map_err(|error| NotReady::Told(fail(&error.to_string(), USAGE)))?;
     let runtime = Builder::new_current_thread()
         .enable_all()

@@ -37,8 +37,8 @@ pub(super) fn run(config: &Path) -> ExitCode {
 /// Begins logging, as the environment says.
 pub(super) fn logs() -> Result<(), ExitCode> {
     let filter = std::env::var("TOKENFERRY_LOG").ok();
-    let json = std::env::var("TOKENFERRY_LOG_FORMAT").is_ok_and(|format| format == "json");
-    init_logs(filter.as_deref(), json).map_err(|error| fail(&error.to_string(), 2))
+    let format = std::env::var("TOKENFERRY_LOG_FORMAT").ok();
+    init_logs(filter.as_deref(), format.as_deref()).map_err(|error| fail(&error.to_string(), 2))
 }
 
 /// Serves until a signal ends it, and reloads on SIGHUP. What was wrong, if anything was.
@@ -69,8 +69,7 @@ pub(super) async fn serve(start: Start, announce: impl FnMut(&ListenOn)) -> io::
     let ended = tokio::select! {
         ended = running => ended.err(),
         () = second => {
-            tracing::warn!("second signal: stopped without finishing what was under way");
-            None
+            Some(AppError::CutOff)
         }
     };
     forwarding.abort();

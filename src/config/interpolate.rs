@@ -157,7 +157,7 @@ impl<'r> References<'r> {
         let content = content.map_err(|unread| match unread {
             Unread::Missing => (
                 format!("there is no file {name}"),
-                "create it, or mend the path; it is relative to this file".to_owned(),
+                "create it, or mend the path; a relative one is relative to this file".to_owned(),
             ),
             other => (format!("the file {name} {other}"), "mend the path or the file's permissions".to_owned()),
         })?;

@@ -3,10 +3,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Version};
 
@@ -58,6 +59,8 @@ pub struct Proxy {
     pub(super) shared: Arc<Shared>,
     view: RefCell<Rc<View>>,
     via: [HeaderValue; 3],
+    /// When a kind of failure was last told of a route.
+    told: RefCell<HashMap<(String, &'static str), Instant>>,
 }
 
 /// A Snapshot, with this worker's handles beside each of its routes.
@@ -86,7 +89,7 @@ impl Proxy {
             // Hex digits behind a word always make a header value.
             via(version, &shared.pseudonym).unwrap_or(HeaderValue::from_static("1.1 tokenferry"))
         });
-        Rc::new(Self { shared, view, via })
+        Rc::new(Self { shared, view, via, told: RefCell::default() })
     }
 
     /// What is in force now, with this worker's handles.
@@ -105,6 +108,24 @@ impl Proxy {
             Version::HTTP_10 => &self.via[0],
             Version::HTTP_2 => &self.via[2],
             _ => &self.via[1],
+        }
+    }
+
+    /// Whether a failure of this kind was not told of this route a moment ago: an outage is one line
+    /// now and then, not one a request.
+    pub(super) fn is_news(&self, route: &str, code: &'static str) -> bool {
+        /// Between two lines of one kind.
+        const QUIET: Duration = Duration::from_secs(10);
+
+        let now = Instant::now();
+        let mut told = self.told.borrow_mut();
+        told.retain(|_, last| now.duration_since(*last) < QUIET);
+        match told.entry((route.to_owned(), code)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(first) => {
+                first.insert(now);
+                true
+            }
         }
     }
 

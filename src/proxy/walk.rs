@@ -9,6 +9,8 @@ use super::refusal::{Refusal, request_id};
 use super::reply::{Busy, Reply};
 use super::view::{Client, Proxy, View};
 use super::{forward, login};
+use crate::live::Entry;
+use crate::route::Action;
 
 impl Proxy {
     /// Answers a request; what goes wrong is an answer too.
@@ -17,12 +19,16 @@ impl Proxy {
         let view = self.view();
         let mut record = Record::begin(request.method(), request.uri().path());
         let has_body = !request.body().is_end_stream();
-        let (response, early) = match self.walk(&view, client, request, record.as_deref_mut()).await {
+        let mut place = None;
+        let (response, early) = match self.walk(&view, client, request, record.as_deref_mut(), &mut place).await {
             Ok(response) => {
                 let early = response.body().is_early();
                 (response, early)
             }
-            Err(refusal) => (answer_refusal(&refusal, record.as_deref_mut()), has_body),
+            Err(refusal) => {
+                let entry = place.and_then(|place| view.snapshot.entries.get(place));
+                (self.refuse(&refusal, entry, record.as_deref_mut()), has_body)
+            }
         };
         if early {
             client.connection.answered_early();
@@ -39,10 +45,12 @@ impl Proxy {
         client: &Client,
         request: Request<Incoming>,
         mut record: Option<&mut Record>,
+        place: &mut Option<usize>,
     ) -> Result<Response<Reply>, Refusal> {
         let (mut parts, body) = request.into_parts();
         let host = course::sound(&parts, &self.shared.pseudonym)?;
         let found = course::find(&view.snapshot, &parts, &host)?;
+        *place = Some(found.place);
         // The table's answer is an index into the very list that the table was built from.
         let entry = view.snapshot.entries.get(found.place).ok_or(Refusal::Internal)?;
         let handles = view.handles.get(found.place).ok_or(Refusal::Internal)?;
@@ -71,31 +79,31 @@ impl Proxy {
         let exchange = forward::Exchange { proxy: self, forward, handles, client, credential, record };
         exchange.run(parts, body, &target, raw_host).await
     }
-}
 
-/// The answer to a refusal. What is the proxy's or the upstream's fault is logged with its cause;
-/// a missing token is not, since the credential's own events tell of it once, not once a request.
-fn answer_refusal(refusal: &Refusal, record: Option<&mut Record>) -> Response<Reply> {
-    let id = request_id();
-    let status = refusal.status();
-    if status.is_server_error() && !matches!(refusal, Refusal::Token(_) | Refusal::Respond(_)) {
+    /// The answer to a refusal. What is the proxy's or the upstream's fault is logged with its cause,
+    /// though not over and over; a missing token is not, since the credential's own events tell of it
+    /// once, not once a request.
+    fn refuse(&self, refusal: &Refusal, entry: Option<&Entry>, record: Option<&mut Record>) -> Response<Reply> {
+        let id = request_id();
+        let (code, status) = (refusal.code(), refusal.status().as_u16());
+        let route = entry.map(|entry| entry.route.name.as_str());
+        let upstream = entry.and_then(|entry| match &entry.route.action {
+            Action::Forward(forward) => Some(tracing::field::display(&forward.upstream.target().origin)),
+            Action::Respond(_) => None,
+        });
         let cause = std::error::Error::source(refusal).map(chain);
-        tracing::warn!(
-            code = refusal.code(),
-            status = status.as_u16(),
-            request_id = id,
-            route = record.as_ref().and_then(|r| r.route.as_deref()),
-            cause,
-            "request failed"
-        );
-    } else {
-        tracing::debug!(code = refusal.code(), status = status.as_u16(), request_id = id, "request refused");
+        let failed = status >= 500 && !matches!(refusal, Refusal::Token(_) | Refusal::Respond(_));
+        if failed && self.is_news(route.unwrap_or_default(), code) {
+            tracing::warn!(code, status, request_id = id, route, upstream, cause, "request failed");
+        } else {
+            tracing::debug!(code, status, request_id = id, route, upstream, cause, "request refused");
+        }
+        if let Some(record) = record {
+            record.refusal = Some(code);
+            record.request_id = Some(id.clone());
+        }
+        refusal.answer(&id)
     }
-    if let Some(record) = record {
-        record.refusal = Some(refusal.code());
-        record.request_id = Some(id.clone());
-    }
-    refusal.answer(&id)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

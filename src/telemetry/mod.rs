@@ -2,4 +2,4 @@
 
 mod logs;
 
-pub use logs::{FilterError, init_logs};
+pub use logs::{LogError, init_logs};

@@ -43,7 +43,9 @@ async fn ask(
     timeout: Duration,
 ) -> Result<Grant, TokenFault> {
     let Some(upstream) = upstream else { return Err(transient(FaultReason::Unreachable)) };
-    let answer = once(upstream, wire(request)?, timeout, ANSWER_LIMIT).await.map_err(|error| fault(&error))?;
+    let answer = once(upstream, wire(request)?, timeout, ANSWER_LIMIT)
+        .await
+        .map_err(|error| fault(upstream.target().origin.to_string(), &error))?;
     vendor.read(&Answer { status: answer.status(), headers: answer.headers(), body: answer.body() })
 }
 
@@ -100,14 +102,24 @@ fn transient(reason: FaultReason) -> TokenFault {
     TokenFault::new(FaultClass::Transient, reason)
 }
 
-/// None of these says anything of the credentials: all may be over in a moment.
-fn fault(error: &OnceError) -> TokenFault {
-    transient(match error {
+/// None of these says anything of the credentials: all may be over in a moment. Where and why is
+/// told in place of a code: neither is the vendor's word, and the URL may be built in.
+fn fault(origin: String, error: &OnceError) -> TokenFault {
+    let mut fault = transient(match error {
         OnceError::Connect(ConnectError::Timeout) | OnceError::Timeout { .. } => FaultReason::Timeout,
         OnceError::Connect(ConnectError::Tls(cause)) if is_certificate(cause) => FaultReason::Certificate,
         OnceError::Connect(_) | OnceError::Broken(_) => FaultReason::Unreachable,
         OnceError::TooLarge => FaultReason::TooLarge,
-    })
+    });
+    let mut why = vec![origin, error.to_string()];
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        why.push(error.to_string());
+        cause = error.source();
+    }
+    why.dedup();
+    fault.code = Some(why.join(": "));
+    fault
 }
 
 /// Whether a handshake failed for the server's certificate. rustls hides its error inside an
@@ -241,7 +253,9 @@ mod tests {
             (OnceError::Timeout { sent: true }, FaultReason::Timeout),
             (OnceError::TooLarge, FaultReason::TooLarge),
         ] {
-            assert_eq!(fault(&error), transient(reason), "{error:?}");
+            let fault = fault("https://login.example".to_owned(), &error);
+            assert_eq!((fault.class, fault.reason), (FaultClass::Transient, reason), "{error:?}");
+            assert!(fault.code.is_some_and(|why| why.starts_with("https://login.example: ")), "{error:?}");
         }
     }
 }

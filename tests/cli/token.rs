@@ -68,8 +68,11 @@ routes:
     assert_eq!(ran.code, Some(1));
     assert_eq!(
         ran.err,
-        "tokenferry: partner: no token: the token endpoint cannot be reached; \
-         check the host and port of its URL, and whether this machine may reach it\n"
+        format!(
+            "tokenferry: partner: no token: the token endpoint cannot be reached \
+             (http://127.0.0.1:{port}: cannot connect: Connection refused (os error 111)); \
+             check the host and port of its URL, and whether this machine may reach it\n"
+        )
     );
 }
 

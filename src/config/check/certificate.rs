@@ -24,7 +24,7 @@ impl Check<'_> {
             Ok(content) => Some(content),
             Err(unread) => {
                 let mend = match unread {
-                    Unread::Missing => "create it, or mend the path; it is relative to this file",
+                    Unread::Missing => "create it, or mend the path; a relative one is relative to this file",
                     Unread::Denied => "let the proxy's user read it",
                     _ => "name a PEM file",
                 };

@@ -228,7 +228,7 @@ fn references_that_stand_for_nothing_are_told_by_their_field() {
         (
             "token: x",
             "token: \"${file:/none/such}\"",
-            "3:34 credentials.key.token: there is no file /none/such | create it, or mend the path; it is relative to this file",
+            "3:34 credentials.key.token: there is no file /none/such | create it, or mend the path; a relative one is relative to this file",
         ),
     ]);
 }
@@ -411,7 +411,7 @@ fn routes_are_checked() {
         (
             "https://api.example.com/v1",
             "{url: https://api.example.com, ca: none.pem}",
-            "6:50 routes[0].upstream.ca: the file does not exist | create it, or mend the path; it is relative to this file",
+            "6:50 routes[0].upstream.ca: the file does not exist | create it, or mend the path; a relative one is relative to this file",
         ),
     ]);
 }
