@@ -42,7 +42,7 @@ impl Drop for Folder {
 async fn perform() -> ExitCode {
     let stage = match Stage::set().await {
         Ok(stage) => stage,
-        Err(error) => return fail(&error.to_string(), 1),
+        Err(error) => return fail(&format!("a simulator cannot be started: {error}"), 1),
     };
     let written = Folder::new().and_then(|folder| {
         let config = folder.0.join("proxy.yaml");

@@ -25,4 +25,4 @@ pub use ledger::{Desk, Ticket};
 pub use message::Reply;
 pub use oauth2::OAuth2;
 pub use server::{Call, Refusal, Rules, Simulator};
-pub use stage::{Stage, StageError};
+pub use stage::Stage;

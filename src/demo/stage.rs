@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::io;
 
-use serde_yaml::{Mapping, Value};
-
 use super::{Crayon, Crewmojo, CrmCom, Options, Simulator};
 
 /// The file at the top level of the repository, as it was when this was built.
@@ -30,20 +28,9 @@ pub struct Stage {
     variables: HashMap<String, String>,
 }
 
-/// Why there is no demo.
-#[derive(Debug, thiserror::Error)]
-pub enum StageError {
-    /// A simulator did not start.
-    #[error("a simulator cannot be started: {0}")]
-    Simulator(#[from] io::Error),
-    /// The shipped file is not what this expects; a test sees to that.
-    #[error("the shipped proxy.yaml cannot be staged: {0}")]
-    Shipped(#[from] serde_yaml::Error),
-}
-
 impl Stage {
     /// Starts a simulator for each vendor of the shipped file.
-    pub async fn set() -> Result<Self, StageError> {
+    pub async fn set() -> io::Result<Self> {
         let (crewmojo, crm, crayon) = (Crewmojo::default(), CrmCom::default(), Crayon::default());
         let variables = [
             ("CREWMOJO_CLIENT_ID", crewmojo.client_id.clone()),
@@ -82,7 +69,7 @@ impl Stage {
                 about: "Crayon: a password grant with client credentials",
             },
         ];
-        let yaml = staged(&cast)?;
+        let yaml = staged(&cast);
         Ok(Self { cast, yaml, variables })
     }
 
@@ -102,42 +89,16 @@ impl Stage {
     }
 }
 
-fn staged(cast: &[Cast]) -> Result<String, serde_yaml::Error> {
-    let mut document: Value = serde_yaml::from_str(SHIPPED)?;
-    replace_origins(&mut document, cast);
-    if let Some(credentials) = document.get_mut("credentials").and_then(Value::as_mapping_mut) {
-        for (_, credential) in credentials.iter_mut() {
-            set_token_url(credential, cast);
+/// The shipped text, comments and all, with other URLs and a free port.
+fn staged(cast: &[Cast]) -> String {
+    let mut yaml = SHIPPED.replace("address: 127.0.0.1:8080", "address: 127.0.0.1:0");
+    for part in cast {
+        let origin = part.simulator.origin();
+        yaml = yaml.replace(part.origin, origin);
+        if let Some(path) = part.token_path {
+            let provider = format!("    provider: {}\n", part.provider);
+            yaml = yaml.replace(&provider, &format!("{provider}    token_url: {origin}{path}\n"));
         }
     }
-    let mut listener = Mapping::new();
-    listener.insert("address".into(), "127.0.0.1:0".into());
-    if let Some(document) = document.as_mapping_mut() {
-        document.insert("listeners".into(), Value::Sequence(vec![listener.into()]));
-    }
-    serde_yaml::to_string(&document)
-}
-
-/// Points every URL of a vendor at its simulator.
-fn replace_origins(value: &mut Value, cast: &[Cast]) {
-    match value {
-        Value::String(text) => {
-            if let Some((part, rest)) = cast.iter().find_map(|part| Some((part, text.strip_prefix(part.origin)?))) {
-                *text = format!("{}{rest}", part.simulator.origin());
-            }
-        }
-        Value::Sequence(values) => values.iter_mut().for_each(|value| replace_origins(value, cast)),
-        Value::Mapping(values) => values.iter_mut().for_each(|(_, value)| replace_origins(value, cast)),
-        _ => {}
-    }
-}
-
-fn set_token_url(credential: &mut Value, cast: &[Cast]) {
-    let provider = credential.get("provider").and_then(Value::as_str);
-    let Some(part) = cast.iter().find(|part| Some(part.provider) == provider) else { return };
-    let Some(path) = part.token_path else { return };
-    let url = format!("{}{path}", part.simulator.origin());
-    if let Some(credential) = credential.as_mapping_mut() {
-        credential.insert("token_url".into(), url.into());
-    }
+    yaml
 }
