@@ -10,7 +10,6 @@ use super::reply::{Busy, Reply};
 use super::view::{Client, Proxy, View};
 use super::{forward, login};
 use crate::live::Entry;
-use crate::route::Action;
 
 impl Proxy {
     /// Answers a request; what goes wrong is an answer too.
@@ -87,16 +86,12 @@ impl Proxy {
         let id = request_id();
         let (code, status) = (refusal.code(), refusal.status().as_u16());
         let route = entry.map(|entry| entry.route.name.as_str());
-        let upstream = entry.and_then(|entry| match &entry.route.action {
-            Action::Forward(forward) => Some(tracing::field::display(&forward.upstream.target().origin)),
-            Action::Respond(_) => None,
-        });
         let cause = std::error::Error::source(refusal).map(chain);
         let failed = status >= 500 && !matches!(refusal, Refusal::Token(_) | Refusal::Respond(_));
         if failed && self.is_news(route.unwrap_or_default(), code) {
-            tracing::warn!(code, status, request_id = id, route, upstream, cause, "request failed");
+            tracing::warn!(code, status, request_id = id, route, cause, "request failed");
         } else {
-            tracing::debug!(code, status, request_id = id, route, upstream, cause, "request refused");
+            tracing::debug!(code, status, request_id = id, route, cause, "request refused");
         }
         if let Some(record) = record {
             record.refusal = Some(code);

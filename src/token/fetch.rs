@@ -43,9 +43,7 @@ async fn ask(
     timeout: Duration,
 ) -> Result<Grant, TokenFault> {
     let Some(upstream) = upstream else { return Err(transient(FaultReason::Unreachable)) };
-    let answer = once(upstream, wire(request)?, timeout, ANSWER_LIMIT)
-        .await
-        .map_err(|error| fault(upstream.target().origin.to_string(), &error))?;
+    let answer = once(upstream, wire(request)?, timeout, ANSWER_LIMIT).await.map_err(|error| fault(&error))?;
     vendor.read(&Answer { status: answer.status(), headers: answer.headers(), body: answer.body() })
 }
 
@@ -102,34 +100,47 @@ fn transient(reason: FaultReason) -> TokenFault {
     TokenFault::new(FaultClass::Transient, reason)
 }
 
-/// None of these says anything of the credentials: all may be over in a moment. Where and why is
-/// told in place of a code: neither is the vendor's word, and the URL may be built in.
-fn fault(origin: String, error: &OnceError) -> TokenFault {
+/// None of these says anything of the credentials: all may be over in a moment. Why is told in place
+/// of a code. The URL is not: it may have come from a reference, and what did is in no message.
+fn fault(error: &OnceError) -> TokenFault {
     let mut fault = transient(match error {
         OnceError::Connect(ConnectError::Timeout) | OnceError::Timeout { .. } => FaultReason::Timeout,
         OnceError::Connect(ConnectError::Tls(cause)) if is_certificate(cause) => FaultReason::Certificate,
         OnceError::Connect(_) | OnceError::Broken(_) => FaultReason::Unreachable,
         OnceError::TooLarge => FaultReason::TooLarge,
     });
-    let mut why = vec![origin, error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        why.push(error.to_string());
-        cause = error.source();
-    }
-    why.dedup();
-    fault.code = Some(why.join(": "));
+    fault.code = why(error);
     fault
 }
 
-/// Whether a handshake failed for the server's certificate. rustls hides its error inside an
-/// `io::Error`, which may be wrapped once more.
+/// The last cause, which says most. A certificate for another name is told without the names.
+fn why(error: &OnceError) -> Option<String> {
+    use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+
+    if let OnceError::Connect(ConnectError::Tls(cause)) = error
+        && let Some(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) = tls(cause)
+    {
+        return Some("it is for another name".to_owned());
+    }
+    let mut cause = error.source()?;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    Some(cause.to_string())
+}
+
+/// Whether a handshake failed for the server's certificate.
 fn is_certificate(error: &std::io::Error) -> bool {
+    use rustls::Error::{InvalidCertRevocationList, InvalidCertificate, NoCertificatesPresented};
+    matches!(tls(error), Some(InvalidCertificate(_) | InvalidCertRevocationList(_) | NoCertificatesPresented))
+}
+
+/// rustls hides its error inside an `io::Error`, which may be wrapped once more.
+fn tls(error: &std::io::Error) -> Option<&rustls::Error> {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<rustls::Error>() {
-            use rustls::Error::{InvalidCertRevocationList, InvalidCertificate, NoCertificatesPresented};
-            return matches!(error, InvalidCertificate(_) | InvalidCertRevocationList(_) | NoCertificatesPresented);
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
         }
         cause = match error.downcast_ref::<std::io::Error>() {
             // Not `source`: for an `io::Error` that is the source of what it holds, not what it holds.
@@ -137,7 +148,7 @@ fn is_certificate(error: &std::io::Error) -> bool {
             None => error.source(),
         };
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -253,9 +264,8 @@ mod tests {
             (OnceError::Timeout { sent: true }, FaultReason::Timeout),
             (OnceError::TooLarge, FaultReason::TooLarge),
         ] {
-            let fault = fault("https://login.example".to_owned(), &error);
+            let fault = fault(&error);
             assert_eq!((fault.class, fault.reason), (FaultClass::Transient, reason), "{error:?}");
-            assert!(fault.code.is_some_and(|why| why.starts_with("https://login.example: ")), "{error:?}");
         }
     }
 }

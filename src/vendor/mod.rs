@@ -162,7 +162,7 @@ pub struct TokenFault {
     /// What happened, in lower case.
     pub reason: FaultReason,
     /// The vendor's error code, cut to 200 bytes of printable ASCII and free of the secrets that
-    /// were sent; never its description.
+    /// were sent, never its description; where there was no answer, the system's word for why.
     pub code: Option<String>,
     /// `Retry-After`, where the answer had one.
     pub retry_after: Option<Duration>,
