@@ -80,7 +80,7 @@ fn warm_token(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let fetch: Fetch = Arc::new(|| {
         let lifetime = Some((Duration::from_secs(3600), LifetimeSource::Answer));
-        Box::pin(async move { Ok(Grant { token: Secret::new("x".repeat(900)), lifetime }) })
+        Box::pin(async move { Ok(Grant::new(Secret::new("x".repeat(900)), lifetime)) })
     });
     let settings = CellSettings {
         name: "bench".to_owned(),

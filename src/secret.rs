@@ -1,6 +1,8 @@
 //! A string that must not be seen: it prints as `***`, is not `Serialize`, is wiped on drop, and
 //! leaves only through [`Secret::expose`], which is easy to grep for.
 
+mod seal;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+pub use seal::{SealKeyError, SealKeys, Unsealed};
 
 /// A client secret, a password, an API key or a token. Clones share one allocation, which is
 /// wiped when the last of them goes.

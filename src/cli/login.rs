@@ -161,7 +161,10 @@ fn advice(fault: &TokenFault) -> &'static str {
         FaultReason::Empty | FaultReason::TooLarge | FaultReason::Unreadable | FaultReason::NoToken => {
             "check that the URL is that of the token endpoint"
         }
-        FaultReason::Interrupted => "try again",
+        FaultReason::Unsayable => "check the credential's keys and refresh token",
+        FaultReason::Unkept => "check that the credential's `state_file`, or the store, can be written to",
+        FaultReason::StoreAway => "check the `url` of `store`, and whether it runs",
+        FaultReason::Interrupted | FaultReason::Elsewhere => "try again",
         FaultReason::BadToken => "the vendor's answer is of no use: ask the vendor",
         FaultReason::Status(_) | FaultReason::ErrorInside if fault.class == FaultClass::Refused => {
             "check the credential's ids and secrets, and that they are for this environment"

@@ -13,7 +13,9 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::model::EndpointUrl;
-use crate::vendor::{Answer, FaultClass, FaultReason, Grant, LifetimeSource, Login, TokenFault, Vendor, parse};
+use crate::vendor::{
+    Answer, FaultClass, FaultReason, Grant, LifetimeSource, Login, Occasion, TokenFault, Vendor, parse,
+};
 
 struct Got {
     status: StatusCode,
@@ -68,7 +70,8 @@ fn vendor(provider: &str, settings: &Value, token_url: Option<&str>) -> Arc<dyn 
 
 /// Sends the vendor's own request and reads the answer as the vendor does.
 async fn log_in(vendor: &dyn Vendor) -> Result<Grant, TokenFault> {
-    let Login::Request(request) = vendor.login() else { panic!("nothing to send") };
+    let occasion = Occasion { now: 0, nonce: String::new(), refresh_token: None };
+    let Ok(Login::Request(request)) = vendor.login(&occasion) else { panic!("nothing to send") };
     let headers: Vec<_> = request.headers.iter().map(|(k, v)| (k.as_str(), v.to_str().unwrap())).collect();
     let got = send(request.method, &request.url.to_string(), &headers, request.body.expose()).await;
     vendor.read(&Answer { status: got.status, headers: &got.headers, body: &got.body })

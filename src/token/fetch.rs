@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request};
@@ -12,7 +14,7 @@ use http_body_util::Full;
 use super::Fetch;
 use crate::secret::Secret;
 use crate::upstream::{ConnectError, OnceError, Upstream, once};
-use crate::vendor::{Answer, FaultClass, FaultReason, Grant, Login, TokenFault, TokenRequest, Vendor};
+use crate::vendor::{Answer, FaultClass, FaultReason, Grant, Login, Occasion, TokenFault, TokenRequest, Vendor, skew};
 
 /// The longest answer that is read.
 const ANSWER_LIMIT: usize = 64 << 10;
@@ -27,8 +29,8 @@ pub fn fetch(vendor: Arc<dyn Vendor>, upstream: Option<Arc<Upstream>>, timeout: 
     Arc::new(move || {
         let (vendor, upstream) = (Arc::clone(&vendor), upstream.clone());
         Box::pin(async move {
-            let grant = match vendor.login() {
-                Login::Fixed(token) => Grant { token, lifetime: None },
+            let grant = match vendor.login(&occasion())? {
+                Login::Fixed(token) => Grant::new(token, None),
                 Login::Request(request) => ask(vendor.as_ref(), request, upstream.as_deref(), timeout).await?,
             };
             sendable(grant)
@@ -44,7 +46,20 @@ async fn ask(
 ) -> Result<Grant, TokenFault> {
     let Some(upstream) = upstream else { return Err(transient(FaultReason::Unreachable)) };
     let answer = once(upstream, wire(request)?, timeout, ANSWER_LIMIT).await.map_err(|error| fault(&error))?;
-    vendor.read(&Answer { status: answer.status(), headers: answer.headers(), body: answer.body() })
+    let grant = vendor.read(&Answer { status: answer.status(), headers: answer.headers(), body: answer.body() })?;
+    Ok(Grant { skew: skew(answer.headers(), unix_time()), ..grant })
+}
+
+fn occasion() -> Occasion {
+    // 192 bits; `jti` need not be a secret, only unlike any other.
+    let nonce = URL_SAFE_NO_PAD
+        .encode([fastrand::u64(..), fastrand::u64(..), fastrand::u64(..)].map(u64::to_ne_bytes).concat());
+    Occasion { now: unix_time(), nonce, refresh_token: None }
+}
+
+/// Seconds since 1970 by the wall clock.
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The request as it goes over the wire: target in origin form, `Host` from the URL (RFC 9112
@@ -52,7 +67,7 @@ async fn ask(
 fn wire(request: TokenRequest) -> Result<Request<Full<Bytes>>, TokenFault> {
     let TokenRequest { method, url, headers, body } = request;
     // Neither fails for a URL and a body that were checked; a login that cannot be said is no login.
-    let unsayable = || transient(FaultReason::Unreachable);
+    let unsayable = || transient(FaultReason::Unsayable);
     let host = HeaderValue::from_str(url.origin().authority().as_str()).map_err(|_| unsayable())?;
     let target: http::Uri = url.target().parse().map_err(|_| unsayable())?;
 
@@ -110,6 +125,7 @@ fn fault(error: &OnceError) -> TokenFault {
         OnceError::TooLarge => FaultReason::TooLarge,
     });
     fault.code = why(error);
+    fault.heard = !matches!(error, OnceError::Connect(_) | OnceError::Timeout { sent: false });
     fault
 }
 
@@ -174,8 +190,8 @@ mod tests {
         fn token_url(&self) -> Option<&EndpointUrl> {
             None
         }
-        fn login(&self) -> Login {
-            Login::Fixed(Secret::new(self.0))
+        fn login(&self, _: &Occasion) -> Result<Login, TokenFault> {
+            Ok(Login::Fixed(Secret::new(self.0)))
         }
         fn read(&self, _: &Answer<'_>) -> Result<Grant, TokenFault> {
             Err(transient(FaultReason::Unreadable))

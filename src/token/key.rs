@@ -26,7 +26,31 @@ impl TokenKey {
     }
 }
 
+impl TokenKey {
+    /// The whole of it in hex: where this credential's things lie in a store.
+    pub fn hex(&self) -> String {
+        hex(&self.0)
+    }
+}
+
 impl SecretVersion {
+    /// The whole of it in hex. To be sealed wherever it is kept: it helps to guess a weak secret.
+    pub fn hex(&self) -> String {
+        hex(&self.0)
+    }
+
+    /// From what [`SecretVersion::hex`] wrote.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut digest = [0; 32];
+        if text.len() != 2 * digest.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (at, byte) in digest.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+        }
+        Some(Self(digest))
+    }
+
     /// The version that these secrets make.
     pub fn of(identity: &Identity) -> Self {
         Self(digest("tokenferry secret", identity.secrets.iter().map(Secret::expose)))
@@ -42,6 +66,16 @@ fn digest<'a>(purpose: &'a str, fields: impl Iterator<Item = &'a str>) -> [u8; 3
         hasher.update(field.as_bytes());
     }
     hasher.finalize().into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The first four bytes, enough to tell keys apart in a log.
@@ -86,6 +120,15 @@ mod tests {
             for b in &keys[i + 1..] {
                 assert_ne!(a, b);
             }
+        }
+    }
+
+    #[test]
+    fn a_version_is_read_back_from_its_hex() {
+        let version = SecretVersion::of(&identity(&[], &["old"]));
+        assert_eq!(SecretVersion::from_hex(&version.hex()), Some(version));
+        for wrong in ["", "ab", &"g".repeat(64), &"+f".repeat(32), &"é".repeat(32)] {
+            assert!(SecretVersion::from_hex(wrong).is_none(), "{wrong}");
         }
     }
 

@@ -100,7 +100,7 @@ impl<'a> Reading<'a> {
             return Err(self.fault(FaultClass::Transient, FaultReason::BadToken, None));
         }
         let lifetime = lifetime(expires_in, &token, self.answer.headers);
-        Ok(Grant { token: Secret::new(token), lifetime })
+        Ok(Grant::new(Secret::new(token), lifetime))
     }
 
     /// An error inside a success.
@@ -115,10 +115,9 @@ impl<'a> Reading<'a> {
 
     fn fault(&self, class: FaultClass, reason: FaultReason, code: Option<String>) -> TokenFault {
         TokenFault {
-            class,
-            reason,
             code: code.and_then(|code| self.sent.scrub(&code)),
             retry_after: retry_after(self.answer.headers),
+            ..TokenFault::new(class, reason)
         }
     }
 }

@@ -15,7 +15,8 @@ use super::answer::{Reading, Sent, class_of_text, member, short_code, text};
 use super::request::{FORM, basic, form, json_string, post};
 use super::settings::{Problems, filled};
 use super::{
-    Answer, Defaults, FieldProblem, Grant, Identity, Login, OwnCall, OwnEndpoint, TokenFault, Vendor, VendorSettings,
+    Answer, Defaults, FieldProblem, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault, Vendor,
+    VendorSettings,
 };
 use crate::model::{EndpointUrl, Place, RefusedWhen};
 use crate::secret::Secret;
@@ -97,7 +98,7 @@ impl Vendor for Crayon {
         Some(&self.token_url)
     }
 
-    fn login(&self) -> Login {
+    fn login(&self, _: &Occasion) -> Result<Login, TokenFault> {
         let body = form([
             ("grant_type", "password"),
             ("username", &self.username),
@@ -106,7 +107,7 @@ impl Vendor for Crayon {
         ]);
         // The vendor's own clients do not form-encode id and secret before.
         let client = basic(&self.client_id, self.client_secret.expose());
-        Login::Request(post(&self.token_url, FORM, Some(&client), body))
+        Ok(Login::Request(post(&self.token_url, FORM, Some(&client), body)))
     }
 
     fn read(&self, answer: &Answer<'_>) -> Result<Grant, TokenFault> {

@@ -14,8 +14,8 @@ use super::answer::{Reading, Sent, class_of_status, member, text};
 use super::request::{JSON, json_object, post};
 use super::settings::Problems;
 use super::{
-    Answer, Defaults, FaultClass, FieldProblem, Grant, Identity, Login, OwnCall, OwnEndpoint, TokenFault, Vendor,
-    VendorSettings, rfc6749,
+    Answer, Defaults, FaultClass, FieldProblem, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault,
+    Vendor, VendorSettings, rfc6749,
 };
 use crate::model::{EndpointUrl, Place, RefusedWhen};
 use crate::secret::Secret;
@@ -108,13 +108,13 @@ impl Vendor for Crewmojo {
         Some(&self.token_url)
     }
 
-    fn login(&self) -> Login {
+    fn login(&self, _: &Occasion) -> Result<Login, TokenFault> {
         let body = json_object([
             ("grant_type", "client_credentials"),
             ("client_id", &self.client_id),
             ("client_secret", self.client_secret.expose()),
         ]);
-        Login::Request(post(&self.token_url, JSON, None, body))
+        Ok(Login::Request(post(&self.token_url, JSON, None, body)))
     }
 
     fn read(&self, answer: &Answer<'_>) -> Result<Grant, TokenFault> {

@@ -16,7 +16,8 @@ use super::answer::{Reading, Sent, class_of_text, member, text};
 use super::request::{JSON, basic, json_object, json_string, post};
 use super::settings::{Problems, filled, fingerprint};
 use super::{
-    Answer, Defaults, FieldProblem, Grant, Identity, Login, OwnCall, OwnEndpoint, TokenFault, Vendor, VendorSettings,
+    Answer, Defaults, FieldProblem, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault, Vendor,
+    VendorSettings,
 };
 use crate::model::{BaseUrl, EndpointUrl, JsonMatch, JsonRefusal, Place, RefusedWhen};
 use crate::secret::Secret;
@@ -320,10 +321,10 @@ impl Vendor for CrmCom {
         Some(&self.token_url)
     }
 
-    fn login(&self) -> Login {
+    fn login(&self, _: &Occasion) -> Result<Login, TokenFault> {
         // The colon stands there though the password is empty, as in the vendor's sample.
         let key = self.login.key().map(|key| basic(key.expose(), ""));
-        Login::Request(post(&self.token_url, JSON, key.as_ref(), self.login.body(self.unit.as_deref())))
+        Ok(Login::Request(post(&self.token_url, JSON, key.as_ref(), self.login.body(self.unit.as_deref()))))
     }
 
     fn read(&self, answer: &Answer<'_>) -> Result<Grant, TokenFault> {

@@ -16,8 +16,8 @@ use super::answer::{Reading, Sent, class_of_text, member, short_code, text};
 use super::request::{FORM, JSON, form};
 use super::settings::{Pairs, Problems, fingerprint};
 use super::{
-    Answer, Defaults, FieldProblem, Grant, Identity, Login, OwnCall, OwnEndpoint, TokenFault, TokenRequest, Vendor,
-    VendorSettings,
+    Answer, Defaults, FieldProblem, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault, TokenRequest,
+    Vendor, VendorSettings,
 };
 use crate::model::{EndpointUrl, Place, RefusedWhen};
 use crate::secret::Secret;
@@ -265,13 +265,13 @@ impl Vendor for Custom {
         Some(&self.url)
     }
 
-    fn login(&self) -> Login {
-        Login::Request(TokenRequest {
+    fn login(&self, _: &Occasion) -> Result<Login, TokenFault> {
+        Ok(Login::Request(TokenRequest {
             method: self.method.clone(),
             url: self.url.clone(),
             headers: self.headers.clone(),
             body: self.body.clone(),
-        })
+        }))
     }
 
     fn read(&self, answer: &Answer<'_>) -> Result<Grant, TokenFault> {

@@ -65,6 +65,14 @@ fn bounded(seconds: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds.min(LONGEST.as_secs_f64())).ok().filter(|life| !life.is_zero())
 }
 
+/// How far the clock of whoever wrote `Date` is ahead of ours, in seconds, `now` being ours.
+pub fn skew(headers: &HeaderMap, now: u64) -> Option<i64> {
+    // A date in whole seconds, less than 2^53 of them.
+    #[expect(clippy::cast_possible_truncation, reason = "a date has no fraction and fits")]
+    let theirs = date(headers)? as i64;
+    Some(theirs - i64::try_from(now).ok()?)
+}
+
 fn date(headers: &HeaderMap) -> Option<f64> {
     Some(http_date(headers.get(DATE)?.to_str().ok()?)?.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
 }

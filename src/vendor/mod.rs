@@ -70,6 +70,8 @@ mod static_token;
 #[cfg(test)]
 mod tests;
 
+pub use lifetime::skew;
+
 vendors! {
     "crewmojo" => crewmojo::CrewmojoSettings,
     "crm_com" => crm_com::CrmComSettings,
@@ -134,6 +136,17 @@ pub enum LifetimeSource {
     Configured,
 }
 
+/// What a login may need to know and a vendor's pure code cannot find out.
+#[derive(Clone, Debug)]
+pub struct Occasion {
+    /// Now by the wall clock, in seconds since 1970: `iat` and `exp` of a signed assertion.
+    pub now: u64,
+    /// Random, of the characters of base64url, and used for this login only: `jti` of an assertion.
+    pub nonce: String,
+    /// The refresh token that was kept from an earlier login; `None` where none was.
+    pub refresh_token: Option<Secret>,
+}
+
 /// A token as the vendor gave it.
 #[derive(Clone, Debug)]
 pub struct Grant {
@@ -142,6 +155,17 @@ pub struct Grant {
     /// How long it lives from before the request was sent, where the answer or the token says so;
     /// at most 24 hours, never zero.
     pub lifetime: Option<(Duration, LifetimeSource)>,
+    /// The refresh token for the next login, where the answer has one and this vendor uses it.
+    pub refresh_token: Option<Secret>,
+    /// How far the vendor's clock is ahead of ours, in seconds, by the answer's `Date`.
+    pub skew: Option<i64>,
+}
+
+impl Grant {
+    /// A token of which no more is known than its life.
+    pub fn new(token: Secret, lifetime: Option<(Duration, LifetimeSource)>) -> Self {
+        Self { token, lifetime, refresh_token: None, skew: None }
+    }
 }
 
 /// How a failed login is to be met: what decides the back-off.
@@ -166,6 +190,9 @@ pub struct TokenFault {
     pub code: Option<String>,
     /// `Retry-After`, where the answer had one.
     pub retry_after: Option<Duration>,
+    /// Whether the vendor may have carried the login out all the same, and only its answer is lost
+    /// or of no use: an exclusive token may then be dead.
+    pub heard: bool,
 }
 
 /// What happened to a login.
@@ -204,15 +231,31 @@ pub enum FaultReason {
     /// A token that cannot be put into a header.
     #[error("the token has a character that cannot be sent in a header")]
     BadToken,
+    /// The request cannot be made: a key that does not sign, or a refresh token that is nowhere.
+    #[error("the login's request cannot be made")]
+    Unsayable,
+    /// What must outlive the login, such as a new refresh token, could not be kept.
+    #[error("what must be kept of the login could not be written")]
+    Unkept,
+    /// Another replica's login failed a moment ago.
+    #[error("another replica's login failed")]
+    Elsewhere,
+    /// The store that replicas share cannot be reached.
+    #[error("the store cannot be reached")]
+    StoreAway,
     /// The fetch itself was lost (its task failed).
     #[error("the login was interrupted")]
     Interrupted,
 }
 
 impl TokenFault {
-    /// A fault without the vendor's code.
+    /// A fault without the vendor's code. It may have been heard unless its kind says otherwise.
     pub fn new(class: FaultClass, reason: FaultReason) -> Self {
-        Self { class, reason, code: None, retry_after: None }
+        let unheard = matches!(
+            reason,
+            FaultReason::Unreachable | FaultReason::Certificate | FaultReason::Status(429) | FaultReason::Unsayable
+        );
+        Self { class, reason, code: None, retry_after: None, heard: class == FaultClass::Transient && !unheard }
     }
 }
 
@@ -288,8 +331,9 @@ pub trait Vendor: fmt::Debug + Send + Sync {
     /// Where a token is asked for; `None` for a fixed token.
     fn token_url(&self) -> Option<&EndpointUrl>;
 
-    /// How a token is come by.
-    fn login(&self) -> Login;
+    /// How a token is come by. Fails where a request cannot even be made, such as with a key that
+    /// does not sign.
+    fn login(&self, occasion: &Occasion) -> Result<Login, TokenFault>;
 
     /// Reads the answer to [`Vendor::login`]. Lenient where vendors vary, strict where it matters.
     fn read(&self, answer: &Answer<'_>) -> Result<Grant, TokenFault>;
@@ -299,6 +343,16 @@ pub trait Vendor: fmt::Debug + Send + Sync {
 
     /// The body (JSON) of the answer to a call of an own endpoint, in the vendor's own form.
     fn placeholder(&self, call: OwnCall, token: &str, lifetime: Duration) -> String;
+
+    /// The request that gives a token up, where the vendor has one and the operator wants it.
+    fn release(&self, _token: &Secret) -> Option<TokenRequest> {
+        None
+    }
+
+    /// The refresh token of the configuration, where the login uses one: what is kept descends from it.
+    fn first_refresh_token(&self) -> Option<&Secret> {
+        None
+    }
 
     /// What holds unless the operator says otherwise.
     fn defaults(&self) -> Defaults;

@@ -12,8 +12,8 @@ use super::answer::Sent;
 use super::request::{FORM, JSON, basic_form_encoded, form, json_object, post};
 use super::settings::{Pairs, Problems, filled, fingerprint};
 use super::{
-    Answer, Defaults, FieldProblem, Grant, Identity, Login, OwnCall, OwnEndpoint, TokenFault, Vendor, VendorSettings,
-    rfc6749,
+    Answer, Defaults, FieldProblem, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault, Vendor,
+    VendorSettings, rfc6749,
 };
 use crate::model::{EndpointUrl, Place, RefusedWhen};
 use crate::secret::Secret;
@@ -283,7 +283,7 @@ impl Vendor for OAuth2 {
         Some(&self.token_url)
     }
 
-    fn login(&self) -> Login {
+    fn login(&self, _: &Occasion) -> Result<Login, TokenFault> {
         let user = self
             .user()
             .into_iter()
@@ -295,7 +295,7 @@ impl Vendor for OAuth2 {
             BodyForm::Form => (FORM, form(parameters)),
             BodyForm::Json => (JSON, json_object(parameters)),
         };
-        Login::Request(post(&self.token_url, content_type, self.client.basic().as_ref(), body))
+        Ok(Login::Request(post(&self.token_url, content_type, self.client.basic().as_ref(), body)))
     }
 
     fn read(&self, answer: &Answer<'_>) -> Result<Grant, TokenFault> {

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::answer::{Reading, Sent, is_header_safe, member};
 use super::settings::{Problems, fingerprint};
 use super::{
-    Answer, Defaults, FieldProblem, Grant, Identity, Login, OwnCall, OwnEndpoint, TokenFault, Vendor, VendorSettings,
-    rfc6749,
+    Answer, Defaults, FieldProblem, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault, Vendor,
+    VendorSettings, rfc6749,
 };
 use crate::model::{EndpointUrl, Place, RefusedWhen};
 use crate::secret::Secret;
@@ -61,8 +61,8 @@ impl Vendor for Static {
         None
     }
 
-    fn login(&self) -> Login {
-        Login::Fixed(self.token.clone())
+    fn login(&self, _: &Occasion) -> Result<Login, TokenFault> {
+        Ok(Login::Fixed(self.token.clone()))
     }
 
     fn read(&self, answer: &Answer<'_>) -> Result<Grant, TokenFault> {
@@ -98,12 +98,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::vendor::tests::{build, problems, problems_at};
+    use crate::vendor::tests::{build, occasion, problems, problems_at};
 
     #[test]
     fn the_token_is_the_one_that_is_written() {
         let vendor = build("static", &json!({"token": "k3y"}), None);
-        let Login::Fixed(token) = vendor.login() else { panic!("a static token is not asked for") };
+        let Ok(Login::Fixed(token)) = vendor.login(&occasion()) else { panic!("a static token is not asked for") };
         assert_eq!(token.expose(), "k3y");
         assert_eq!(vendor.defaults().lifetime, None);
         assert!(vendor.own_endpoints().is_empty() && vendor.token_url().is_none());

@@ -38,8 +38,13 @@ pub(super) fn problems_at(provider: &str, settings: &Value, token_url: Option<&s
     problems.into_iter().map(|problem| problem.field).collect()
 }
 
+/// A login on 2026-01-01, without a refresh token that was kept.
+pub(super) fn occasion() -> Occasion {
+    Occasion { now: 1_767_225_600, nonce: "n0nce".to_owned(), refresh_token: None }
+}
+
 pub(super) fn sent(vendor: &dyn Vendor) -> Sent {
-    let Login::Request(request) = vendor.login() else { panic!("nothing is sent") };
+    let Ok(Login::Request(request)) = vendor.login(&occasion()) else { panic!("nothing is sent") };
     assert_eq!(Some(&request.url), vendor.token_url());
     Sent {
         method: request.method.to_string(),
@@ -124,9 +129,9 @@ fn settings_are_read_from_yaml_and_unknown_fields_are_refused() {
 #[test]
 fn no_secret_is_shown_by_anything_that_can_be_printed() {
     for vendor in every_vendor() {
-        let shown = format!("{vendor:?} {:?} {:?}", vendor.identity(), vendor.login());
+        let shown = format!("{vendor:?} {:?} {:?}", vendor.identity(), vendor.login(&occasion()));
         assert!(!shown.contains("canary"), "{shown}");
-        if let Login::Request(request) = vendor.login() {
+        if let Ok(Login::Request(request)) = vendor.login(&occasion()) {
             for (name, value) in &request.headers {
                 let plain = *name == http::header::ACCEPT || *name == http::header::CONTENT_TYPE;
                 assert!(plain || value.is_sensitive(), "{name}");

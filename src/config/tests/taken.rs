@@ -122,8 +122,11 @@ routes:
     assert_eq!(settings.listeners[1].address, ListenAddress::Unix("/run/tokenferry.sock".into()));
     assert_eq!(settings.workers, 3);
     assert_eq!(settings.replay_budget, 1_000_000_000);
+    let occasion = crate::vendor::Occasion { now: 0, nonce: String::new(), refresh_token: None };
     let legacy = &settings.credentials["legacy"];
-    assert!(matches!(legacy.vendor.login(), crate::vendor::Login::Fixed(token) if token.expose() == "007"));
+    assert!(
+        matches!(legacy.vendor.login(&occasion), Ok(crate::vendor::Login::Fixed(token)) if token.expose() == "007")
+    );
     assert_eq!(legacy.inject, [Place::Header { name: http::HeaderName::from_static("x-api-key"), scheme: None }]);
     assert_eq!(legacy.refused_when.status, [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN]);
     assert_eq!(legacy.refused_when.json.as_ref().unwrap().pointer, ["status", "code"]);

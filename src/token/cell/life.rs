@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn a_life_is_the_answers_then_the_tokens_then_the_configured() {
         let hour = Duration::from_secs(3600);
-        let grant = |lifetime| Grant { token: Secret::new("t"), lifetime };
+        let grant = |lifetime| Grant::new(Secret::new("t"), lifetime);
         for (granted, configured, expected) in [
             (Some((hour, LifetimeSource::Answer)), None, (Some(hour), LifetimeSource::Answer)),
             (Some((hour, LifetimeSource::Token)), Some(hour / 2), (Some(hour), LifetimeSource::Token)),

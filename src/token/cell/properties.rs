@@ -209,7 +209,7 @@ impl Model {
         let outcome = outcome.map(|(token, life)| {
             self.last_token.clone_from(&token);
             let lifetime = life.map(|life| (Duration::from_secs(life), LifetimeSource::Answer));
-            Grant { token: Secret::new(token), lifetime }
+            Grant::new(Secret::new(token), lifetime)
         });
         let failed = outcome.is_err();
         self.step(|state, now, steps| state.landed(now, flight, outcome, steps));

@@ -83,7 +83,7 @@ impl Script {
 
 fn grant(token: &str, seconds: Option<u64>) -> Grant {
     let lifetime = seconds.map(|seconds| (Duration::from_secs(seconds), LifetimeSource::Answer));
-    Grant { token: Secret::new(token), lifetime }
+    Grant::new(Secret::new(token), lifetime)
 }
 
 /// After so many milliseconds.

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::vendor::tests::{answer, build, problems, problems_at, sent};
+use crate::vendor::tests::{answer, build, occasion, problems, problems_at, sent};
 use crate::vendor::{FaultClass, FaultReason, LifetimeSource};
 
 fn settings() -> Value {
@@ -84,7 +84,7 @@ fn failures_have_their_classes_and_codes() {
 #[test]
 fn nothing_of_the_request_is_shown() {
     let vendor = vendor();
-    let shown = format!("{vendor:?} {:?} {:?}", vendor.identity(), vendor.login());
+    let shown = format!("{vendor:?} {:?} {:?}", vendor.identity(), vendor.login(&occasion()));
     for secret in ["s3cret", "b\"ob", "b\\\"ob", "billing", "t0p"] {
         assert!(!shown.contains(secret), "{secret} in {shown}");
     }
