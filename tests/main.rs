@@ -17,6 +17,7 @@ mod access;
 mod answers_of_its_own;
 mod cli;
 mod cold_start;
+mod complaints;
 mod demo;
 mod drain;
 mod harness;

@@ -22,6 +22,8 @@ pub(in crate::token) enum Reply {
     Fault(TokenFault),
     /// First so long nothing.
     After(Duration, Box<Reply>),
+    /// Whatever this says then.
+    Then(Box<dyn FnOnce() -> Reply + Send>),
     /// A panic.
     Panic,
 }
@@ -63,9 +65,15 @@ impl Script {
                 let number = script.calls.fetch_add(1, Ordering::SeqCst) + 1;
                 assert_eq!(script.at_once.fetch_add(1, Ordering::SeqCst), 0, "two logins at once");
                 let mut reply = (script.plan.lock().unwrap())(number);
-                while let Reply::After(time, next) = reply {
-                    tokio::time::sleep(time).await;
-                    reply = *next;
+                loop {
+                    reply = match reply {
+                        Reply::After(time, next) => {
+                            tokio::time::sleep(time).await;
+                            *next
+                        }
+                        Reply::Then(next) => next(),
+                        last => break reply = last,
+                    };
                 }
                 script.at_once.fetch_sub(1, Ordering::SeqCst);
                 match reply {
@@ -74,7 +82,7 @@ impl Script {
                     Reply::Silent(token) => Ok(grant(&token, None)),
                     Reply::Fault(fault) => Err(fault),
                     Reply::Panic => panic!("a login that panics, as the test wants it"),
-                    Reply::After(..) => unreachable!(),
+                    Reply::After(..) | Reply::Then(_) => unreachable!(),
                 }
             })
         })
