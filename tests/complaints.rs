@@ -19,7 +19,7 @@ use crate::harness::proxy::{Proxy, complete};
 use crate::harness::upstream::Upstream;
 use crate::harness::vendors::{config, crewmojo, crewmojo_with, partner, route, simulate};
 
-/// An OAuth2 endpoint with this to say, and an upstream that takes any token.
+/// A token endpoint with this to say, and an upstream that takes any token.
 async fn endpoint(answer: Option<Fault>, more: &str) -> (Simulator, Upstream, Proxy) {
     let (simulator, upstream) = (simulate(OAuth2::default()).await, Upstream::start().await);
     simulator.adjust(|options| options.token_fault = answer);

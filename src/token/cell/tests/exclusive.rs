@@ -276,7 +276,7 @@ fn on_many_threads_no_request_begins_with_a_token_that_a_login_has_killed() {
     drop(stop);
     let _ = control.join().unwrap();
     println!("{begun} requests, {} logins", script.calls());
-    assert!(script.calls() >= 5 && begun > 1000, "{begun} requests, {} logins", script.calls());
+    assert!(script.calls() >= 3 && begun > 1000, "{begun} requests, {} logins", script.calls());
 }
 
 // Disturbed.
