@@ -7,6 +7,7 @@ pub mod load;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod redis;
 pub mod tls;
 pub mod upstream;
 pub mod vendors;
