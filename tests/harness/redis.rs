@@ -102,7 +102,9 @@ impl Drop for RedisServer {
 fn launch(port: u16, options: &Options, folder: &Path) -> Option<Child> {
     let mut command = Command::new("redis-server");
     let port_text = port.to_string();
-    command.args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--logfile", "redis.log", "--dir"]).arg(folder);
+    command
+        .args(["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--logfile", "redis.log", "--dir"])
+        .arg(folder);
     command.args(["--appendonly", if options.append_only { "yes" } else { "no" }, "--appendfsync", "always"]);
     match &options.tls {
         None => command.args(["--port", &port_text]),

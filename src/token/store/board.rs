@@ -11,6 +11,8 @@ pub(in crate::token) struct Board<B, F> {
     pub(in crate::token) token: Option<Stored<B>>,
     /// The lease's number and its holder.
     pub(in crate::token) lease: Option<(u64, usize)>,
+    /// The lease's login may have come before that of one who had lost it: `?` behind the lease.
+    pub(in crate::token) doubted: bool,
     /// The fault that is told instead of giving a lease.
     pub(in crate::token) fault: Option<F>,
 }
@@ -48,19 +50,13 @@ pub(in crate::token) enum Tell {
 
 impl<B, F> Default for Board<B, F> {
     fn default() -> Self {
-        Self { counter: 0, token: None, lease: None, fault: None }
+        Self { counter: 0, token: None, lease: None, doubted: false, fault: None }
     }
 }
 
 impl<B: Clone + PartialEq, F: Clone> Board<B, F> {
     /// `turn.lua`.
-    pub(in crate::token) fn turn(
-        &mut self,
-        beyond: u64,
-        holder: usize,
-        over_fault: bool,
-        again: bool,
-    ) -> Asked<B, F> {
+    pub(in crate::token) fn turn(&mut self, beyond: u64, holder: usize, over_fault: bool, again: bool) -> Asked<B, F> {
         if let Some(token) = self.token.as_ref().filter(|token| token.fence > beyond) {
             return Asked::Stored(token.clone());
         }
@@ -73,23 +69,20 @@ impl<B: Clone + PartialEq, F: Clone> Board<B, F> {
             None => 0,
         };
         self.counter = (self.counter + 1).max(self.last() + 1).max(beyond + 1).max(held + 1);
-        self.lease = Some((self.counter, holder));
+        (self.lease, self.doubted) = (Some((self.counter, holder)), false);
         Asked::Lease(self.counter)
     }
 
     /// `lay.lua`: whether the token was kept.
     pub(in crate::token) fn lay(&mut self, fence: u64, holder: usize, suspect: bool, body: B) -> (bool, Vec<Tell>) {
-        if self.token.as_ref().is_some_and(|token| token.fence == fence && token.body == body) {
-            return (true, Vec::new());
+        if let Some(token) = self.token.as_ref().filter(|token| token.fence == fence && token.body == body) {
+            return (token.suspect == suspect, Vec::new());
         }
-        let mine = self.lease == Some((fence, holder));
-        if mine {
-            self.lease = None;
-        }
+        let (mine, doubted) = self.end_lease(fence, holder);
         if mine && self.last() < fence {
-            self.token = Some(Stored { fence, suspect, body });
+            self.token = Some(Stored { fence, suspect: suspect || doubted, body });
             self.fault = None;
-            return (true, vec![Tell::Token(fence)]);
+            return (!doubted, vec![Tell::Token(fence)]);
         }
         let mut told = self.doubt();
         told.push(Tell::Release(fence));
@@ -104,9 +97,8 @@ impl<B: Clone + PartialEq, F: Clone> Board<B, F> {
         fault: Option<F>,
         heard: bool,
     ) -> (bool, Vec<Tell>) {
-        let mine = self.lease == Some((fence, holder));
+        let (mine, _) = self.end_lease(fence, holder);
         if mine {
-            self.lease = None;
             self.fault = fault.or(self.fault.take());
         }
         let mut told = if heard { self.doubt() } else { Vec::new() };
@@ -124,13 +116,7 @@ impl<B: Clone + PartialEq, F: Clone> Board<B, F> {
     }
 
     /// `place.lua`.
-    pub(in crate::token) fn place(
-        &mut self,
-        fence: u64,
-        own: u64,
-        suspect: bool,
-        body: B,
-    ) -> (Numbered<B>, Vec<Tell>) {
+    pub(in crate::token) fn place(&mut self, fence: u64, own: u64, suspect: bool, body: B) -> (Numbered<B>, Vec<Tell>) {
         if self.token.as_ref().is_some_and(|token| token.fence == fence && token.body == body) {
             return (Numbered::Fence(fence), Vec::new());
         }
@@ -143,8 +129,24 @@ impl<B: Clone + PartialEq, F: Clone> Board<B, F> {
         (Numbered::Fence(fence), vec![Tell::Token(fence)])
     }
 
-    /// Marks what is stored as suspect.
+    /// The lease runs out.
+    pub(in crate::token) fn expire_lease(&mut self) {
+        (self.lease, self.doubted) = (None, false);
+    }
+
+    /// Ends the lease where it is this one: whether it was, and whether it was in doubt.
+    fn end_lease(&mut self, fence: u64, holder: usize) -> (bool, bool) {
+        if self.lease != Some((fence, holder)) {
+            return (false, false);
+        }
+        let doubted = self.doubted;
+        self.expire_lease();
+        (true, doubted)
+    }
+
+    /// Marks as suspect what is stored, and what the login under way will bring.
     fn doubt(&mut self) -> Vec<Tell> {
+        self.doubted = self.lease.is_some();
         let Some(token) = &mut self.token else { return Vec::new() };
         token.suspect = true;
         vec![Tell::Token(token.fence)]

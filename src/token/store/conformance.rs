@@ -93,7 +93,7 @@ fn on_board(board: &mut Board<u8, ()>, step: &Step) -> (Said, Vec<Tell>) {
         Step::Expire(what) => {
             match what {
                 "token" => board.token = None,
-                "lease" => board.lease = None,
+                "lease" => board.expire_lease(),
                 "fence" => board.counter = 0,
                 _ => board.fault = None,
             }

@@ -71,7 +71,8 @@ mod tests {
     fn the_latest_token_wins_and_holds_keep_their_order() {
         let inbox = Inbox::default();
         let hold = Told::Hold(3, Duration::from_secs(1));
-        for message in [Told::Back, Told::Token(2), hold, Told::Token(5), Told::Token(4), Told::Release(3), Told::Back] {
+        for message in [Told::Back, Told::Token(2), hold, Told::Token(5), Told::Token(4), Told::Release(3), Told::Back]
+        {
             inbox.push(message);
         }
         assert_eq!(told(&inbox), [hold, Told::Token(5), Told::Release(3), Told::Back]);

@@ -115,7 +115,8 @@ impl Link {
                 return Ok(open.clone());
             }
             let silent = None::<fn(PushInfo) -> Result<(), ()>>;
-            let (connection, driver) = timeout(CONNECT, server.connect(silent)).await.map_err(|_| Failure::Timeout)??;
+            let (connection, driver) =
+                timeout(CONNECT, server.connect(silent)).await.map_err(|_| Failure::Timeout)??;
             spawner.spawn(driver);
             let open = Open { number: fastrand::u64(..), connection };
             *slot = Some(open.clone());

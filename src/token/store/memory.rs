@@ -72,7 +72,7 @@ impl MemoryShares {
 
     /// The lease runs out now.
     pub(in crate::token) fn expire_lease(&self) {
-        self.world().board.lease = None;
+        self.world().board.expire_lease();
         self.changed.notify_waiters();
     }
 
@@ -115,7 +115,8 @@ impl World {
             (self.board.token, self.token_end) = (None, None);
         }
         if is_over(self.lease_end) {
-            (self.board.lease, self.lease_end) = (None, None);
+            self.board.expire_lease();
+            self.lease_end = None;
         }
         if is_over(self.fault_end) {
             (self.board.fault, self.fault_end) = (None, None);

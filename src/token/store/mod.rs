@@ -27,6 +27,7 @@ pub(in crate::token) mod memory;
 mod model;
 #[cfg(test)]
 #[path = "../../../tests/harness/redis.rs"]
+#[allow(unreachable_pub, reason = "the integration tests use it too")]
 mod redis_server;
 
 use std::collections::HashMap;

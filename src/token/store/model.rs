@@ -41,8 +41,8 @@ enum Phase {
 struct Replica {
     token: Option<Token>,
     phase: Phase,
-    /// A request is under way with this token.
-    request: Option<u8>,
+    /// A request is under way with its token.
+    request: bool,
     /// It holds new requests for this fence.
     holds: Option<u64>,
     /// Told and not heard yet: a token, a hold, a release.
@@ -51,8 +51,6 @@ struct Replica {
     release_told: Option<u64>,
     /// Others that have confirmed its announcement, as bits.
     confirmed: u8,
-    /// A hold of its ended before its login did, or a message to it is missing: its word is void.
-    spoilt: bool,
 }
 
 /// What may still go wrong.
@@ -64,6 +62,8 @@ struct Budget {
     failures: u8,
     evictions: u8,
     aways: u8,
+    /// Whether requests are looked at: twice the states a replica.
+    requests: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -76,20 +76,20 @@ struct World {
     budget: Budget,
     /// The greatest fence that was ever given.
     greatest: u64,
-    crashed: bool,
+    /// A holder crashed, or a login went past the store: the store may hold a dead token in good faith.
+    in_good_faith: bool,
     evicted: bool,
 }
 
 const FRESH: Replica = Replica {
     token: None,
     phase: Phase::Idle,
-    request: None,
+    request: false,
     holds: None,
     token_told: None,
     hold_told: None,
     release_told: None,
     confirmed: 0,
-    spoilt: false,
 };
 
 impl World {
@@ -101,20 +101,19 @@ impl World {
             replicas: vec![FRESH; replicas],
             budget,
             greatest: 0,
-            crashed: false,
+            in_good_faith: false,
             evicted: false,
         }
     }
 
     fn tell(&mut self, from: usize, told: Vec<Tell>) {
-        for (at, replica) in self.replicas.iter_mut().enumerate().filter(|(at, _)| *at != from) {
+        for (_, replica) in self.replicas.iter_mut().enumerate().filter(|(at, _)| *at != from) {
             for tell in &told {
                 match *tell {
                     Tell::Token(fence) => replica.token_told = replica.token_told.max(Some(fence)),
                     Tell::Release(fence) => replica.release_told = Some(fence),
                 }
             }
-            debug_assert!(at != from);
         }
     }
 
@@ -194,12 +193,11 @@ impl World {
         let replica = self.replicas[at];
         if let Some(fence) = fence
             && replica.confirmed | (1 << at) == all
-            && !self.crashed
         {
             for (other, replica) in self.replicas.iter().enumerate().filter(|(other, _)| *other != at) {
-                let kept_its_word = !replica.spoilt && replica.holds == Some(fence);
+                let kept_its_word = replica.holds == Some(fence);
                 assert!(
-                    !kept_its_word || replica.request.is_none(),
+                    !kept_its_word || !replica.request,
                     "replica {other} has a request under way with a token that dies"
                 );
             }
@@ -233,7 +231,10 @@ impl World {
             out.push(next);
         };
         if self.budget.expiries > 0 && self.board.lease.is_some() {
-            then(&|next| (next.board.lease, next.budget.expiries) = (None, next.budget.expiries - 1));
+            then(&|next| {
+                next.budget.expiries -= 1;
+                next.board.expire_lease();
+            });
         }
         if self.board.fault.is_some() {
             then(&|next| next.board.fault = None);
@@ -261,6 +262,7 @@ impl World {
                     if self.budget.aways > 0 {
                         then(&|next| {
                             next.budget.aways -= 1;
+                            next.in_good_faith = true;
                             next.budget.logins -= 1;
                             next.replicas[at].phase = Phase::Sent(None);
                         });
@@ -281,7 +283,12 @@ impl World {
                         next.replicas[at].phase = Phase::Sent(Some(fence));
                     });
                 }
-                then(&|next| next.give_back(at, fence, false));
+                if self.budget.failures > 0 {
+                    then(&|next| {
+                        next.budget.failures -= 1;
+                        next.give_back(at, fence, false);
+                    });
+                }
             }
             Phase::Sent(fence) => {
                 then(&|next| next.handle(at, fence));
@@ -317,7 +324,6 @@ impl World {
             then(&|next| {
                 next.replicas[at].hold_told = None;
                 next.replicas[at].holds = Some(fence);
-                next.replicas[at].spoilt = false;
             });
         }
         if let Some(fence) = replica.release_told {
@@ -330,8 +336,8 @@ impl World {
         }
         if let Some(fence) = replica.holds {
             // It holds for a bounded time.
-            then(&|next| (next.replicas[at].holds, next.replicas[at].spoilt) = (None, true));
-            if replica.request.is_none() {
+            then(&|next| next.replicas[at].holds = None);
+            if !replica.request {
                 for holder in (0..self.replicas.len()).filter(|holder| *holder != at) {
                     if self.replicas[holder].phase == Phase::Announced(fence)
                         && self.replicas[holder].confirmed & (1 << at) == 0
@@ -341,17 +347,19 @@ impl World {
                 }
             }
         }
-        match (replica.request, replica.token) {
-            (Some(_), _) => then(&|next| next.replicas[at].request = None),
-            (None, Some(token)) if replica.holds.is_none() && replica.phase == Phase::Idle => {
-                then(&|next| next.replicas[at].request = Some(token.number));
-            }
-            _ => {}
+        if replica.request {
+            then(&|next| next.replicas[at].request = false);
+        } else if self.budget.requests
+            && replica.token.is_some()
+            && replica.holds.is_none()
+            && replica.phase == Phase::Idle
+        {
+            then(&|next| next.replicas[at].request = true);
         }
         if self.budget.crashes > 0 && replica != FRESH {
             then(&|next| {
                 next.budget.crashes -= 1;
-                next.crashed = true;
+                next.in_good_faith = true;
                 next.replicas[at] = FRESH;
             });
         }
@@ -388,8 +396,10 @@ impl World {
             assert_eq!(fences.len(), distinct.len(), "two logins under one fence");
         }
         let busy = self.replicas.iter().any(|replica| replica.phase != Phase::Idle);
-        let orderly = !self.crashed && self.budget.aways == AWAYS_OF_NONE;
-        if !busy && orderly && let Some(stored) = self.board.token {
+        if !busy
+            && !self.in_good_faith
+            && let Some(stored) = self.board.token
+        {
             assert!(stored.suspect || stored.body == self.valid, "a dead token is stored, and nobody doubts it");
         }
     }
@@ -419,7 +429,7 @@ impl World {
             // A round is longer than a lease of one who is no more, and than a pause.
             let holder = world.board.lease.map(|(_, holder)| holder);
             if holder.is_some_and(|holder| world.replicas[holder].phase == Phase::Idle) {
-                world.board.lease = None;
+                world.board.expire_lease();
             }
             world.board.fault = None;
         }
@@ -439,9 +449,6 @@ impl World {
         }
     }
 }
-
-/// Where no login goes past the store.
-const AWAYS_OF_NONE: u8 = 0;
 
 /// Walks through everything that can be reached: how many states, and the most logins that any of
 /// them needs to come to rest, beyond those under way.
@@ -472,9 +479,35 @@ fn walk(what: &str, replicas: usize, budget: Budget, most: u8) {
     assert!(worst <= most, "{worst} logins to come to rest");
 }
 
-const NOTHING: Budget = Budget { logins: 0, expiries: 0, crashes: 0, failures: 0, evictions: 0, aways: 0 };
+const NOTHING: Budget =
+    Budget { logins: 0, expiries: 0, crashes: 0, failures: 0, evictions: 0, aways: 0, requests: true };
 
 #[test]
 fn two_replicas_come_together_whatever_leases_and_messages_do() {
-    walk("two, leases running out", 2, Budget { logins: 2, expiries: 2, ..NOTHING }, 2);
+    walk("two, leases running out", 2, Budget { logins: 2, expiries: 2, ..NOTHING }, 3);
+}
+
+#[test]
+fn two_replicas_come_together_whoever_crashes() {
+    walk("two, with crashes", 2, Budget { logins: 2, expiries: 1, crashes: 1, ..NOTHING }, 3);
+}
+
+#[test]
+fn two_replicas_come_together_however_logins_fail() {
+    walk("two, with failures", 2, Budget { logins: 2, expiries: 1, failures: 1, ..NOTHING }, 3);
+}
+
+#[test]
+fn two_replicas_come_together_after_logins_past_the_store() {
+    walk("two, with the store away", 2, Budget { logins: 2, expiries: 1, aways: 1, ..NOTHING }, 3);
+}
+
+#[test]
+fn two_replicas_come_together_when_the_counter_is_evicted() {
+    walk("two, with an eviction", 2, Budget { logins: 2, expiries: 1, evictions: 1, ..NOTHING }, 3);
+}
+
+#[test]
+fn three_replicas_come_together() {
+    walk("three", 3, Budget { logins: 2, expiries: 1, requests: false, ..NOTHING }, 3);
 }

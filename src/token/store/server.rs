@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// A peer that vanished is found out within about 25 s, also while nothing is said.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(5));
 
 /// A connection of whatever kind.
 trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}

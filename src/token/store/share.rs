@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Core;
 use super::event::{Event, Kind};
 use super::inbox::Inbox;
 use super::script::{Asked, Fresh, Numbered, Place, Stored};
 use super::sealed::{self, LeftFault};
-use super::Core;
 use crate::token::{Away, Carried, Laid, Lease, Pending, Share, TokenKey, Told, Turn, Wanted};
 use crate::vendor::{FaultClass, FaultReason, TokenFault};
 
@@ -175,7 +175,9 @@ impl RedisShare {
     }
 
     async fn lay(&self, lease: Lease, token: Carried) -> Result<Laid, Away> {
-        let Some(sealed) = sealed::seal(&self.core.keys, &self.place.hex, lease.fence, &token) else { return Err(Away) };
+        let Some(sealed) = sealed::seal(&self.core.keys, &self.place.hex, lease.fence, &token) else {
+            return Err(Away);
+        };
         let laid = self.place.lay(&self.core.link, lease.fence, &self.core.process, &fresh(&token, &sealed)).await;
         self.let_go(lease);
         Ok(if laid? { Laid::Kept } else { Laid::Lost })
@@ -212,13 +214,17 @@ impl RedisShare {
             let asked = Instant::now();
             let mut numbered = self.place.reserve(&self.core.link, own).await?;
             if let Numbered::Fence(fence) = numbered {
-                let Some(sealed) = sealed::seal(&self.core.keys, &self.place.hex, fence, &token) else { return Err(Away) };
+                let Some(sealed) = sealed::seal(&self.core.keys, &self.place.hex, fence, &token) else {
+                    return Err(Away);
+                };
                 let left = token.left.saturating_sub(asked.elapsed());
                 let fresh = Fresh { left, ..fresh(&token, &sealed) };
                 numbered = self.place.place(&self.core.link, (fence, own), &self.core.process, &fresh).await?;
             }
             match numbered {
-                Numbered::Fence(fence) => return Ok(Carried { fence, left: token.left.saturating_sub(asked.elapsed()), ..token }),
+                Numbered::Fence(fence) => {
+                    return Ok(Carried { fence, left: token.left.saturating_sub(asked.elapsed()), ..token });
+                }
                 Numbered::Stored(stored) => {
                     own = own.max(stored.fence.saturating_add(1));
                     if let Some(better) = self.opened(stored, asked) {

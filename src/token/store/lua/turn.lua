@@ -14,7 +14,7 @@ if ARGV[4] == '0' then
 end
 local lease, held = redis.call('GET', KEYS[2]), 0
 if lease then
-  local number, holder = string.match(lease, '^(%d+):(.*)$')
+  local number, holder = string.match(lease, '^(%d+):([^?]*)')
   if not (ARGV[5] == '1' and holder == ARGV[2]) then return {'busy', text(redis.call('PTTL', KEYS[2]))} end
   held = tonumber(number)
 end
