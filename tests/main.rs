@@ -34,6 +34,7 @@ mod secrecy;
 mod sending_again;
 mod skew;
 mod slow_clients;
+mod store;
 mod streaming;
 mod tls;
 mod upgrades;

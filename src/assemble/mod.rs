@@ -16,7 +16,7 @@ use entries::{Ready, entry};
 use upstreams::{LazyRoots, Upstreams};
 
 use crate::config::{
-    CredentialSettings, ListenAddress, ListenerSettings, Locator, RouteAction, RouteSettings, Settings,
+    CredentialSettings, ListenAddress, ListenerSettings, Locator, RouteAction, RouteSettings, Settings, StoreSettings,
 };
 use crate::live::{Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
@@ -86,6 +86,8 @@ pub struct Assembly {
     cells: HashMap<TokenKey, (SecretVersion, Arc<Cell>)>,
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
+    /// The store of the first configuration: another one needs a restart.
+    store: Option<StoreSettings>,
 }
 
 /// The next configuration, and what a person should know of it.
@@ -104,7 +106,8 @@ pub struct Assembled {
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
-        Self { spawner, generation: 0, cells: HashMap::new(), upstreams: HashMap::new(), doors: Vec::new() }
+        let (cells, upstreams) = (HashMap::new(), HashMap::new());
+        Self { spawner, generation: 0, cells, upstreams, doors: Vec::new(), store: None }
     }
 
     /// Builds the next Snapshot. On an error, of which all are told, nothing has changed.
@@ -148,7 +151,10 @@ impl Assembly {
 
         // Nothing fails from here on.
         let next = upstreams.next;
-        let (doors, restart_needed) = self.keep_doors(doors);
+        let (doors, mut restart_needed) = self.keep_doors(doors);
+        if *self.store.get_or_insert_with(|| settings.store.clone()) != settings.store {
+            restart_needed.push("`store` has changed".to_owned());
+        }
         let ready = self.cells(settings, token_upstreams);
         let entries = settings
             .routes
@@ -335,6 +341,25 @@ mod tests {
         let mut loopback = Assembly::new(Handle::current());
         loopback.build(&settings("127.0.0.1:80", "")).unwrap();
         loopback.build(&settings("127.0.0.1:81", "")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_changed_store_needs_a_restart_and_the_rest_is_taken() {
+        let key = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
+        let yaml = |store: &str, status: u16| {
+            let yaml = format!(
+                "listeners: [{{address: '127.0.0.1:80'}}]\nstore: {store}\nroutes: [{{name: a, respond: {status}}}]\n"
+            );
+            load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &|_| None).unwrap().settings
+        };
+        let redis = format!("{{kind: redis, url: redis://a, encryption_key: {key}}}");
+        let mut assembly = Assembly::new(Handle::current());
+        assert!(assembly.build(&yaml("{kind: memory}", 204)).unwrap().restart_needed.is_empty());
+        for _ in 0..2 {
+            let changed = assembly.build(&yaml(&redis, 403)).unwrap();
+            assert_eq!(changed.restart_needed, ["`store` has changed"], "as long as it differs from what runs");
+        }
+        assert!(assembly.build(&yaml("{kind: memory}", 403)).unwrap().restart_needed.is_empty());
     }
 
     #[tokio::test]

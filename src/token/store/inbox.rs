@@ -39,7 +39,7 @@ impl Inbox {
         if waiting.len() > MOST {
             // Holds end by themselves, and a release without its hold means nothing.
             let oldest = waiting.iter().position(|told| matches!(told, Told::Hold(..) | Told::Release(_)));
-            drop(oldest.and_then(|at| waiting.remove(at)));
+            let _ = oldest.and_then(|at| waiting.remove(at));
         }
         drop(waiting);
         self.more.notify_one();

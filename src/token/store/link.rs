@@ -62,9 +62,15 @@ impl Link {
     /// The answer, or [`Away`]: within the time of one command, and at once while the store is known
     /// to be away.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Value, Away> {
-        if !self.admits() {
-            return Err(Away);
-        }
+        if self.admits() { self.attempt(ask).await } else { Err(Away) }
+    }
+
+    /// Whether it answers now, whatever was known of it: the breaker closes if it does.
+    pub(super) async fn knock(&self) -> bool {
+        self.attempt(Ask::Command(&Cmd::ping())).await.is_ok()
+    }
+
+    async fn attempt(&self, ask: Ask<'_>) -> Result<Value, Away> {
         let mut used = None;
         let failure = match timeout(self.patience, self.twice(&ask, &mut used)).await {
             Ok(Ok(value)) => {
@@ -76,7 +82,7 @@ impl Link {
         };
         // Whatever it was, the next one begins afresh: a half-dead connection is told by its silence
         // alone, and one to a server that has become a replica by its refusals.
-        self.forget(used).await;
+        self.forget(used);
         self.failed(&failure);
         Err(Away)
     }
@@ -93,7 +99,7 @@ impl Link {
         *used = Some(open.number);
         match once(ask, open.connection).await {
             Err(error) if !is_fresh && error.is_connection_dropped() => {
-                self.forget(*used).await;
+                self.forget(*used);
                 let (open, _) = self.open().await?;
                 *used = Some(open.number);
                 Ok(once(ask, open.connection).await?)
@@ -125,7 +131,7 @@ impl Link {
         opening.await.unwrap_or(Err(Failure::Broken)).map(|open| (open, true))
     }
 
-    async fn forget(&self, used: Option<u64>) {
+    fn forget(&self, used: Option<u64>) {
         // Whoever holds the lock is making a new one.
         if let (Some(used), Ok(mut open)) = (used, self.open.try_lock())
             && open.as_ref().is_some_and(|open| open.number == used)

@@ -8,7 +8,6 @@ use tokio::time::{sleep, timeout};
 
 use super::Core;
 use super::event::Event;
-use super::link::Ask;
 use super::server::Failure;
 
 /// Between two attempts to hear again.
@@ -35,8 +34,7 @@ async fn hear(core: &Arc<Core>) {
             Ok(()) => told = false,
             Err(failure) => {
                 // A store that is away as a whole is told of once, by its commands.
-                let answers = core.link.ask(Ask::Command(&Cmd::ping())).await.is_ok();
-                if answers && !std::mem::replace(&mut told, true) {
+                if core.link.knock().await && !std::mem::replace(&mut told, true) {
                     tracing::warn!(target: "tokenferry::store", reason = %failure, "the store's messages cannot be heard");
                 }
             }
@@ -55,8 +53,10 @@ async fn subscribed(core: &Arc<Core>, pause: &mut Duration) -> Result<(), Failur
     let said = async {
         timeout(CONNECT, connection.subscribe(core.channel.as_str())).await.map_err(|_| Failure::Timeout)??;
         *pause = FIRST_PAUSE;
-        // What was told meanwhile was not heard.
-        core.back();
+        // What was told meanwhile was not heard. Who is told so asks at once: the breaker must know first.
+        if core.link.knock().await {
+            core.back();
+        }
         loop {
             sleep(PROBE).await;
             let ping = Cmd::ping();
@@ -88,7 +88,7 @@ async fn look(core: &Arc<Core>) {
         core.link.lost.notified().await;
         while core.link.is_away() {
             sleep(jittered(LOOK)).await;
-            drop(core.link.ask(Ask::Command(&Cmd::ping())).await);
+            core.link.knock().await;
         }
         core.back();
     }

@@ -317,3 +317,97 @@ impl Share for MemoryShare {
         Box::pin(self.inbox.next())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use crate::token::SecretVersion;
+    use crate::vendor::{FaultClass, Identity, LifetimeSource};
+
+    const LEASE: Duration = Duration::from_secs(14);
+
+    fn token(text: &str, left: Duration) -> Carried {
+        let secret = SecretVersion::of(&Identity { parts: Vec::new(), secrets: Vec::new() });
+        let (token, source) = (Secret::new(text), LifetimeSource::Answer);
+        Carried { fence: 0, token, left, life: left, source, secret, of_refusal: false, suspect: false }
+    }
+
+    async fn login(share: &Arc<dyn Share>, beyond: u64) -> Lease {
+        match share.turn(Wanted { beyond, secret: None }).await.unwrap() {
+            Turn::Login(lease) => lease,
+            turn => panic!("{turn:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replicas_share_a_token_until_its_life_is_over() {
+        let shares = MemoryShares::new(LEASE);
+        let (one, other) = (shares.share(), shares.share());
+        let lease = login(&one, 0).await;
+        assert_eq!(shares.lease(), Some((lease.fence, 0)));
+        assert_eq!(one.lay(lease, token("first", Duration::from_secs(60))).await, Ok(Laid::Kept));
+        assert_eq!(other.told().await, Told::Token(lease.fence));
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(other.read().await.unwrap().unwrap().left, Duration::from_secs(40));
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!((other.read().await, shares.stored()), (Ok(None), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_ends_by_time_or_by_the_switch() {
+        let shares = MemoryShares::new(LEASE);
+        let (one, other) = (shares.share(), shares.share());
+        let lost = login(&one, 0).await;
+        let begun = Instant::now();
+        let won = login(&other, 0).await;
+        assert!(won.fence > lost.fence && begun.elapsed() >= LEASE);
+        assert_eq!(other.lay(won, token("won", LEASE)).await, Ok(Laid::Kept));
+        assert_eq!(one.lay(lost, token("lost", LEASE)).await, Ok(Laid::Lost));
+        assert_eq!(shares.stored(), Some((won.fence, true)));
+        let next = login(&one, won.fence).await;
+        shares.expire_lease();
+        assert!(login(&other, won.fence).await.fence > next.fence);
+        assert_eq!(shares.leases(), 4);
+        shares.flush();
+        assert_eq!((shares.stored(), shares.lease()), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_away_is_told_when_it_is_back_and_offers_what_it_got() {
+        let shares = MemoryShares::new(LEASE);
+        let (one, other) = (shares.share(), shares.share());
+        shares.set_away(0, true);
+        assert_eq!(one.read().await, Err(Away));
+        shares.set_away(0, false);
+        assert_eq!(one.told().await, Told::Back);
+        let offered = one.offer(token("one", LEASE)).await.unwrap();
+        assert_eq!(other.offer(token("other", LEASE)).await.unwrap(), offered);
+        shares.set_losing(true);
+        let lease = login(&one, offered.fence).await;
+        one.give_back(lease, TokenFault::new(FaultClass::Transient, FaultReason::Timeout), LEASE).await;
+        assert_eq!(other.told().await, Told::Token(offered.fence));
+        assert!(timeout(LEASE / 2, other.told()).await.is_err(), "what is told is lost");
+        let left = other.turn(Wanted { beyond: offered.fence, secret: None }).await;
+        assert!(matches!(left, Ok(Turn::Leave(TokenFault { reason: FaultReason::Elsewhere, .. }))), "{left:?}");
+        assert_eq!(shares.stored(), Some((offered.fence, true)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_ends_when_all_have_confirmed_or_its_time_is_over() {
+        let shares = MemoryShares::new(LEASE);
+        let (one, other) = (shares.share(), shares.share());
+        let lease = login(&one, 0).await;
+        let begun = Instant::now();
+        let within = Duration::from_secs(2);
+        tokio::join!(one.quiet(lease, within), async {
+            assert_eq!(other.told().await, Told::Hold(lease.fence, within));
+            other.confirm(lease.fence).await;
+        });
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        shares.set_losing(true);
+        let next = Lease { fence: lease.fence + 1 };
+        one.quiet(next, within).await;
+        assert_eq!(begun.elapsed(), within);
+    }
+}

@@ -105,10 +105,10 @@ impl Store {
             channel: script::channel(&settings.key_prefix),
             prefix: settings.key_prefix,
             process: format!("{:032x}", fastrand::u128(..)),
-            spawner: spawner.clone(),
+            spawner,
             shares: Mutex::default(),
         });
-        let task = spawner.spawn(listen::listen(Arc::clone(&core)));
+        let task = core.spawner.spawn(listen::listen(Arc::clone(&core)));
         Arc::new(Self { core, task })
     }
 
@@ -154,7 +154,7 @@ impl Core {
             None if event.kind == Kind::Hold && event.from != self.process => {
                 let core = Arc::clone(self);
                 let confirm = Event { kind: Kind::Confirm, from: self.process.clone(), ms: 0, ..event };
-                self.spawner.spawn(async move { drop(core.publish(&confirm).await) });
+                self.spawner.spawn(async move { _ = core.publish(&confirm).await });
             }
             None => {}
         }
@@ -162,7 +162,9 @@ impl Core {
 
     fn back(&self) {
         let shares: Vec<_> = self.shares().values().filter_map(Weak::upgrade).collect();
-        shares.iter().for_each(|share| share.back());
+        for share in shares {
+            share.back();
+        }
     }
 
     fn live(&self, hex: &str) -> Option<Arc<RedisShare>> {

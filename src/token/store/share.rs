@@ -107,8 +107,8 @@ impl RedisShare {
     }
 
     /// The token that is stored, with what is left of it now; `None` for one that does not open or is over.
-    fn opened(&self, stored: Stored, asked: Instant) -> Option<Carried> {
-        match sealed::open(&self.core.keys, &self.place.hex, &stored) {
+    fn opened(&self, stored: &Stored, asked: Instant) -> Option<Carried> {
+        match sealed::open(&self.core.keys, &self.place.hex, stored) {
             // The store counted from some moment after it was asked.
             Ok(token) => {
                 let left = token.left.saturating_sub(asked.elapsed());
@@ -137,7 +137,7 @@ impl RedisShare {
                 Asked::Stored(stored) => {
                     let fence = stored.fence;
                     let will_do = |token: &Carried| wanted.secret.is_none_or(|secret| token.secret == secret);
-                    match self.opened(stored, asked).filter(will_do) {
+                    match self.opened(&stored, asked).filter(will_do) {
                         Some(token) => return Ok(Turn::Take(token)),
                         None => beyond = beyond.max(fence),
                     }
@@ -189,7 +189,7 @@ impl RedisShare {
         let left = serde_json::to_vec(&left).unwrap_or_default();
         // Where the store is away the lease runs out by itself.
         let given = self.place.give_back(&self.core.link, lease.fence, &self.core.process, (&left, pause), heard).await;
-        drop(given);
+        let _ = given;
         self.let_go(lease);
     }
 
@@ -204,7 +204,7 @@ impl RedisShare {
     async fn read(&self) -> Result<Option<Carried>, Away> {
         let asked = Instant::now();
         let stored = self.place.read(&self.core.link).await?;
-        Ok(stored.and_then(|stored| self.opened(stored, asked)))
+        Ok(stored.and_then(|stored| self.opened(&stored, asked)))
     }
 
     async fn offer(&self, token: Carried) -> Result<Carried, Away> {
@@ -227,7 +227,7 @@ impl RedisShare {
                 }
                 Numbered::Stored(stored) => {
                     own = own.max(stored.fence.saturating_add(1));
-                    if let Some(better) = self.opened(stored, asked) {
+                    if let Some(better) = self.opened(&stored, asked) {
                         return Ok(better);
                     }
                 }
@@ -283,7 +283,7 @@ impl Share for RedisShare {
     }
 
     fn confirm(&self, fence: u64) -> Pending<'_, ()> {
-        Box::pin(async move { drop(self.core.publish(&self.event(Kind::Confirm, fence, 0)).await) })
+        Box::pin(async move { _ = self.core.publish(&self.event(Kind::Confirm, fence, 0)).await })
     }
 
     fn told(&self) -> Pending<'_, Told> {
