@@ -219,7 +219,7 @@ impl MemoryShare {
         }
     }
 
-    async fn lay(&self, lease: Lease, token: Carried) -> Result<Laid, Away> {
+    fn lay(&self, lease: Lease, token: Carried) -> Result<Laid, Away> {
         *self.held() = None;
         let mut world = self.reach()?;
         let left = token.left;
@@ -232,7 +232,7 @@ impl MemoryShare {
         Ok(if kept { Laid::Kept } else { Laid::Lost })
     }
 
-    async fn give_back(&self, lease: Lease, fault: TokenFault, pause: Duration) {
+    fn give_back(&self, lease: Lease, fault: TokenFault, pause: Duration) {
         *self.held() = None;
         let Ok(mut world) = self.reach() else { return };
         let heard = fault.heard;
@@ -245,12 +245,12 @@ impl MemoryShare {
         self.shares.changed.notify_waiters();
     }
 
-    async fn read(&self) -> Result<Option<Carried>, Away> {
+    fn read(&self) -> Result<Option<Carried>, Away> {
         let world = self.reach()?;
         Ok(world.board.token.clone().map(|stored| world.carried(stored)))
     }
 
-    async fn offer(&self, token: Carried) -> Result<Carried, Away> {
+    fn offer(&self, token: Carried) -> Result<Carried, Away> {
         let mut world = self.reach()?;
         let fence = match world.board.reserve(token.fence) {
             Numbered::Stored(stored) => return Ok(world.carried(stored)),
@@ -268,7 +268,7 @@ impl MemoryShare {
         }
     }
 
-    async fn confirm(&self, fence: u64) {
+    fn confirm(&self, fence: u64) {
         if let Ok(mut world) = self.reach()
             && !world.is_losing
         {
@@ -294,23 +294,23 @@ impl Share for MemoryShare {
     }
 
     fn lay(&self, lease: Lease, token: Carried) -> Pending<'_, Result<Laid, Away>> {
-        Box::pin(self.lay(lease, token))
+        Box::pin(async move { self.lay(lease, token) })
     }
 
     fn give_back(&self, lease: Lease, fault: TokenFault, pause: Duration) -> Pending<'_, ()> {
-        Box::pin(self.give_back(lease, fault, pause))
+        Box::pin(async move { self.give_back(lease, fault, pause) })
     }
 
     fn read(&self) -> Pending<'_, Result<Option<Carried>, Away>> {
-        Box::pin(self.read())
+        Box::pin(async move { self.read() })
     }
 
     fn offer(&self, token: Carried) -> Pending<'_, Result<Carried, Away>> {
-        Box::pin(self.offer(token))
+        Box::pin(async move { self.offer(token) })
     }
 
     fn confirm(&self, fence: u64) -> Pending<'_, ()> {
-        Box::pin(self.confirm(fence))
+        Box::pin(async move { self.confirm(fence) })
     }
 
     fn told(&self) -> Pending<'_, Told> {

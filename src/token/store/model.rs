@@ -106,9 +106,9 @@ impl World {
         }
     }
 
-    fn tell(&mut self, from: usize, told: Vec<Tell>) {
+    fn tell(&mut self, from: usize, told: &[Tell]) {
         for (_, replica) in self.replicas.iter_mut().enumerate().filter(|(at, _)| *at != from) {
-            for tell in &told {
+            for tell in told {
                 match *tell {
                     Tell::Token(fence) => replica.token_told = replica.token_told.max(Some(fence)),
                     Tell::Release(fence) => replica.release_told = Some(fence),
@@ -174,7 +174,7 @@ impl World {
                 assert!(self.replicas[at].token.unwrap().suspect, "a holder that lost its lease trusts its token");
             }
         }
-        self.tell(at, told);
+        self.tell(at, &told);
     }
 
     fn give_back(&mut self, at: usize, fence: u64, heard: bool) {
@@ -184,7 +184,7 @@ impl World {
         if let Some(token) = &mut replica.token {
             token.suspect |= heard;
         }
-        self.tell(at, told);
+        self.tell(at, &told);
     }
 
     /// The vendor handles a login: every earlier token is dead.
@@ -217,7 +217,7 @@ impl World {
                 self.replicas[at].token = Some(better);
             }
         }
-        self.tell(at, told);
+        self.tell(at, &told);
     }
 
     /// Every state that may come next.
