@@ -76,25 +76,25 @@ fn each_fault_of_a_store_is_told_with_its_place_and_mend() {
             "{kind: redis, url: redis://a}".to_owned(),
             format!("8:1 store: `encryption_key` is missing | tokens are sealed with it: {MAKE}"),
         ),
-        (redis("aGVsbG8="), format!("8:60 store.encryption_key: must be 32 bytes in base64, and is 5 bytes | {MAKE}")),
-        (redis("hunter2!"), format!("8:60 store.encryption_key: is not base64 | {MAKE}")),
-        (redis(&format!("[{KEY}, hunter2!]")), format!("8:107 store.encryption_key[1]: is not base64 | {MAKE}")),
-        (redis("[]"), format!("8:1 store.encryption_key: the list is empty | {MAKE}")),
+        (redis("aGVsbG8="), format!("8:54 store.encryption_key: must be 32 bytes in base64, and is 5 bytes | {MAKE}")),
+        (redis("hunter2!"), format!("8:54 store.encryption_key: is not base64 | {MAKE}")),
+        (redis(&format!("[{KEY}, hunter2!]")), format!("8:101 store.encryption_key[1]: is not base64 | {MAKE}")),
+        (redis("[]"), format!("8:38 store.encryption_key: the list is empty | {MAKE}")),
         (
             "{kind: memory, timeout: 1s}".to_owned(),
-            "8:16 store.timeout: is of no use to a store in memory | write `kind: redis`, or take it out".to_owned(),
+            "8:23 store.timeout: is of no use to a store in memory | write `kind: redis`, or take it out".to_owned(),
         ),
         (
             format!("{{kind: redis, encryption_key: {KEY}, url: http://a}}"),
-            "8:93 store.url: must begin with redis:// or rediss:// | write redis://HOST:6379/0, or rediss:// for TLS, with odd characters of a password as %XX".to_owned(),
+            "8:89 store.url: must begin with redis:// or rediss:// | write redis://HOST:6379/0, or rediss:// for TLS, with odd characters of a password as %XX".to_owned(),
         ),
         (
             format!("{{kind: redis, encryption_key: {KEY}, url: redis://a/x}}"),
-            "8:93 store.url: is not the URL of a Redis server | write redis://HOST:6379/0, or rediss:// for TLS, with odd characters of a password as %XX".to_owned(),
+            "8:89 store.url: is not the URL of a Redis server | write redis://HOST:6379/0, or rediss:// for TLS, with odd characters of a password as %XX".to_owned(),
         ),
         (
             format!("{{kind: redis, encryption_key: {KEY}, url: redis://a, key_prefix: 'a{{b'}}"),
-            "8:117 store.key_prefix: must be 1 to 100 visible ASCII characters, without braces, quotes and backslashes | write a word such as tokenferry".to_owned(),
+            "8:112 store.key_prefix: must be 1 to 100 visible ASCII characters, without braces, quotes and backslashes | write a word such as tokenferry".to_owned(),
         ),
     ] {
         let told = told(&refused(&with(&store)).list);
