@@ -36,6 +36,7 @@ mod secrecy;
 mod sending_again;
 mod skew;
 mod slow_clients;
+mod store;
 mod streaming;
 mod tls;
 mod upgrades;

@@ -8,6 +8,7 @@ pub mod mix;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod redis;
 pub mod tls;
 pub mod upstream;
 pub mod vendors;

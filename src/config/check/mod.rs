@@ -7,6 +7,7 @@ mod credential;
 mod header;
 mod listener;
 mod route;
+mod store;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -80,6 +81,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
     let open = listeners.iter().any(|listener| listener::is_open(&listener.address));
     let routes = check.routes(root, &credentials, &inherited, open);
     let workers = check.workers(&general);
+    let store = check.store(root, &general);
     if !check.report.is_sound() {
         return None;
     }
@@ -92,6 +94,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
         drain_delay: general.drain_delay.map_or(Duration::ZERO, |span| span.0),
         client,
         replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
+        store,
         credentials,
         routes,
         files: Vec::new(),
