@@ -421,10 +421,13 @@ async fn a_grant_that_got_lost_is_no_lease_to_wait_for() {
     let server = RedisServer::start();
     let store = store(&server);
     let share = store.share(credential("a"), LEASE);
-    assert_eq!(share.read().await, Ok(None));
-    // Polled once, which sends the command, and dropped.
-    assert!(timeout(Duration::ZERO, share.turn(beyond(0))).await.is_err());
-    sleep(Duration::from_millis(100)).await;
+    // From now on the server knows the script.
+    let first = login(&share, beyond(0)).await;
+    share.give_back(first, fault(false), Duration::ZERO).await;
+    // The command is out, and nobody waits for its answer any more.
+    server.freeze();
+    assert!(timeout(Duration::from_millis(100), share.turn(beyond(0))).await.is_err());
+    server.thaw();
     assert!(everything(&server).await.contains(":lease "));
     let lease =
         timeout(Duration::from_secs(5), login(&share, beyond(0))).await.expect("its own lease is not in its way");
