@@ -29,6 +29,7 @@ mod outage;
 mod own_logins;
 mod protocols;
 mod reload;
+mod replicas;
 mod revoked;
 mod rotation;
 mod routes;
