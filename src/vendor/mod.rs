@@ -67,6 +67,7 @@ mod request;
 mod rfc6749;
 mod settings;
 mod static_token;
+mod template;
 #[cfg(test)]
 mod tests;
 
