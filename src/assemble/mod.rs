@@ -2,9 +2,10 @@
 //!
 //! Cells whose key and upstreams whose target are unchanged live on, so that a reload that does not
 //! concern them costs no token and no connection. `upstreams` finds or makes the upstreams, `entries`
-//! the routes with their handles; the cells are kept here.
+//! the routes with their handles, `keeps` what must outlive a login; the cells are kept here.
 
 mod entries;
+mod keeps;
 mod upstreams;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use entries::{Ready, entry};
+use keeps::{Keeps, keep};
 use upstreams::{LazyRoots, Upstreams};
 
 use crate::config::{
@@ -22,7 +24,7 @@ use crate::live::{Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
 use crate::route::Table;
 use crate::server::{ListenOn, tls::server_config};
-use crate::token::{BootClock, Cell, CellSettings, SecretVersion, TokenKey, fetch};
+use crate::token::{BootClock, Cell, CellSettings, Keep, SecretVersion, TokenKey, fetch};
 use crate::upstream::{TlsSetupError, Upstream};
 use crate::vendor::Identity;
 
@@ -84,6 +86,7 @@ pub struct Assembly {
     spawner: Handle,
     generation: u64,
     cells: HashMap<TokenKey, (SecretVersion, Arc<Cell>)>,
+    keeps: Keeps,
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
 }
@@ -104,7 +107,14 @@ pub struct Assembled {
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
-        Self { spawner, generation: 0, cells: HashMap::new(), upstreams: HashMap::new(), doors: Vec::new() }
+        Self {
+            spawner,
+            generation: 0,
+            cells: HashMap::new(),
+            keeps: HashMap::new(),
+            upstreams: HashMap::new(),
+            doors: Vec::new(),
+        }
     }
 
     /// Builds the next Snapshot. On an error, of which all are told, nothing has changed.
@@ -203,6 +213,7 @@ impl Assembly {
         let mut next: HashMap<TokenKey, (SecretVersion, Arc<Cell>)> = HashMap::new();
         let mut alike: HashMap<(TokenKey, SecretVersion), TokenKey> = HashMap::new();
         let mut ready = BTreeMap::new();
+        let mut keeps = Keeps::new();
         for (credential, upstream) in settings.credentials.values().zip(upstreams) {
             let identity = identity(credential);
             let secret = SecretVersion::of(&identity);
@@ -214,21 +225,23 @@ impl Assembly {
             // The same login under two names is one login, also where it is known by its key alone.
             let whole = TokenKey::of(credential.vendor.provider(), &credential.vendor.identity());
             let key = *alike.entry((whole, secret)).or_insert(key);
+            let keep = keep(credential, &self.keeps, &mut keeps);
             let cell = match next.get(&key).or_else(|| self.cells.get(&key)) {
                 Some((_, cell)) => Arc::clone(cell),
                 None => Cell::new(
-                    cell_settings(credential, upstream.clone(), secret, waiting),
+                    cell_settings(credential, upstream.clone(), keep.clone(), secret, waiting),
                     Arc::new(BootClock),
                     self.spawner.clone(),
                 ),
             };
             if !next.contains_key(&key) && self.cells.contains_key(&key) {
-                cell.configure(cell_settings(credential, upstream, secret, waiting));
+                cell.configure(cell_settings(credential, upstream, keep, secret, waiting));
             }
             next.insert(key, (secret, Arc::clone(&cell)));
             ready.insert(credential.name.clone(), Ready { cell, placement: Arc::new(credential.inject.clone()) });
         }
         self.cells = next;
+        self.keeps = keeps;
         ready
     }
 }
@@ -272,12 +285,13 @@ fn record_case(settings: &Settings) -> bool {
 fn cell_settings(
     credential: &CredentialSettings,
     upstream: Option<Arc<Upstream>>,
+    keep: Option<Arc<dyn Keep>>,
     secret: SecretVersion,
     waiting: u32,
 ) -> CellSettings {
     CellSettings {
         name: credential.name.clone(),
-        fetch: fetch(Arc::clone(&credential.vendor), upstream, credential.timeout),
+        fetch: fetch(Arc::clone(&credential.vendor), upstream, credential.timeout, keep),
         secret,
         refresh_before: credential.refresh_before,
         lifetime: credential.lifetime,

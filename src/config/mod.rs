@@ -32,7 +32,7 @@ pub use problem::{Problems, render, to_json};
 pub use schema::schema;
 pub use settings::{
     ClientSettings, CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, RouteAction, RouteSettings,
-    Settings,
+    Settings, StateSettings,
 };
 pub use watch::Watcher;
 

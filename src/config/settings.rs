@@ -12,6 +12,7 @@ use crate::model::{
     AccessPolicy, BaseUrl, EncodedSlash, HeaderCase, HeaderEdits, Limits, Margin, MatchSpec, Placement, Protocol,
     RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
 };
+use crate::secret::SealKeys;
 use crate::vendor::Vendor;
 
 /// A whole configuration, in which everything refers to something that is there.
@@ -98,6 +99,17 @@ pub struct CredentialSettings {
     pub exclusive: bool,
     /// TLS towards the token endpoint.
     pub tls: UpstreamTls,
+    /// Where the last refresh token is kept; `None` for in memory.
+    pub state: Option<StateSettings>,
+}
+
+/// A file that outlives the process.
+#[derive(Clone, Debug)]
+pub struct StateSettings {
+    /// The file; its folder was there.
+    pub path: PathBuf,
+    /// What seals it.
+    pub keys: Arc<SealKeys>,
 }
 
 /// One route.

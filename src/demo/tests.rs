@@ -74,7 +74,7 @@ async fn log_in(vendor: &dyn Vendor) -> Result<Grant, TokenFault> {
     let Ok(Login::Request(request)) = vendor.login(&occasion) else { panic!("nothing to send") };
     let headers: Vec<_> = request.headers.iter().map(|(k, v)| (k.as_str(), v.to_str().unwrap())).collect();
     let got = send(request.method, &request.url.to_string(), &headers, request.body.expose()).await;
-    vendor.read(&Answer { status: got.status, headers: &got.headers, body: &got.body })
+    vendor.read(&Answer { status: got.status, headers: &got.headers, body: &got.body, sent: &[] })
 }
 
 async fn token(vendor: &dyn Vendor) -> String {

@@ -1,7 +1,8 @@
 //! With what key: a credential's token, from its first use to its retirement.
 //!
 //! `key` says which credentials are the same one; `cell` holds one token and lets one fetch at a
-//! time happen; `fetch` is the glue to the vendor and the network; `share` is what replicas agree on;
+//! time happen; `fetch` is the glue to the vendor and the network; `keep` is for what must outlive a
+//! login; `share` is what replicas agree on;
 //! `lane` is a worker's own view of a cell, with the token rendered as it is sent; `inject` writes it
 //! into a request.
 
@@ -10,6 +11,7 @@ mod clock;
 mod error;
 mod fetch;
 pub mod inject;
+mod keep;
 mod key;
 mod lane;
 mod share;
@@ -18,6 +20,7 @@ pub use cell::{AfterRefusal, Cell, CellSettings, CellState, CellStatus, Fetch, T
 pub use clock::{BootClock, Clock, Moment};
 pub use error::Unavailable;
 pub use fetch::fetch;
+pub use keep::{First, Keep, Kept, LocalKeep, StateFile, Unkept};
 pub use key::{SecretVersion, TokenKey};
 pub use lane::{Guard, Lane, Rendered};
 pub use share::{Away, Carried, Laid, Lease, Pending, Share, Told, Turn, Wanted};

@@ -270,6 +270,7 @@ impl Vendor for Custom {
             url: self.url.clone(),
             headers: self.headers.clone(),
             body: self.body.clone(),
+            fleeting: Vec::new(),
         }))
     }
 

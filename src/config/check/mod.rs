@@ -7,6 +7,7 @@ mod credential;
 mod header;
 mod listener;
 mod route;
+mod state;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

@@ -28,6 +28,9 @@ pub(super) fn example(path: &Path) -> Option<&'static str> {
         "pool" => "write {idle: 30s, age: 5m}",
         "defaults" => "write {access: public}",
         "client" => "write {header_timeout: 15s}",
+        "assertion" => "write a text, or {private_key: \"${file:key.pem}\", issuer: ...}",
+        "claims" => "write {NAME: value}",
+        "encryption_key" => "write ${NAME}, or a list of such references",
         _ => return None,
     })
 }
@@ -43,6 +46,7 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
             "header_timeout" | "idle_timeout" | "handshake_timeout" | "head_size" => Some("write it under `client`"),
             "address" | "tls" => Some("write it in a listener: `listeners: [{address: ...}]`"),
             "upstream" | "credential" | "match" => Some("write it in a route: `routes: [{name: ...}]`"),
+            "state_file" | "encryption_key" => Some("write it in the credential"),
             _ => None,
         },
         [Key(all), Index(_)] if all == "routes" => match field.as_str() {
@@ -59,6 +63,7 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
         },
         [Key(all), Key(_)] if all == "credentials" => match field.as_str() {
             "header" | "query" | "parameter" => Some("write it under `inject`"),
+            "issuer" | "subject" | "claims" => Some("write it under `assertion`"),
             _ => None,
         },
         [.., Key(edits)] if edits == "request_headers" || edits == "response_headers" => {

@@ -1,12 +1,18 @@
 //! What every credential takes, whatever its provider.
 
-use schemars::JsonSchema;
-use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::config::file::choice::Listed;
 use crate::config::file::form::Of;
 use crate::config::file::measure::{Ahead, Patience, Span};
 use crate::config::file::word::{Endpoint, Member, Name, Path, Pattern, Pointer, Scheme, Status, Title};
+use crate::secret::Secret;
 
 /// What every credential takes, whatever its provider.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -19,6 +25,10 @@ pub(crate) struct Common {
     pub(crate) token_url: Option<Of<Endpoint>>,
     /// PEM file of the roots to trust at the token endpoint instead of the system's.
     pub(crate) ca: Option<Of<Path>>,
+    /// PEM file of a certificate to show to the token endpoint (RFC 8705); with `client_key`.
+    pub(crate) client_cert: Option<Of<Path>>,
+    /// PEM file of the key of `client_cert`.
+    pub(crate) client_key: Option<Of<Path>>,
     /// Verify no certificate of the token endpoint. For tests only.
     #[schemars(extend("default" = false))]
     pub(crate) insecure: Option<bool>,
@@ -44,6 +54,11 @@ pub(crate) struct Common {
     pub(crate) refused_when: Option<Refused>,
     /// A new token invalidates the earlier ones. Default: true for crewmojo, else false.
     pub(crate) exclusive: Option<bool>,
+    /// File that the last refresh token of the grant `refresh_token` is kept in, sealed; with `encryption_key`.
+    /// It is made where it does not exist. Default: in memory, lost at a restart.
+    pub(crate) state_file: Option<Of<Path>>,
+    /// What seals `state_file`: 32 bytes in base64, or a list of such keys: the first seals, all open.
+    pub(crate) encryption_key: Option<SealKeyTexts>,
 }
 
 impl Common {
@@ -52,6 +67,8 @@ impl Common {
         "provider",
         "token_url",
         "ca",
+        "client_cert",
+        "client_key",
         "insecure",
         "timeout",
         "lifetime",
@@ -61,7 +78,57 @@ impl Common {
         "inject",
         "refused_when",
         "exclusive",
+        "state_file",
+        "encryption_key",
     ];
+}
+
+/// One key, or a list of them.
+#[derive(Debug)]
+pub(crate) struct SealKeyTexts(pub(crate) Vec<Secret>);
+
+impl<'de> Deserialize<'de> for SealKeyTexts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = SealKeyTexts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key, or a list of keys")
+            }
+
+            // By its name the reader knows a text here for a secret.
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<SealKeyTexts, D::Error> {
+                inner.deserialize_any(self)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<SealKeyTexts, E> {
+                Ok(SealKeyTexts(vec![Secret::new(text)]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<SealKeyTexts, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(SealKeyTexts)
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(Secret::SERDE_NAME, OneOrMore)
+    }
+}
+
+impl JsonSchema for SealKeyTexts {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "SealKeys".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<Secret>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+    }
 }
 
 /// One place for the token: one of `header`, `query`, `json` and `parameter`.
