@@ -9,7 +9,7 @@ use http::Response;
 use http_body_util::Full;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
 use tempfile::TempDir;
-use tokenferry::demo::{Issuer, OAuth2, Simulator};
+use tokenferry::demo::{Fault, Issuer, OAuth2, Simulator};
 
 use crate::harness::client::{Connection, assert_unavailable, get, text, token_number};
 use crate::harness::eventually;
@@ -157,7 +157,6 @@ async fn a_client_logs_in_by_its_certificate() {
     let beside = yaml("client_secret: s, client_cert: client.crt, client_key: client.key");
     let with = Proxy::start_in(folder, &beside, &[]).await;
     assert_eq!(get(with.address(), "/partner/x").await.status(), 200);
-    with.rewrite(&yaml("client_secret: other"));
     let folder = TempDir::new().unwrap();
     fs::copy(proxy.folder().join("ca.pem"), folder.path().join("ca.pem")).unwrap();
     let without = Proxy::start_in(folder, &yaml("client_secret: s"), &[]).await;
@@ -266,26 +265,15 @@ async fn a_kept_refresh_token_that_is_refused_is_named_as_such_and_not_tried_aga
     let proxy = Proxy::start(&yaml(&simulator, &fields)).await;
     assert_eq!(get(proxy.address(), "/partner/x").await.status(), 200);
     proxy.stop().await;
-    // Another server knows nothing of what the first has given; the path of its tokens is the same.
-    let forgetful = Upstream::answering(|_| {
-        let answer = r#"{"error":"invalid_grant"}"#;
-        Response::builder().status(400).header("content-type", "application/json").body(Full::from(answer)).unwrap()
-    })
-    .await;
-    let tap = format!("{}, ", fields);
-    let _ = tap;
-    let process = {
-        // The same client at the same endpoint, whose family of tokens is revoked meanwhile.
-        simulator.adjust(|options| {
-            options.token_fault = Some(tokenferry::demo::Fault::Answer {
-                status: http::StatusCode::BAD_REQUEST,
-                headers: Vec::new(),
-                body: r#"{"error":"invalid_grant"}"#.into(),
-            });
+    // The user takes the consent back.
+    simulator.adjust(|options| {
+        options.token_fault = Some(Fault::Answer {
+            status: http::StatusCode::BAD_REQUEST,
+            headers: Vec::new(),
+            body: r#"{"error":"invalid_grant"}"#.into(),
         });
-        drop(forgetful);
-        Process::start(&yaml(&simulator, &fields), &[])
-    };
+    });
+    let process = Process::start(&yaml(&simulator, &fields), &[]);
     let before = simulator.token_requests();
     for _ in 0..5 {
         assert_unavailable(&get(process.address, "/partner/x").await, "token_unavailable");
