@@ -531,23 +531,23 @@ fn what_a_login_keeps_and_shows_is_checked() {
         ),
         (
             refresh("state_file: none/s, encryption_key: c2hvcnQ="),
-            "4:45 credentials.key.state_file: its folder does not exist | create the folder; the file is made by itself",
+            "4:57 credentials.key.state_file: its folder does not exist | create the folder; the file is made by itself",
         ),
         (
             refresh("state_file: none/s, encryption_key: c2hvcnQ="),
-            "4:73 credentials.key.encryption_key: the key must be 32 bytes in base64, and is 5 bytes | make one with: openssl rand -base64 32",
+            "4:81 credentials.key.encryption_key: the key must be 32 bytes in base64, and is 5 bytes | make one with: openssl rand -base64 32",
         ),
         (
             refresh(&format!("state_file: s, encryption_key: [{SEAL}, 'no!']")),
-            "4:115 credentials.key.encryption_key[1]: the key is not base64 | make one with: openssl rand -base64 32",
+            "4:123 credentials.key.encryption_key[1]: the key is not base64 | make one with: openssl rand -base64 32",
         ),
         (
             refresh("state_file: ., encryption_key: []"),
-            "4:64 credentials.key.encryption_key: there is no key | make one with: openssl rand -base64 32",
+            "4:60 credentials.key.encryption_key: there is no key | make one with: openssl rand -base64 32",
         ),
         (
             refresh(&format!("encryption_key: {SEAL}")),
-            "4:49 credentials.key.encryption_key: has no use: there is no state_file that it would seal | add `state_file: PATH`, or take it out",
+            "4:61 credentials.key.encryption_key: has no use: there is no state_file that it would seal | add `state_file: PATH`, or take it out",
         ),
         (
             format!("  key: {{provider: static, token: x, state_file: s, encryption_key: {SEAL}}}"),
