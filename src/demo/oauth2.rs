@@ -138,31 +138,30 @@ impl OAuth2 {
         audience: &str,
         now: i64,
         grant: Option<&str>,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), (StatusCode, &'static str)> {
         let in_header = basic_client(head);
         let in_body = parameters.get("client_id").zip(parameters.get("client_secret"));
         let asserted = parameters.contains_key("client_assertion") || parameters.contains_key("client_assertion_type");
         // A client must not use two methods at once.
         if usize::from(in_header.is_some()) + usize::from(in_body.is_some()) + usize::from(asserted) > 1 {
-            return Err(failure(StatusCode::BAD_REQUEST, "invalid_request"));
+            return Err((StatusCode::BAD_REQUEST, "invalid_request"));
         }
-        let stranger = || failure(StatusCode::UNAUTHORIZED, "invalid_client");
         let secret = in_header.or_else(|| in_body.map(|(id, secret)| (id.clone(), secret.clone())));
         let known = match secret {
             Some((id, secret)) => id == self.client_id && secret == self.client_secret,
             None if asserted => self.asserted_client(parameters, audience, now),
             None => grant == Some("urn:ietf:params:oauth:grant-type:jwt-bearer"),
         };
-        if known { Ok(()) } else { Err(stranger()) }
+        if known { Ok(()) } else { Err((StatusCode::UNAUTHORIZED, "invalid_client")) }
     }
 
-    /// RFC 7523 sections 2.2 and 3, OpenID Connect Core section 9.
+    /// RFC 7523 sections 2.2 and 3, OIDC Core section 9.
     fn asserted_client(&self, parameters: &Parameters, audience: &str, now: i64) -> bool {
         let (Some(key), Some(assertion)) = (&self.client_key, parameters.get("client_assertion")) else { return false };
         parameters.get("client_assertion_type").is_some_and(|kind| kind == CLIENT_ASSERTION)
             && parameters.get("client_id").is_none_or(|id| *id == self.client_id)
             && is_good(assertion, key, (&self.client_id, &self.client_id), audience, now)
-            // OpenID Connect Core section 9 requires a `jti`, to be used once.
+            // OIDC Core section 9 requires a `jti`, to be used once.
             && self.book.open().assertions.is_new(assertion, true)
     }
 
@@ -229,8 +228,8 @@ impl Rules for OAuth2 {
             return failure(StatusCode::BAD_REQUEST, "invalid_request");
         };
         let (grant, audience) = (parameters.get("grant_type").map(String::as_str), own_url(head));
-        if let Err(refused) = self.client(head, &parameters, &audience, desk.now(), grant) {
-            return refused;
+        if let Err((status, error)) = self.client(head, &parameters, &audience, desk.now(), grant) {
+            return failure(status, error);
         }
         let granted = match grant {
             Some("client_credentials") => Ok(Granted::default()),

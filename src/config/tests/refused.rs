@@ -576,15 +576,11 @@ fn what_a_login_keeps_and_shows_is_checked() {
     let cases: Vec<_> = cases.iter().map(|(to, expected)| (KEY, to.as_str(), *expected)).collect();
     each(&cases);
 
-    let twice = format!("{BASE}x-none: 0\n",).replace(
+    let twice = BASE.replace(
         KEY,
-        &format!(
-            "{}\n{}",
-            refresh(&format!("state_file: s, encryption_key: {SEAL}")),
-            refresh(&format!("state_file: ./s, encryption_key: {SEAL}"))
-                .replace("  key:", "  other:")
-                .replace("./s", "s"),
-        ),
+        &["  key:", "  other:"]
+            .map(|name| refresh(&format!("state_file: s, encryption_key: {SEAL}")).replace("  key:", name))
+            .join("\n"),
     );
     let told = told(&refused(&twice).list);
     assert!(told.iter().any(|told| told.contains("keeps its refresh token in this very file")), "{told:?}");

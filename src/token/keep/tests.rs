@@ -88,6 +88,21 @@ async fn a_token_that_could_not_be_written_is_not_lost_and_not_used_before_it_is
 }
 
 #[tokio::test]
+async fn while_the_new_token_cannot_be_written_the_old_one_in_the_file_is_not_used_instead() {
+    let folder = TempDir::new().unwrap();
+    let short = folder.path().join("state");
+    in_file(&short, &[1], "first", None).save(&Secret::new("second")).await.unwrap();
+    // A name that leaves no room for that of the file beside it, so that it can be read and not replaced.
+    let long = folder.path().join("s".repeat(250));
+    fs::copy(&short, &long).unwrap();
+    let keep = in_file(&long, &[1], "first", None);
+    assert_eq!(loaded(&keep).await.as_deref(), Some("second"));
+    assert_eq!(keep.save(&Secret::new("third")).await, Err(Unkept));
+    assert_eq!(keep.load().await, Err(Unkept));
+    assert_eq!(loaded(&in_file(&short, &[1], "first", Some(&keep))).await.as_deref(), Some("third"));
+}
+
+#[tokio::test]
 async fn what_was_kept_in_memory_goes_into_a_file_that_is_configured_later() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state");

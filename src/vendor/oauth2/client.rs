@@ -87,7 +87,7 @@ impl Client {
         match self {
             Self::Body { secret, .. } => parameters.push(("client_secret", secret.clone())),
             Self::Key { id, signer, audience } => {
-                // RFC 7523 section 3: the client is issuer and subject; OpenID Connect Core section 9
+                // RFC 7523 section 3: the client is issuer and subject; OIDC Core section 9
                 // has the token endpoint's URL for the audience.
                 let statement = Statement {
                     issuer: id.clone(),
