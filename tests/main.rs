@@ -24,6 +24,7 @@ mod harness;
 mod house;
 mod idle;
 mod injection;
+mod logins;
 mod memory;
 mod outage;
 mod own_logins;

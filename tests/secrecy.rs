@@ -124,6 +124,7 @@ async fn run(format: &str) {
         client_secret: hatch("the partner's secret"),
         username: "b@example.com".to_owned(),
         password: hatch("the partner's password"),
+        ..OAuth2::default()
     };
     canaries.keep_basic("the partner's secret", &oauth2.client_id, &oauth2.client_secret);
     let custom_token = hatch("the custom token");

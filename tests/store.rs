@@ -11,7 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 use tokenferry::secret::{SealKeys, Secret};
 use tokenferry::token::{
-    Away, Carried, Laid, Lease, SecretVersion, Share, Store, StoreSettings, TokenKey, Told, Turn, Wanted,
+    Away, Carried, Keep, Kept, Laid, Lease, SecretVersion, Share, Store, StoreKeep, StoreSettings, TokenKey, Told,
+    Turn, Wanted,
 };
 use tokenferry::vendor::{FaultClass, FaultReason, Identity, LifetimeSource, TokenFault};
 use tokio::runtime::Handle;
@@ -48,6 +49,11 @@ fn identity(name: &str, secret: &str) -> Identity {
 
 fn credential(name: &str) -> TokenKey {
     TokenKey::of("test", &identity(name, ""))
+}
+
+/// Where the client of this name keeps its refresh token.
+fn keep(store: &Store, name: &str) -> StoreKeep {
+    store.keep(Kept::purpose("test", &identity(name, "")), &Secret::new("the first one"))
 }
 
 fn version(secret: &str) -> SecretVersion {
@@ -165,7 +171,7 @@ async fn nothing_in_the_store_shows_a_token_or_a_secret() {
     let lease = login(&store.share(credential("b"), LEASE), beyond(0)).await;
     store.share(credential("b"), LEASE).give_back(lease, fault(true), LEASE).await;
     store.share(credential("c"), LEASE).offer(token(CANARY)).await.unwrap();
-    store.keep(credential("a")).save(Secret::new(CANARY)).await.unwrap();
+    keep(&store, "a").save(&Secret::new(CANARY)).await.unwrap();
     let all = everything(&server).await;
     for part in [":token ", ":lease ", ":fence ", ":fault ", ":refresh "] {
         assert!(all.contains(part), "{part} in\n{all}");
@@ -407,13 +413,13 @@ async fn what_is_on_disk_is_there_again_after_a_crash() {
     let share = store.share(credential("a"), LEASE);
     let lease = login(&share, beyond(0)).await;
     share.lay(lease, token("first")).await.unwrap();
-    store.keep(credential("a")).save(Secret::new("refresh")).await.unwrap();
+    keep(&store, "a").save(&Secret::new("refresh")).await.unwrap();
     server.kill();
     server.start_again();
     // A connection from before is found dead, and another one made, within one call.
     assert_eq!(share.read().await.unwrap().unwrap().token, Secret::new("first"));
-    assert_eq!(store.keep(credential("a")).load().await, Ok(Some(Secret::new("refresh"))));
-    assert_eq!(store.keep(credential("b")).load().await, Ok(None));
+    assert_eq!(keep(&store, "a").load().await, Ok(Some(Secret::new("refresh"))));
+    assert_eq!(keep(&store, "b").load().await, Ok(None));
 }
 
 #[tokio::test]
@@ -511,6 +517,24 @@ async fn no_debug_output_shows_a_password() {
     let settings = StoreSettings { server: info, ..settings("redis://127.0.0.1:1/0") };
     let shown = format!("{settings:?}");
     let store = Store::new(settings, keys(&[KEY]), Handle::current());
-    let shown = format!("{shown}{store:?}{:?}{:?}", store.share(credential("a"), LEASE), store.keep(credential("a")));
+    let shown = format!("{shown}{store:?}{:?}{:?}", store.share(credential("a"), LEASE), keep(&store, "a"));
     assert!(!shown.contains("CANARY"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_lease_lives_as_long_as_its_holder_and_three_seconds_longer() {
+    let server = RedisServer::start();
+    let (one, other) = (store(&server), store(&server));
+    let (holder, waiter) = (one.share(credential("a"), LEASE), other.share(credential("a"), LEASE));
+    let wanted = Wanted { beyond: 0, secret: None };
+    assert!(matches!(holder.turn(wanted).await, Ok(Turn::Login(_))));
+    let waiting = tokio::spawn(async move { waiter.turn(wanted).await });
+    sleep(Duration::from_secs(4)).await;
+    assert!(!waiting.is_finished(), "a login that takes long loses its lease");
+    // As a killed process is silent.
+    drop(holder);
+    let silent = Instant::now();
+    let turn = timeout(PATIENCE, waiting).await.expect("the lease of the dead").unwrap();
+    assert!(matches!(turn, Ok(Turn::Login(_))), "{turn:?}");
+    assert!(silent.elapsed() < Duration::from_millis(4500), "{:?}", silent.elapsed());
 }

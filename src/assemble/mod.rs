@@ -2,9 +2,10 @@
 //!
 //! Cells whose key and upstreams whose target are unchanged live on, so that a reload that does not
 //! concern them costs no token and no connection. `upstreams` finds or makes the upstreams, `entries`
-//! the routes with their handles; the cells are kept here.
+//! the routes with their handles, `keeps` what must outlive a login; the cells are kept here.
 
 mod entries;
+mod keeps;
 mod upstreams;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use entries::{Ready, entry};
+use keeps::{Keeps, keep};
 use upstreams::{LazyRoots, Upstreams};
 
 use crate::config::{
@@ -24,7 +26,7 @@ use crate::live::{Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
 use crate::route::Table;
 use crate::server::{ListenOn, tls::server_config};
-use crate::token::{self, BootClock, Cell, CellSettings, Releases, SecretVersion, Share, Store, TokenKey, fetch};
+use crate::token::{self, BootClock, Cell, CellSettings, Keep, Releases, SecretVersion, Share, Store, TokenKey, fetch};
 use crate::upstream::{TlsSetupError, Upstream};
 use crate::vendor::Identity;
 
@@ -89,6 +91,7 @@ pub struct Assembly {
     spawner: Handle,
     generation: u64,
     cells: HashMap<TokenKey, (SecretVersion, Arc<Cell>)>,
+    keeps: Keeps,
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
     releases: Releases,
@@ -112,9 +115,9 @@ pub struct Assembled {
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
-        let (cells, upstreams) = (HashMap::new(), HashMap::new());
+        let (cells, keeps, upstreams) = (HashMap::new(), HashMap::new(), HashMap::new());
         let releases = Releases::default();
-        Self { spawner, generation: 0, cells, upstreams, doors: Vec::new(), releases, store: None }
+        Self { spawner, generation: 0, cells, keeps, upstreams, doors: Vec::new(), releases, store: None }
     }
 
     /// Lets go of everything, and waits a moment for tokens that are given up by that. Whoever holds a
@@ -236,6 +239,7 @@ impl Assembly {
         let mut next: HashMap<TokenKey, (SecretVersion, Arc<Cell>)> = HashMap::new();
         let mut alike: HashMap<(TokenKey, SecretVersion), TokenKey> = HashMap::new();
         let mut ready = BTreeMap::new();
+        let mut keeps = Keeps::new();
         for (credential, upstream) in settings.credentials.values().zip(upstreams) {
             let identity = identity(credential);
             let secret = SecretVersion::of(&identity);
@@ -247,25 +251,24 @@ impl Assembly {
             // The same login under two names is one login, also where it is known by its key alone.
             let whole = TokenKey::of(credential.vendor.provider(), &credential.vendor.identity());
             let key = *alike.entry((whole, secret)).or_insert(key);
+            let store = self.store.as_ref().and_then(|(_, store)| store.as_deref());
+            let keep = keep(credential, store, &self.keeps, &mut keeps);
             let share = self.share(&key, credential);
+            let settings = cell_settings(credential, upstream, keep, secret, waiting, &self.releases);
             let cell = match next.get(&key).or_else(|| self.cells.get(&key)) {
                 Some((_, cell)) => Arc::clone(cell),
-                None => Cell::new(
-                    CellSettings {
-                        share,
-                        ..cell_settings(credential, upstream.clone(), secret, waiting, &self.releases)
-                    },
-                    Arc::new(BootClock),
-                    self.spawner.clone(),
-                ),
+                None => {
+                    Cell::new(CellSettings { share, ..settings.clone() }, Arc::new(BootClock), self.spawner.clone())
+                }
             };
             if !next.contains_key(&key) && self.cells.contains_key(&key) {
-                cell.configure(cell_settings(credential, upstream, secret, waiting, &self.releases));
+                cell.configure(settings);
             }
             next.insert(key, (secret, Arc::clone(&cell)));
             ready.insert(credential.name.clone(), Ready { cell, placement: Arc::new(credential.inject.clone()) });
         }
         self.cells = next;
+        self.keeps = keeps;
         ready
     }
 }
@@ -324,6 +327,7 @@ fn record_case(settings: &Settings) -> bool {
 fn cell_settings(
     credential: &CredentialSettings,
     upstream: Option<Arc<Upstream>>,
+    keep: Option<Arc<dyn Keep>>,
     secret: SecretVersion,
     waiting: u32,
     releases: &Releases,
@@ -331,7 +335,7 @@ fn cell_settings(
     let release = releases.of(credential.name.clone(), Arc::clone(&credential.vendor), upstream.clone());
     CellSettings {
         name: credential.name.clone(),
-        fetch: fetch(Arc::clone(&credential.vendor), upstream, credential.timeout),
+        fetch: fetch(Arc::clone(&credential.vendor), upstream, credential.timeout, keep),
         secret,
         refresh_before: credential.refresh_before,
         lifetime: credential.lifetime,

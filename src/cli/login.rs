@@ -161,6 +161,13 @@ fn advice(fault: &TokenFault) -> &'static str {
         FaultReason::Empty | FaultReason::TooLarge | FaultReason::Unreadable | FaultReason::NoToken => {
             "check that the URL is that of the token endpoint"
         }
+        FaultReason::RefreshToken => {
+            "log in at the vendor by hand, and write its new refresh token into `refresh_token`"
+        }
+        FaultReason::KeptRefreshToken => {
+            "it was revoked, or used up elsewhere: log in at the vendor by hand, and write its new refresh token into \
+             `refresh_token`, which then counts instead of the kept one"
+        }
         FaultReason::Unsayable => "check the credential's keys and refresh token",
         FaultReason::Unkept => "check that the credential's `state_file`, or the store, can be written to",
         FaultReason::StoreAway => "check the `url` of `store`, and whether it runs",

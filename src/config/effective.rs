@@ -112,6 +112,16 @@ fn credential(node: &Node, settings: &CredentialSettings) -> Json {
     if let Some(url) = settings.vendor.token_url() {
         fill(&mut credential, "token_url", if seen { json!(scrub(&url.to_string())) } else { json!(MASK) });
     }
+    for (field, value) in settings.vendor.in_force() {
+        match field.split_once('.') {
+            None => fill(&mut credential, field, json!(value)),
+            Some((outer, inner)) => {
+                if let Some(Json::Object(outer)) = credential.get_mut(outer) {
+                    fill(outer, inner, json!(value));
+                }
+            }
+        }
+    }
     fill(&mut credential, "insecure", json!(settings.tls.insecure));
     fill(&mut credential, "timeout", json!(span(settings.timeout)));
     if let Some(lifetime) = settings.lifetime {
@@ -264,7 +274,7 @@ fn object(node: &Node, hidden: bool) -> Map<String, Json> {
 /// login sends, and headers that carry credentials.
 pub fn is_hidden(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    matches!(key.as_str(), "form" | "extra" | "cookie" | "authorization" | "encryption_key")
+    matches!(key.as_str(), "form" | "extra" | "claims" | "cookie" | "authorization" | "encryption_key")
         || ["secret", "password", "passwd", "api-key", "apikey"].iter().any(|part| key.contains(part))
 }
 

@@ -51,6 +51,11 @@ impl Files {
         Self { folder, read: HashMap::new(), order: Vec::new() }
     }
 
+    /// The path as it stands for itself.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
+    }
+
     /// The path as it is read, and its content.
     pub(crate) fn read(&mut self, path: &str) -> (PathBuf, Result<Content, Unread>) {
         let full = self.folder.join(path);

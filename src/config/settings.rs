@@ -146,6 +146,17 @@ pub struct CredentialSettings {
     pub exclusive: bool,
     /// TLS towards the token endpoint.
     pub tls: UpstreamTls,
+    /// Where the last refresh token is kept; `None` for in memory.
+    pub state: Option<StateSettings>,
+}
+
+/// A file that outlives the process.
+#[derive(Clone, Debug)]
+pub struct StateSettings {
+    /// The file; its folder was there.
+    pub path: PathBuf,
+    /// What seals it.
+    pub keys: Arc<SealKeys>,
 }
 
 /// One route.

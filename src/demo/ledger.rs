@@ -70,6 +70,11 @@ impl Desk<'_> {
         self.lifetime.as_secs().max(1)
     }
 
+    /// The vendor's time, in seconds since 1970.
+    pub fn now(&self) -> i64 {
+        self.now
+    }
+
     /// Gives out a token.
     pub fn issue(&mut self, mint: impl FnOnce(&Ticket) -> String) -> String {
         self.ledger.issued += 1;

@@ -23,6 +23,6 @@ pub use crm_com::CrmCom;
 pub use knobs::{Fault, Options};
 pub use ledger::{Desk, Ticket};
 pub use message::Reply;
-pub use oauth2::OAuth2;
+pub use oauth2::{Book, Issuer, OAuth2};
 pub use server::{Call, Refusal, Rules, Simulator};
 pub use stage::Stage;

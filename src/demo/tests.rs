@@ -74,7 +74,7 @@ async fn log_in(vendor: &dyn Vendor) -> Result<Grant, TokenFault> {
     let Ok(Login::Request(request)) = vendor.login(&occasion) else { panic!("nothing to send") };
     let headers: Vec<_> = request.headers.iter().map(|(k, v)| (k.as_str(), v.to_str().unwrap())).collect();
     let got = send(request.method, &request.url.to_string(), &headers, request.body.expose()).await;
-    vendor.read(&Answer { status: got.status, headers: &got.headers, body: &got.body })
+    vendor.read(&Answer { status: got.status, headers: &got.headers, body: &got.body, sent: &[] })
 }
 
 async fn token(vendor: &dyn Vendor) -> String {
@@ -469,4 +469,81 @@ async fn a_dropped_simulator_stops_with_its_connections() {
 fn a_simulator_may_move_between_threads() {
     fn is_send<T: Send + Sync>() {}
     is_send::<Simulator>();
+}
+
+/// Logs in on this occasion; the status, and the error where there is one.
+async fn log_in_on(vendor: &dyn Vendor, occasion: &Occasion) -> (u16, String) {
+    let Ok(Login::Request(request)) = vendor.login(occasion) else { panic!("nothing to send") };
+    let headers: Vec<_> = request.headers.iter().map(|(k, v)| (k.as_str(), v.to_str().unwrap())).collect();
+    let got = send(request.method, &request.url.to_string(), &headers, request.body.expose()).await;
+    (got.status.as_u16(), got.json()["error"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn oauth2_takes_an_assertion_once_while_it_holds_and_for_itself_alone() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let public = Some(key.public_key_pem());
+    let issuer = Some(Issuer { name: "i".to_owned(), subject: "s".to_owned(), key: key.public_key_pem() });
+    let rules = OAuth2 { client_key: public, issuer, ..OAuth2::default() };
+    let id = rules.client_id.clone();
+    let simulator = Simulator::start(rules, Options::default()).await.unwrap();
+    let url = format!("{}/oauth2/token", simulator.origin());
+    let client = |changed: Value| {
+        let mut settings =
+            json!({"client_auth": "private_key_jwt", "client_id": id, "private_key": key.serialize_pem()});
+        settings.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
+        vendor("oauth2", &settings, Some(&url))
+    };
+    let grant = |issuer: &str, subject: &str| {
+        let assertion = json!({"private_key": key.serialize_pem(), "issuer": issuer, "subject": subject});
+        vendor("oauth2", &json!({"client_auth": "none", "grant": "jwt_bearer", "assertion": assertion}), Some(&url))
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let at = |now: u64, nonce: &str| Occasion { now, nonce: nonce.to_owned(), refresh_token: None };
+    let taken = (200, String::new());
+    let no_client = (401, "invalid_client".to_owned());
+    let no_grant = (400, "invalid_grant".to_owned());
+    let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    for (vendor, occasion, expected) in [
+        (client(json!({})), at(now, "1"), &taken),
+        (client(json!({})), at(now, "1"), &no_client),
+        (client(json!({})), at(now, "2"), &taken),
+        (client(json!({})), at(now - 1000, "3"), &no_client),
+        (client(json!({})), at(now + 1000, "4"), &no_client),
+        (client(json!({"client_assertion_audience": "http://elsewhere/"})), at(now, "5"), &no_client),
+        (client(json!({"private_key": other})), at(now, "6"), &no_client),
+        (client(json!({"client_id": "other"})), at(now, "7"), &no_client),
+        (grant("i", "s"), at(now, "8"), &taken),
+        (grant("i", "s"), at(now, "8"), &no_grant),
+        (grant("i", "t"), at(now, "9"), &no_grant),
+        (grant("j", "s"), at(now, "10"), &no_grant),
+    ] {
+        assert_eq!(log_in_on(&*vendor, &occasion).await, *expected, "{occasion:?}");
+    }
+}
+
+#[tokio::test]
+async fn oauth2_exchanges_what_it_knows_and_says_what_it_gives() {
+    let simulator = Simulator::start(OAuth2::default(), Options::default()).await.unwrap();
+    let url = format!("{}/oauth2/token", simulator.origin());
+    let OAuth2 { client_id, client_secret, subject_token, actor_token, .. } = OAuth2::default();
+    let exchange = |changed: Value| {
+        let mut settings = json!({"client_id": client_id, "client_secret": client_secret, "grant": "token_exchange",
+                                  "subject_token": subject_token});
+        settings.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
+        vendor("oauth2", &settings, Some(&url))
+    };
+    let occasion = Occasion { now: 0, nonce: String::new(), refresh_token: None };
+    for (changed, status) in [
+        (json!({}), 200),
+        (json!({"actor_token": actor_token}), 200),
+        (json!({"requested_token_type": "urn:ietf:params:oauth:token-type:id_token"}), 200),
+        (json!({"subject_token": "other"}), 400),
+        (json!({"subject_token_type": "urn:ietf:params:oauth:token-type:jwt"}), 400),
+        (json!({"actor_token": "other"}), 400),
+        (json!({"requested_token_type": "urn:ietf:params:oauth:token-type:saml2"}), 400),
+        (json!({"client_secret": "other"}), 401),
+    ] {
+        assert_eq!(log_in_on(&*exchange(changed.clone()), &occasion).await.0, status, "{changed}");
+    }
 }

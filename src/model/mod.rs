@@ -2,6 +2,7 @@
 //! what the configuration is checked into and the running parts are built from.
 
 mod access;
+mod duration;
 mod host;
 mod inject;
 mod json;
@@ -13,6 +14,7 @@ mod rules;
 mod tls;
 
 pub use access::{AccessPolicy, ApiKey, KeyDigest};
+pub use duration::{DurationError, WRITE_A_DURATION, parse_duration};
 pub use host::{HostPattern, HostPatternError};
 pub use inject::{Place, Placement};
 pub use json::{JSON_DEPTH, JsonEvent, JsonFault, JsonScanner, json_says, json_unescaped};

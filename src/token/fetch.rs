@@ -15,7 +15,7 @@ use http_body_util::Full;
 
 pub use release::Releases;
 
-use super::Fetch;
+use super::{Fetch, Keep, Unkept};
 use crate::secret::Secret;
 use crate::upstream::{ConnectError, OnceError, Upstream, once};
 use crate::vendor::{Answer, FaultClass, FaultReason, Grant, Login, Occasion, TokenFault, TokenRequest, Vendor, skew};
@@ -28,15 +28,35 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("tokenferry/", env!(
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// A fetch of this vendor's token over this upstream. For a fixed token nothing is sent
-/// (`upstream` is then `None`).
-pub fn fetch(vendor: Arc<dyn Vendor>, upstream: Option<Arc<Upstream>>, timeout: Duration) -> Fetch {
+/// (`upstream` is then `None`). With a `keep`, the refresh token of an answer is kept there before the
+/// access token that came with it is given out.
+pub fn fetch(
+    vendor: Arc<dyn Vendor>,
+    upstream: Option<Arc<Upstream>>,
+    timeout: Duration,
+    keep: Option<Arc<dyn Keep>>,
+) -> Fetch {
     Arc::new(move || {
-        let (vendor, upstream) = (Arc::clone(&vendor), upstream.clone());
+        let (vendor, upstream, keep) = (Arc::clone(&vendor), upstream.clone(), keep.clone());
         Box::pin(async move {
-            let grant = match vendor.login(&occasion())? {
-                Login::Fixed(token) => Grant::new(token, None),
-                Login::Request(request) => ask(vendor.as_ref(), request, upstream.as_deref(), timeout).await?,
+            let kept = match &keep {
+                Some(keep) => keep.load().await.map_err(|fault| TokenFault { heard: false, ..unkept(fault) })?,
+                None => None,
             };
+            let grant = match vendor.login(&occasion(kept.clone()))? {
+                Login::Fixed(token) => Grant::new(token, None),
+                Login::Request(request) => {
+                    let asked = ask(vendor.as_ref(), request, upstream.as_deref(), timeout).await;
+                    asked.map_err(|fault| of_kept(fault, kept.as_ref(), vendor.first_refresh_token()))?
+                }
+            };
+            // First of all, whatever is wrong with the rest: the one that was used may be dead by now.
+            if let (Some(keep), Some(next)) = (&keep, &grant.refresh_token) {
+                let last = kept.as_ref().or(vendor.first_refresh_token());
+                if last != Some(next) {
+                    keep.save(next).await.map_err(unkept)?;
+                }
+            }
             sendable(grant)
         })
     })
@@ -49,16 +69,33 @@ async fn ask(
     timeout: Duration,
 ) -> Result<Grant, TokenFault> {
     let Some(upstream) = upstream else { return Err(transient(FaultReason::Unreachable)) };
+    let sent = request.fleeting.clone();
     let answer = once(upstream, wire(request)?, timeout, ANSWER_LIMIT).await.map_err(|error| fault(&error))?;
-    let grant = vendor.read(&Answer { status: answer.status(), headers: answer.headers(), body: answer.body() })?;
+    let read = Answer { status: answer.status(), headers: answer.headers(), body: answer.body(), sent: &sent };
+    let grant = vendor.read(&read)?;
     Ok(Grant { skew: skew(answer.headers(), unix_time()), ..grant })
 }
 
-fn occasion() -> Occasion {
+fn unkept(_: Unkept) -> TokenFault {
+    transient(FaultReason::Unkept)
+}
+
+/// Says it where the refresh token that was refused is not the one in the configuration: the operator
+/// would look there in vain.
+fn of_kept(fault: TokenFault, kept: Option<&Secret>, first: Option<&Secret>) -> TokenFault {
+    match fault.reason {
+        FaultReason::RefreshToken if kept.is_some() && kept != first => {
+            TokenFault { reason: FaultReason::KeptRefreshToken, ..fault }
+        }
+        _ => fault,
+    }
+}
+
+fn occasion(refresh_token: Option<Secret>) -> Occasion {
     // 192 bits; `jti` need not be a secret, only unlike any other.
     let nonce = URL_SAFE_NO_PAD
         .encode([fastrand::u64(..), fastrand::u64(..), fastrand::u64(..)].map(u64::to_ne_bytes).concat());
-    Occasion { now: unix_time(), nonce, refresh_token: None }
+    Occasion { now: unix_time(), nonce, refresh_token }
 }
 
 /// Seconds since 1970 by the wall clock.
@@ -69,7 +106,7 @@ fn unix_time() -> u64 {
 /// The request as it goes over the wire: target in origin form, `Host` from the URL (RFC 9112
 /// section 3.2), and the vendor's own headers, of which none is overridden but those.
 fn wire(request: TokenRequest) -> Result<Request<Full<Bytes>>, TokenFault> {
-    let TokenRequest { method, url, headers, body } = request;
+    let TokenRequest { method, url, headers, body, fleeting: _ } = request;
     // Neither fails for a URL and a body that were checked; a login that cannot be said is no login.
     let unsayable = || transient(FaultReason::Unsayable);
     let host = HeaderValue::from_str(url.origin().authority().as_str()).map_err(|_| unsayable())?;
@@ -217,7 +254,13 @@ mod tests {
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(HOST, HeaderValue::from_static("elsewhere.example"));
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("7"));
-        TokenRequest { method, url: EndpointUrl::parse(url).unwrap(), headers, body: Secret::new(body) }
+        TokenRequest {
+            method,
+            url: EndpointUrl::parse(url).unwrap(),
+            headers,
+            body: Secret::new(body),
+            fleeting: Vec::new(),
+        }
     }
 
     fn text(headers: &HeaderMap, name: http::HeaderName) -> Vec<String> {
@@ -247,7 +290,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_fixed_token_is_there_at_once_and_for_ever() {
-        let grant = fetch(Arc::new(Fixed("k3y")), None, Duration::ZERO)().await.unwrap();
+        let grant = fetch(Arc::new(Fixed("k3y")), None, Duration::ZERO, None)().await.unwrap();
         assert_eq!((grant.token.expose(), grant.lifetime), ("k3y", None));
     }
 
@@ -262,10 +305,10 @@ mod tests {
             ("schlüssel", FaultReason::BadToken),
             ("a\u{7f}", FaultReason::BadToken),
         ] {
-            let fault = fetch(Arc::new(Fixed(token)), None, Duration::ZERO)().await.unwrap_err();
+            let fault = fetch(Arc::new(Fixed(token)), None, Duration::ZERO, None)().await.unwrap_err();
             assert_eq!((fault.class, fault.reason), (FaultClass::Transient, reason), "{token:?}");
         }
-        assert!(fetch(Arc::new(Fixed("a b~!")), None, Duration::ZERO)().await.is_ok());
+        assert!(fetch(Arc::new(Fixed("a b~!")), None, Duration::ZERO, None)().await.is_ok());
     }
 
     #[test]

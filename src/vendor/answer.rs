@@ -31,9 +31,9 @@ impl Sent {
 
     /// A vendor's code as it may be logged: without what was sent, visible ASCII, bounded. Scrubbed
     /// first, so that no cut leaves half a secret behind.
-    fn scrub(&self, code: &str) -> Option<String> {
+    fn scrub(&self, code: &str, fleeting: &[Secret]) -> Option<String> {
         let mut text = Cow::Borrowed(code.trim());
-        for secret in &self.0 {
+        for secret in self.0.iter().chain(fleeting).filter(|secret| !secret.is_empty()) {
             for form in [secret.expose(), form_encoded(secret.expose()).as_str()] {
                 if text.contains(form) {
                     text = Cow::Owned(text.replace(form, "***"));
@@ -115,7 +115,7 @@ impl<'a> Reading<'a> {
 
     fn fault(&self, class: FaultClass, reason: FaultReason, code: Option<String>) -> TokenFault {
         TokenFault {
-            code: code.and_then(|code| self.sent.scrub(&code)),
+            code: code.and_then(|code| self.sent.scrub(&code, self.answer.sent)),
             retry_after: retry_after(self.answer.headers),
             ..TokenFault::new(class, reason)
         }
@@ -221,7 +221,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
             .collect();
-        let answer = Answer { status: StatusCode::from_u16(status).unwrap(), headers: &headers, body };
+        let answer = Answer { status: StatusCode::from_u16(status).unwrap(), headers: &headers, body, sent: &[] };
         Reading::new(&answer, Sent::new([Secret::new("s3cr&t")])).success(|json| member(json, "error").and_then(text))
     }
 

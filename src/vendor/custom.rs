@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::answer::{Reading, Sent, class_of_text, member, short_code, text};
 use super::request::{FORM, JSON, form};
 use super::settings::{Pairs, Problems, fingerprint};
+use super::template::{Scalar, Template};
 use super::{
     Answer, Defaults, FieldProblem, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault, TokenRequest,
     Vendor, VendorSettings,
@@ -23,10 +24,8 @@ use crate::model::{EndpointUrl, Place, RefusedWhen};
 use crate::secret::Secret;
 
 mod pointer;
-mod template;
 
 use pointer::Pointer;
-use template::{Scalar, Template};
 
 /// A login of one's own: what to send, and where the token stands in the JSON that comes back.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -271,6 +270,7 @@ impl Vendor for Custom {
             url: self.url.clone(),
             headers: self.headers.clone(),
             body: self.body.clone(),
+            fleeting: Vec::new(),
         }))
     }
 

@@ -67,6 +67,7 @@ mod request;
 mod rfc6749;
 mod settings;
 mod static_token;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -91,6 +92,9 @@ pub struct TokenRequest {
     pub headers: HeaderMap,
     /// The body; empty for none.
     pub body: Secret,
+    /// What of it the settings do not hold, made for this login or come of an earlier one:
+    /// [`Answer::sent`] then.
+    pub fleeting: Vec<Secret>,
 }
 
 /// Without body and query, which may be secret.
@@ -123,6 +127,8 @@ pub struct Answer<'a> {
     pub headers: &'a HeaderMap,
     /// Its body.
     pub body: &'a [u8],
+    /// What was sent and the vendor's settings do not hold: must not come back in a log.
+    pub sent: &'a [Secret],
 }
 
 /// Where a token's lifetime came from.
@@ -231,6 +237,12 @@ pub enum FaultReason {
     /// A token that cannot be put into a header.
     #[error("the token has a character that cannot be sent in a header")]
     BadToken,
+    /// The refresh token of the configuration was refused.
+    #[error("the token endpoint refused the refresh token")]
+    RefreshToken,
+    /// A refresh token was refused that came of an earlier login.
+    #[error("the token endpoint refused the refresh token that was kept from an earlier login")]
+    KeptRefreshToken,
     /// The request cannot be made: a key that does not sign, or a refresh token that is nowhere.
     #[error("the login's request cannot be made")]
     Unsayable,
@@ -289,7 +301,7 @@ impl Identity {
     /// The parts that name the client at its endpoint, whatever token it asks for: what an exclusive
     /// token is exclusive to.
     pub fn client(&self) -> Vec<(&'static str, String)> {
-        const OF_THE_TOKEN: [&str; 5] = ["grant", "scope", "audience", "resource", "extra"];
+        const OF_THE_TOKEN: [&str; 6] = ["grant", "scope", "audience", "resource", "extra", "requested_token_type"];
         self.parts.iter().filter(|(name, _)| !OF_THE_TOKEN.contains(name)).cloned().collect()
     }
 }
@@ -359,6 +371,12 @@ pub trait Vendor: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Fields of the settings that have a default, dotted for a nested one, with what holds where they
+    /// are not written. No secret, and nothing that was made of another field.
+    fn in_force(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// What holds unless the operator says otherwise.
     fn defaults(&self) -> Defaults;
 }
@@ -378,4 +396,9 @@ pub struct FieldProblem {
 pub trait VendorSettings {
     /// Checks the settings. `token_url` is the credential's override of the endpoint.
     fn build(self: Box<Self>, token_url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>>;
+
+    /// Whether the login shows a certificate, so that one must be there.
+    fn shows_certificate(&self) -> bool {
+        false
+    }
 }

@@ -1,95 +1,34 @@
-//! Any token endpoint of RFC 6749: the grants `client_credentials` (section 4.4) and `password`
-//! (section 4.3), the client in a Basic header, in the body, or not at all.
+//! Any token endpoint of RFC 6749: the grants `client_credentials` (section 4.4), `password` (section
+//! 4.3) and `refresh_token` (section 6), `jwt_bearer` (RFC 7523) and `token_exchange` (RFC 8693); the
+//! client in a Basic header, in the body, by a signed assertion, by its certificate, or not at all.
+//!
+//! `settings` is what the operator writes, and `build` whether it is complete; `client` is who asks,
+//! `subject` for whom; `assertion` signs.
 
-use std::iter;
-use std::sync::Arc;
+mod assertion;
+mod build;
+mod client;
+mod settings;
+mod subject;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
+pub(super) use settings::OAuth2Settings;
 
 use super::answer::Sent;
-use super::request::{FORM, JSON, basic_form_encoded, form, json_object, post};
-use super::settings::{Pairs, Problems, filled, fingerprint};
+use super::request::{FORM, JSON, form, json_object, json_string, post};
+use super::settings::{Pairs, fingerprint};
 use super::{
-    Answer, Defaults, FieldProblem, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault, Vendor,
-    VendorSettings, rfc6749,
+    Answer, Defaults, FaultClass, FaultReason, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault,
+    TokenRequest, Vendor, rfc6749,
 };
 use crate::model::{EndpointUrl, Place, RefusedWhen};
 use crate::secret::Secret;
-
-/// Any token endpoint of RFC 6749.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OAuth2Settings {
-    /// The grant. Default: `client_credentials`.
-    grant: Option<GrantType>,
-    /// The client's id.
-    client_id: Option<String>,
-    /// The client's secret.
-    client_secret: Option<Secret>,
-    /// Where the client says who it is. Default: basic.
-    client_auth: Option<ClientAuth>,
-    /// How the request's parameters are written. Default: form.
-    body: Option<BodyForm>,
-    /// What is asked for, separated by spaces.
-    scope: Option<String>,
-    /// Whom the token is for, where the endpoint wants to know.
-    audience: Option<String>,
-    /// What the token is for (RFC 8707).
-    resource: Option<String>,
-    /// Further request parameters.
-    extra: Option<Pairs>,
-    /// The user of the grant `password`.
-    username: Option<String>,
-    /// The password of the grant `password`.
-    password: Option<Secret>,
-}
-
-/// The grants. Those that are skipped in the schema are known and not yet supported.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum GrantType {
-    /// The client asks for itself.
-    #[default]
-    ClientCredentials,
-    /// The client asks for a user, with the user's password.
-    Password,
-    #[schemars(skip)]
-    RefreshToken,
-    #[schemars(skip)]
-    JwtBearer,
-    #[schemars(skip)]
-    TokenExchange,
-}
-
-/// How the client says who it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum ClientAuth {
-    /// In a Basic header, form-encoded before (RFC 6749 section 2.3.1).
-    #[default]
-    Basic,
-    /// As `client_id` and `client_secret` among the parameters.
-    Body,
-    #[schemars(skip)]
-    PrivateKeyJwt,
-    #[schemars(skip)]
-    Tls,
-    /// Not at all; a `client_id` is sent as a parameter.
-    None,
-}
-
-/// How parameters are written.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum BodyForm {
-    /// `application/x-www-form-urlencoded`, as the RFC has it.
-    #[default]
-    Form,
-    /// A JSON object of strings.
-    Json,
-}
+use client::Client;
+use settings::BodyForm;
+use subject::{ACCESS_TOKEN, Subject};
 
 #[derive(Debug)]
 struct OAuth2 {
@@ -103,152 +42,15 @@ struct OAuth2 {
     extra: Pairs,
 }
 
-/// For whom a token is asked: what the grant says.
-#[derive(Debug)]
-enum Subject {
-    Client,
-    User { username: String, password: Secret },
-}
-
-#[derive(Debug)]
-enum Client {
-    Basic { id: String, secret: Secret },
-    Body { id: String, secret: Secret },
-    Nameless { id: Option<String> },
-}
-
-/// What the credential's own fields send; `extra` must not send them again (RFC 6749 section 3.2).
-const OWN_PARAMETERS: [&str; 8] =
-    ["grant_type", "client_id", "client_secret", "username", "password", "scope", "audience", "resource"];
-
-impl VendorSettings for OAuth2Settings {
-    fn build(mut self: Box<Self>, token_url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>> {
-        let mut problems = Problems::default();
-        if token_url.is_none() {
-            problems.add("token_url", "is missing; provider oauth2 knows no endpoint by itself", "add token_url");
-        }
-        let subject = self.subject(&mut problems);
-        let client = self.client(&mut problems);
-        let extra = self.extra.take().unwrap_or_default();
-        for (name, _) in extra.iter().filter(|(name, _)| OWN_PARAMETERS.contains(name)) {
-            problems.add(
-                &format!("extra.{name}"),
-                "is a parameter that the credential sends by itself",
-                "remove it, and use the credential's own field",
-            );
-        }
-        let built = token_url.zip(client).zip(subject).map(|((token_url, client), subject)| OAuth2 {
-            token_url,
-            client,
-            subject,
-            body: self.body.unwrap_or_default(),
-            scope: filled(self.scope),
-            audience: filled(self.audience),
-            resource: filled(self.resource),
-            extra,
-        });
-        problems.finish(built.map(|oauth2| Arc::new(oauth2) as Arc<dyn Vendor>))
-    }
-}
-
-impl OAuth2Settings {
-    fn subject(&mut self, problems: &mut Problems) -> Option<Subject> {
-        match self.grant.unwrap_or_default() {
-            GrantType::Password => {
-                let why = "grant password needs username and password";
-                let username = problems.required("username", self.username.take(), why);
-                let password = problems.required("password", self.password.take(), why);
-                let (username, password) = username.zip(password)?;
-                Some(Subject::User { username, password })
-            }
-            GrantType::ClientCredentials => {
-                let why = "grant client_credentials has no user";
-                problems.unused("username", self.username.as_ref(), why);
-                problems.unused("password", self.password.as_ref(), why);
-                Some(Subject::Client)
-            }
-            GrantType::RefreshToken | GrantType::JwtBearer | GrantType::TokenExchange => {
-                problems.unsupported("grant", "use client_credentials or password");
-                None
-            }
-        }
-    }
-
-    fn client(&mut self, problems: &mut Problems) -> Option<Client> {
-        let auth = self.client_auth.unwrap_or_default();
-        match auth {
-            ClientAuth::Basic | ClientAuth::Body => {
-                let why = if auth == ClientAuth::Basic {
-                    "client_auth basic needs client_id and client_secret"
-                } else {
-                    "client_auth body needs client_id and client_secret"
-                };
-                let id = problems.required("client_id", self.client_id.take(), why);
-                let secret = problems.required("client_secret", self.client_secret.take(), why);
-                let (id, secret) = id.zip(secret)?;
-                Some(if auth == ClientAuth::Basic { Client::Basic { id, secret } } else { Client::Body { id, secret } })
-            }
-            ClientAuth::None => {
-                problems.unused("client_secret", self.client_secret.as_ref(), "client_auth none sends no secret");
-                Some(Client::Nameless { id: filled(self.client_id.take()) })
-            }
-            ClientAuth::PrivateKeyJwt | ClientAuth::Tls => {
-                problems.unsupported("client_auth", "use basic, body or none");
-                None
-            }
-        }
-    }
-}
-
-impl Client {
-    fn id(&self) -> Option<&str> {
-        match self {
-            Self::Basic { id, .. } | Self::Body { id, .. } => Some(id),
-            Self::Nameless { id } => id.as_deref(),
-        }
-    }
-
-    fn secret(&self) -> Option<&Secret> {
-        match self {
-            Self::Basic { secret, .. } | Self::Body { secret, .. } => Some(secret),
-            Self::Nameless { .. } => None,
-        }
-    }
-
-    /// The credentials of a Basic header.
-    fn basic(&self) -> Option<Secret> {
-        match self {
-            Self::Basic { id, secret } => Some(basic_form_encoded(id, secret.expose())),
-            Self::Body { .. } | Self::Nameless { .. } => None,
-        }
-    }
-
-    /// What stands among the parameters.
-    fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
-        let (id, secret) = match self {
-            Self::Basic { .. } => (None, None),
-            Self::Body { id, secret } => (Some(id.as_str()), Some(secret.expose())),
-            Self::Nameless { id } => (id.as_deref(), None),
-        };
-        id.map(|id| ("client_id", id)).into_iter().chain(secret.map(|secret| ("client_secret", secret)))
-    }
+/// A part of a request.
+#[derive(Default)]
+struct Parameters {
+    own: Vec<(&'static str, Secret)>,
+    /// What of it was made for this login, or came of an earlier one.
+    fleeting: Option<Secret>,
 }
 
 impl OAuth2 {
-    fn grant(&self) -> &'static str {
-        match self.subject {
-            Subject::Client => "client_credentials",
-            Subject::User { .. } => "password",
-        }
-    }
-
-    fn user(&self) -> Option<(&str, &Secret)> {
-        match &self.subject {
-            Subject::Client => None,
-            Subject::User { username, password } => Some((username, password)),
-        }
-    }
-
     /// `scope`, `audience` and `resource`, where they are set.
     fn wishes(&self) -> impl Iterator<Item = (&str, &str)> {
         [("scope", &self.scope), ("audience", &self.audience), ("resource", &self.resource)]
@@ -257,8 +59,11 @@ impl OAuth2 {
     }
 
     fn secrets(&self) -> Vec<Secret> {
-        let password = self.user().map(|(_, password)| password.clone());
-        self.client.secret().cloned().into_iter().chain(password).collect()
+        self.client.secret().cloned().into_iter().chain(self.subject.secrets()).collect()
+    }
+
+    fn refreshes(&self) -> bool {
+        matches!(self.subject, Subject::Refresh { .. })
     }
 }
 
@@ -268,9 +73,10 @@ impl Vendor for OAuth2 {
     }
 
     fn identity(&self) -> Identity {
-        let mut parts = vec![("token_url", self.token_url.to_string()), ("grant", self.grant().to_owned())];
+        let mut parts = vec![("token_url", self.token_url.to_string()), ("grant", self.subject.grant().to_owned())];
         parts.extend(self.client.id().map(|id| ("client_id", id.to_owned())));
-        parts.extend(self.user().map(|(username, _)| ("username", username.to_owned())));
+        parts.extend(self.client.audience().map(|audience| ("client_assertion_audience", audience.to_owned())));
+        parts.extend(self.subject.parts());
         parts.extend(self.scope.clone().map(|scope| ("scope", scope)));
         parts.extend(self.audience.clone().map(|audience| ("audience", audience)));
         parts.extend(self.resource.clone().map(|resource| ("resource", resource)));
@@ -283,24 +89,37 @@ impl Vendor for OAuth2 {
         Some(&self.token_url)
     }
 
-    fn login(&self, _: &Occasion) -> Result<Login, TokenFault> {
-        let user = self
-            .user()
-            .into_iter()
-            .flat_map(|(username, password)| [("username", username), ("password", password.expose())]);
-        let grant: (&str, &str) = ("grant_type", self.grant());
-        let parameters =
-            iter::once(grant).chain(self.client.parameters()).chain(user).chain(self.wishes()).chain(self.extra.iter());
+    fn login(&self, occasion: &Occasion) -> Result<Login, TokenFault> {
+        let unsayable = || TokenFault::new(FaultClass::Transient, FaultReason::Unsayable);
+        let client = self.client.parameters(occasion, &self.token_url).ok_or_else(unsayable)?;
+        let subject = self.subject.parameters(occasion).ok_or_else(unsayable)?;
+        let own = client.own.iter().chain(&subject.own).map(|(name, value)| (*name, value.expose()));
+        let parameters = std::iter::once(("grant_type", self.subject.grant_type()))
+            .chain(own)
+            .chain(self.wishes())
+            .chain(self.extra.iter());
         let (content_type, body) = match self.body {
             BodyForm::Form => (FORM, form(parameters)),
             BodyForm::Json => (JSON, json_object(parameters)),
         };
-        Ok(Login::Request(post(&self.token_url, content_type, self.client.basic().as_ref(), body)))
+        let request = post(&self.token_url, content_type, self.client.basic().as_ref(), body);
+        Ok(Login::Request(TokenRequest {
+            fleeting: client.fleeting.into_iter().chain(subject.fleeting).collect(),
+            ..request
+        }))
     }
 
     fn read(&self, answer: &Answer<'_>) -> Result<Grant, TokenFault> {
         let sent = self.secrets().into_iter().chain(self.client.basic()).chain(self.extra.secrets());
-        rfc6749::read(answer, Sent::new(sent), |_, _| None)
+        match rfc6749::read(answer, Sent::new(sent), |_, _| None) {
+            // Other grants log in anew with what they have.
+            Ok(grant) if self.refreshes() => Ok(Grant { refresh_token: rfc6749::refresh_token(answer), ..grant }),
+            // RFC 6749 section 5.2: it is invalid, expired, revoked, or another client's.
+            Err(fault) if self.refreshes() && fault.code.as_deref() == Some("invalid_grant") => {
+                Err(TokenFault { reason: FaultReason::RefreshToken, ..fault })
+            }
+            read => read,
+        }
     }
 
     fn own_endpoints(&self) -> Vec<OwnEndpoint> {
@@ -309,9 +128,45 @@ impl Vendor for OAuth2 {
 
     fn placeholder(&self, call: OwnCall, token: &str, lifetime: Duration) -> String {
         match call {
-            OwnCall::Login => rfc6749::token_answer(token, lifetime),
+            OwnCall::Login => match &self.subject {
+                // RFC 8693 section 2.2.1 requires one member more.
+                Subject::Exchange(exchange) => {
+                    let kind = exchange.requested_token_type.as_deref().unwrap_or(ACCESS_TOKEN);
+                    let answer = rfc6749::token_answer(token, lifetime);
+                    answer.replacen('{', &format!(r#"{{"issued_token_type":{},"#, json_string(kind)), 1)
+                }
+                _ => rfc6749::token_answer(token, lifetime),
+            },
             OwnCall::Release => "{}".to_owned(),
         }
+    }
+
+    fn first_refresh_token(&self) -> Option<&Secret> {
+        match &self.subject {
+            Subject::Refresh { first } => Some(first),
+            _ => None,
+        }
+    }
+
+    fn in_force(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![
+            ("grant", self.subject.grant().to_owned()),
+            ("client_auth", self.client.auth().to_owned()),
+            ("body", self.body.name().to_owned()),
+        ];
+        fields.extend(self.client.signer().map(|signer| ("algorithm", signer.signature().name().to_owned())));
+        match &self.subject {
+            Subject::Signed { signer, .. } => {
+                fields.push(("assertion.algorithm", signer.signature().name().to_owned()));
+                fields.push(("assertion.lifetime", "5m".to_owned()));
+            }
+            Subject::Exchange(exchange) => {
+                fields.push(("subject_token_type", ACCESS_TOKEN.to_owned()));
+                fields.extend(exchange.actor.as_ref().map(|_| ("actor_token_type", ACCESS_TOKEN.to_owned())));
+            }
+            _ => {}
+        }
+        fields
     }
 
     fn defaults(&self) -> Defaults {
@@ -323,6 +178,3 @@ impl Vendor for OAuth2 {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

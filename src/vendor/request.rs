@@ -22,7 +22,7 @@ pub(super) fn post(url: &EndpointUrl, content_type: HeaderValue, basic: Option<&
     if let Some(basic) = basic {
         headers.insert(AUTHORIZATION, authorization(basic));
     }
-    TokenRequest { method: Method::POST, url: url.clone(), headers, body }
+    TokenRequest { method: Method::POST, url: url.clone(), headers, body, fleeting: Vec::new() }
 }
 
 /// The credentials of RFC 7617 as they are: `base64(user:password)`, without the scheme.

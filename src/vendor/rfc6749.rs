@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::answer::{Reading, Sent, class_of_text, member, text};
 use super::request::json_string;
 use super::{Answer, Grant, TokenFault};
+use crate::secret::Secret;
 
 /// The `error` of section 5.2.
 pub(super) fn error(json: &Value) -> Option<String> {
@@ -35,6 +36,13 @@ pub(super) fn read(
         }
     }
     reading.grant(member(&json, "access_token"), member(&json, "expires_in"))
+}
+
+/// The refresh token of an answer that was read, where it has one (section 5.1).
+pub(super) fn refresh_token(answer: &Answer<'_>) -> Option<Secret> {
+    let json = Reading::new(answer, Sent::default()).success(error).ok()?;
+    let text = member(&json, "refresh_token")?.as_str()?;
+    (!text.is_empty()).then(|| Secret::new(text))
 }
 
 /// A token answer of section 5.1.

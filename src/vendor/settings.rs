@@ -66,11 +66,6 @@ impl Problems {
         }
     }
 
-    /// A value that a later version will understand.
-    pub(super) fn unsupported(&mut self, field: &str, mend: &str) {
-        self.add(field, "is not supported by this version", mend);
-    }
-
     /// What stands before the first colon of a Basic credential cannot hold one (RFC 7617 section 2).
     pub(super) fn basic_user(&mut self, field: &str, user: Option<&str>) {
         if user.is_some_and(|u| u.contains(':')) {

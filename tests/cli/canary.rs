@@ -27,6 +27,37 @@ credentials:
     username: user
     password: ${PASSWORD}
     extra: {pin: CANARY-pin}
+  refreshing:
+    provider: oauth2
+    token_url: ORIGIN/token
+    client_auth: body
+    client_id: id
+    client_secret: CANARY-client-secret
+    grant: refresh_token
+    refresh_token: CANARY-refresh
+    state_file: state
+    encryption_key: [Q0FOQVJZQ0FOQVJZQ0FOQVJZQ0FOQVJZQ0FOQVJZQ0E=, '${KEY}']
+  asserting:
+    provider: oauth2
+    token_url: ORIGIN/token
+    client_auth: private_key_jwt
+    client_id: id
+    private_key: ${file:key.pem}
+    grant: jwt_bearer
+    assertion: {private_key: '${file:key.pem}', issuer: me, claims: {deep: {pin: CANARY-claim}}}
+  asserted:
+    provider: oauth2
+    token_url: ORIGIN/token
+    client_auth: none
+    grant: jwt_bearer
+    assertion: CANARY-assertion
+  exchanging:
+    provider: oauth2
+    token_url: ORIGIN/token
+    client_auth: none
+    grant: token_exchange
+    subject_token: CANARY-subject
+    actor_token: '${TOKEN}'
   custom:
     provider: custom
     request:
@@ -51,6 +82,10 @@ routes:
   - {name: filed, match: {path: /filed}, upstream: ORIGIN/v1, credential: filed, access: public}
   - {name: defaulted, match: {path: /defaulted}, upstream: ORIGIN/v1, credential: defaulted, access: public}
   - {name: partner, match: {path: /partner}, upstream: ORIGIN/v1, credential: partner, access: public}
+  - {name: refreshing, match: {path: /refreshing}, upstream: ORIGIN/v1, credential: refreshing, access: public}
+  - {name: asserting, match: {path: /asserting}, upstream: ORIGIN/v1, credential: asserting, access: public}
+  - {name: asserted, match: {path: /asserted}, upstream: ORIGIN/v1, credential: asserted, access: public}
+  - {name: exchanging, match: {path: /exchanging}, upstream: ORIGIN/v1, credential: exchanging, access: public}
   - {name: custom, match: {path: /custom}, upstream: ORIGIN/v1, credential: custom, access: public}
   - {name: key, match: {path: /key}, upstream: ORIGIN/v1, credential: key, access: public}
 ";
@@ -65,6 +100,10 @@ const COMMANDS: &[&[&str]] = &[
     &["token", "filed"],
     &["token", "defaulted"],
     &["token", "partner"],
+    &["token", "refreshing"],
+    &["token", "asserting"],
+    &["token", "asserted"],
+    &["token", "exchanging"],
     &["token", "custom"],
     &["token", "key"],
     &["explain", "GET", "/literal/x", "-H", "X-Api-Key: CANARY-default-key"],
@@ -75,6 +114,9 @@ const COMMANDS: &[&[&str]] = &[
     &["explain", "POST", "/filed/x", "-H", "Content-Type: application/json", "-d", "{}"],
     &["explain", "GET", "/defaulted"],
     &["explain", "POST", "/partner/token"],
+    &["explain", "POST", "/refreshing/token"],
+    &["explain", "GET", "/asserting/x"],
+    &["explain", "GET", "/exchanging/x"],
     &["explain", "POST", "/custom/login"],
     &["explain", "GET", "/nope"],
 ];
@@ -82,8 +124,13 @@ const COMMANDS: &[&[&str]] = &[
 /// Those that read a file and refuse it, each by its own way out.
 const READERS: &[&[&str]] = &[&["check", "--connect"], &["config"], &["token", "literal"], &["explain", "GET", "/"]];
 
+/// Credentials whose logins the vendor of these tests refuses.
+const REFUSED: &[&str] = &["partner", "refreshing", "asserting", "asserted", "exchanging", "custom", "key"];
+
 struct Cage {
     folder: TempDir,
+    /// A private key in PEM; the longest line of it is looked for, too.
+    key: String,
     origin: String,
 }
 
@@ -92,10 +139,12 @@ impl Cage {
     fn run(&self, yaml: &str, arguments: &[&str], log: &str) -> Ran {
         std::fs::write(self.folder.path().join("proxy.yaml"), yaml.replace("ORIGIN", &self.origin)).unwrap();
         std::fs::write(self.folder.path().join("secret"), "CANARY-file\n").unwrap();
+        std::fs::write(self.folder.path().join("key.pem"), &self.key).unwrap();
         let output = command(self.folder.path())
             .args(arguments)
             .env("TOKEN", "CANARY-token")
             .env("PASSWORD", "CANARY-password")
+            .env("KEY", "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=")
             .env("URL", format!("{}/CANARY-path", self.origin))
             .env("TOKENFERRY_LOG", log)
             .output()
@@ -104,6 +153,11 @@ impl Cage {
         for text in [&ran.out, &ran.err] {
             let found: Vec<&str> = text.lines().filter(|line| line.contains("CANARY")).collect();
             assert!(found.is_empty(), "{arguments:?}: {found:#?}");
+            let line = self.key.lines().max_by_key(|line| line.len()).unwrap();
+            assert!(
+                !text.contains(line) && !text.contains("YWFhYWFh") && !text.contains("eyJ"),
+                "{arguments:?}: {text}"
+            );
             // As Basic credentials and in forms.
             assert!(!text.contains("Q0FOQVJ") && !text.contains("NBTkFSW") && !text.contains("DQU5BUl"), "{text}");
         }
@@ -132,7 +186,11 @@ async fn cage() -> (Upstream, Cage) {
         response
     })
     .await;
-    let cage = Cage { folder: TempDir::new().unwrap(), origin: vendor.url("") };
+    let cage = Cage {
+        folder: TempDir::new().unwrap(),
+        key: rcgen::KeyPair::generate().unwrap().serialize_pem(),
+        origin: vendor.url(""),
+    };
     (vendor, cage)
 }
 
@@ -141,8 +199,7 @@ async fn no_command_shows_a_secret() {
     let (vendor, cage) = cage().await;
     let ends = tokio::task::spawn_blocking(move || cage.run_each(FULL, COMMANDS)).await.unwrap();
     for (code, command) in &ends {
-        let fails = command.contains("--connect")
-            || ["partner", "custom", "key"].iter().any(|n| *command == format!("token {n}"));
+        let fails = command.contains("--connect") || REFUSED.iter().any(|name| *command == format!("token {name}"));
         assert_eq!(*code, Some(i32::from(fails)), "{command}");
     }
     assert!(vendor.seen().iter().any(|seen| String::from_utf8_lossy(&seen.body).contains("CANARY-password")));
@@ -159,6 +216,10 @@ async fn no_command_shows_a_secret_of_a_file_that_is_wrong_everywhere() {
         ("extra:", "extras:"),
         ("json:", "jsn:"),
         ("set:", "sett:"),
+        ("refresh_token:", "refresh_tokn:"),
+        ("assertion:", "asertion:"),
+        ("subject_token:", "subject_tokn:"),
+        ("encryption_key:", "encription_key:"),
     ];
     let wrong = misspelt.iter().fold(FULL.to_owned(), |text, (right, wrong)| text.replace(right, wrong));
     let mistyped = FULL.replace(": CANARY", ": [CANARY").replace("CANARY-static", "CANARY-static]");

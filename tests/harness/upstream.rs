@@ -86,6 +86,15 @@ impl Upstream {
         Self::listening(answers, Some(TlsAcceptor::from(config))).await
     }
 
+    /// Answers by this function over TLS.
+    pub async fn tls_answering(
+        config: Arc<rustls::ServerConfig>,
+        answer: impl Fn(Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
+        let answers: Answers = Arc::new(move |seen| Box::pin(std::future::ready(answer(seen))));
+        Self::listening(answers, Some(TlsAcceptor::from(config))).await
+    }
+
     async fn listening(answers: Answers, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

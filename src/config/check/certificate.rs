@@ -10,9 +10,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use crate::config::check::Check;
-use crate::config::file::Of;
+use crate::config::file::{Form, Of};
 use crate::config::files::{Content, Unread};
 use crate::config::spot::Spot;
+use crate::config::tree::Node;
 use crate::model::ServerIdentity;
 
 /// Roots to trust.
@@ -83,6 +84,33 @@ impl Check<'_> {
         Some(ServerIdentity { chain, key: Arc::new(private) })
     }
 
+    /// The certificate and key that are shown to a server, where both are named.
+    pub(super) fn client_identity<F>(
+        &mut self,
+        node: &Node,
+        spot: &Spot<'_>,
+        cert: Option<&Of<F>>,
+        key: Option<&Of<F>>,
+    ) -> Option<ServerIdentity>
+    where
+        F: Form<Value = String>,
+    {
+        match (cert, key) {
+            (Some(cert), Some(key)) => {
+                self.identity((&cert.0, &spot.key("client_cert")), (&key.0, &spot.key("client_key")))
+            }
+            (Some(_), None) => {
+                self.missing(spot, node, "client_key", "add the PEM file of the certificate's key");
+                None
+            }
+            (None, Some(_)) => {
+                self.missing(spot, node, "client_cert", "add the PEM file of the key's certificate");
+                None
+            }
+            (None, None) => None,
+        }
+    }
+
     fn in_time(&mut self, certificate: &CertificateDer<'_>, spot: &Spot<'_>) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
         match validity(certificate) {
@@ -103,7 +131,7 @@ impl Check<'_> {
     /// The roots in a CA file.
     pub(super) fn ca<F>(&mut self, path: Option<&Of<F>>, spot: &Spot<'_>) -> Option<Authorities>
     where
-        F: crate::config::file::Form<Value = String>,
+        F: Form<Value = String>,
     {
         let path = &path?.0;
         let key = std::path::PathBuf::from(path);

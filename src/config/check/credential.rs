@@ -31,6 +31,7 @@ impl Check<'_> {
         };
         let mut credentials = Credentials::new();
         let mut exclusive = HashMap::new();
+        let mut state_files = HashMap::new();
         for entry in entries {
             let at = spot.key(&entry.key);
             if entry.key == "none" || entry.key.trim().is_empty() {
@@ -51,6 +52,16 @@ impl Check<'_> {
                         format!("use `{other}` in both routes, or take one of the two out"),
                     );
                 }
+            }
+            if let Some(state) = settings.as_ref().and_then(|settings| settings.state.as_ref())
+                && let Some(other) = state_files.insert(state.path.clone(), entry.key.clone())
+            {
+                let other = plain(&other);
+                self.report.error(
+                    &at.key("state_file"),
+                    format!("`{other}` keeps its refresh token in this very file: each would overwrite the other's"),
+                    "give each credential a file of its own",
+                );
             }
             credentials.insert(entry.key.clone(), settings.map(Arc::new));
         }
@@ -83,9 +94,14 @@ impl Check<'_> {
         let own = read(node, Keep::Except(Common::FIELDS), Common::FIELDS, spot, self.report, |reader| {
             vendor::parse(provider, reader)
         });
+        let shows_certificate = own.as_ref().is_some_and(|own| own.shows_certificate());
+        if shows_certificate && common.client_cert.is_none() && common.client_key.is_none() {
+            let mend = "add client_cert and client_key: the PEM files of what the client logs in by";
+            self.missing(spot, node, "client_cert", mend);
+        }
         let tls = UpstreamTls {
             ca: self.ca(common.ca.as_ref(), &spot.key("ca")),
-            client: None,
+            client: self.client_identity(node, spot, common.client_cert.as_ref(), common.client_key.as_ref()),
             server_name: None,
             insecure: common.insecure.unwrap_or(false),
         };
@@ -95,6 +111,7 @@ impl Check<'_> {
         let inject = common.inject.as_ref().map(|places| self.placement(node, &spot.key("inject"), &places.0));
         let refused_when =
             common.refused_when.as_ref().map(|refused| self.refused(node, &spot.key("refused_when"), refused));
+        let state = self.state(node, spot, &common);
         let vendor = match own?.build(common.token_url.map(|url| url.0)) {
             Ok(vendor) => vendor,
             Err(problems) => {
@@ -105,6 +122,8 @@ impl Check<'_> {
             }
         };
         self.plain_endpoint(vendor.as_ref(), node, spot);
+        self.shown(vendor.as_ref(), shows_certificate, node, spot);
+        self.kept(vendor.as_ref(), node, spot);
         let defaults = vendor.defaults();
         Some(CredentialSettings {
             name: name.to_owned(),
@@ -118,6 +137,7 @@ impl Check<'_> {
             drain: common.drain.map_or(Duration::from_secs(2), |drain| drain.0),
             exclusive: common.exclusive.unwrap_or(defaults.exclusive),
             tls,
+            state,
         })
     }
 

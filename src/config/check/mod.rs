@@ -7,6 +7,8 @@ mod credential;
 mod header;
 mod listener;
 mod route;
+mod seal;
+mod state;
 mod store;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +24,7 @@ use crate::config::files::Files;
 use crate::config::report::Report;
 use crate::config::spot::Spot;
 use crate::config::tree::{Node, Value};
-use crate::config::{ClientSettings, Settings};
+use crate::config::{ClientSettings, Settings, StoreSettings};
 use crate::model::AccessPolicy;
 
 use certificate::Authorities;
@@ -39,6 +41,8 @@ struct Check<'c> {
     files: &'c mut Files,
     /// CA files that were read: ten thousand routes may name the same one.
     authorities: HashMap<PathBuf, Option<Authorities>>,
+    /// Whether replicas share a store, which keeps refresh tokens too.
+    is_shared: bool,
 }
 
 /// What routes inherit.
@@ -71,17 +75,18 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
             return None;
         }
     }
-    let mut check = Check { report, files, authorities: HashMap::new() };
+    let mut check = Check { report, files, authorities: HashMap::new(), is_shared: false };
     let general =
         read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);
     let inherited = check.inherited(&general);
     let listeners = check.listeners(root);
+    let store = check.store(root, &general);
+    check.is_shared = store != StoreSettings::Memory;
     let credentials = check.credentials(root);
     let open = listeners.iter().any(|listener| listener::is_open(&listener.address));
     let routes = check.routes(root, &credentials, &inherited, open);
     let workers = check.workers(&general);
-    let store = check.store(root, &general);
     if !check.report.is_sound() {
         return None;
     }

@@ -281,20 +281,7 @@ impl Check<'_> {
     fn upstream(&mut self, node: &Node, spot: &Spot<'_>, upstream: &Upstream) -> (UpstreamTls, Protocol) {
         let (spot, fields) = (spot.key("upstream"), &upstream.fields);
         let written = node.get("upstream").unwrap_or(node);
-        let client = match (&fields.client_cert, &fields.client_key) {
-            (Some(cert), Some(key)) => {
-                self.identity((&cert.0, &spot.key("client_cert")), (&key.0, &spot.key("client_key")))
-            }
-            (Some(_), None) => {
-                self.missing(&spot, written, "client_key", "add the PEM file of the certificate's key");
-                None
-            }
-            (None, Some(_)) => {
-                self.missing(&spot, written, "client_cert", "add the PEM file of the key's certificate");
-                None
-            }
-            (None, None) => None,
-        };
+        let client = self.client_identity(written, &spot, fields.client_cert.as_ref(), fields.client_key.as_ref());
         let tls = UpstreamTls {
             ca: self.ca(fields.ca.as_ref(), &spot.key("ca")),
             client,

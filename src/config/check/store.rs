@@ -7,18 +7,18 @@ use redis::{ConnectionInfo, IntoConnectionInfo};
 use sha2::{Digest, Sha256};
 
 use crate::config::check::Check;
+use crate::config::check::seal::MAKE_A_KEY;
 use crate::config::file::{General, Kind, Store};
 use crate::config::spot::Spot;
 use crate::config::tree::Node;
 use crate::config::{RedisSettings, StoreSettings};
-use crate::secret::{SealKeyError, SealKeys, Secret};
+use crate::secret::{SealKeys, Secret};
 
 /// What keys begin with unless the file says otherwise.
 const PREFIX: &str = "tokenferry";
 /// For one command: more than a store nearby ever needs, less than a request notices.
 const TIMEOUT: Duration = Duration::from_millis(250);
 
-const MAKE_A_KEY: &str = "make one with `openssl rand -base64 32`, and refer to it: ${TOKENFERRY_STORE_KEY}";
 const WRITE_URL: &str = "write redis://HOST:6379/0, or rediss:// for TLS, with odd characters of a password as %XX";
 
 impl Check<'_> {
@@ -73,7 +73,7 @@ impl Check<'_> {
         version.update(timeout.as_nanos().to_be_bytes());
         ca.iter().flat_map(|ca| ca.iter()).for_each(|root| version.update(root));
         let version = version.finalize().into();
-        Some(RedisSettings { server: server?, ca, key_prefix, keys: Arc::new(keys?), timeout, version })
+        Some(RedisSettings { server: server?, ca, key_prefix, keys: keys?, timeout, version })
     }
 
     fn server(&mut self, url: &Secret, spot: &Spot<'_>) -> Option<ConnectionInfo> {
@@ -93,24 +93,12 @@ impl Check<'_> {
         server
     }
 
-    fn keys(&mut self, store: &Store, node: &Node, spot: &Spot<'_>) -> Option<SealKeys> {
+    fn keys(&mut self, store: &Store, node: &Node, spot: &Spot<'_>) -> Option<Arc<SealKeys>> {
         let Some(keys) = &store.encryption_key else {
             self.missing(spot, node, "encryption_key", format!("tokens are sealed with it: {MAKE_A_KEY}"));
             return None;
         };
-        let spot = spot.key("encryption_key");
-        match SealKeys::new(&keys.0) {
-            Ok(keys) => Some(keys),
-            Err((_, SealKeyError::None)) => {
-                self.report.error(&spot, "the list is empty", MAKE_A_KEY);
-                None
-            }
-            Err((place, error)) => {
-                let at = if keys.1 { spot.index(place) } else { spot };
-                self.report.error(&at, error.to_string(), MAKE_A_KEY);
-                None
-            }
-        }
+        self.seal_keys(keys, node, spot)
     }
 }
 

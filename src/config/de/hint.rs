@@ -29,6 +29,9 @@ pub(super) fn example(path: &Path) -> Option<&'static str> {
         "pool" => "write {idle: 30s, age: 5m}",
         "defaults" => "write {access: public}",
         "client" => "write {header_timeout: 15s}",
+        "assertion" => "write a text, or {private_key: \"${file:key.pem}\", issuer: ...}",
+        "claims" => "write {NAME: value}",
+        "encryption_key" => "write ${NAME}, or a list of such references",
         _ => return None,
     })
 }
@@ -43,8 +46,10 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
             "access" | "timeouts" => Some("write it under `defaults`, or in each route"),
             "header_timeout" | "idle_timeout" | "handshake_timeout" | "head_size" => Some("write it under `client`"),
             "address" | "tls" => Some("write it in a listener: `listeners: [{address: ...}]`"),
-            "kind" | "key_prefix" | "encryption_key" => Some("write it under `store`"),
+            "kind" | "key_prefix" => Some("write it under `store`"),
             "upstream" | "credential" | "match" => Some("write it in a route: `routes: [{name: ...}]`"),
+            "encryption_key" => Some("write it under `store`, or beside a credential's `state_file`"),
+            "state_file" => Some("write it in the credential"),
             _ => None,
         },
         [Key(all), Index(_)] if all == "routes" => match field.as_str() {
@@ -61,6 +66,7 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
         },
         [Key(all), Key(_)] if all == "credentials" => match field.as_str() {
             "header" | "query" | "parameter" => Some("write it under `inject`"),
+            "issuer" | "subject" | "claims" => Some("write it under `assertion`"),
             _ => None,
         },
         [.., Key(edits)] if edits == "request_headers" || edits == "response_headers" => {

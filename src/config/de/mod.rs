@@ -24,7 +24,6 @@ const LATER: &[&str] = &[
     "tracing",
     "metrics",
     "handover",
-    "state_file",
     "release",
     "proxy",
     "client_ca",

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::config::file::choice::Listed;
 use crate::config::file::form::Of;
 use crate::config::file::measure::{Ahead, Patience, Span};
+use crate::config::file::seal::SealKeyTexts;
 use crate::config::file::word::{Endpoint, Member, Name, Path, Pattern, Pointer, Scheme, Status, Title};
 
 /// What every credential takes, whatever its provider.
@@ -19,6 +20,10 @@ pub(crate) struct Common {
     pub(crate) token_url: Option<Of<Endpoint>>,
     /// PEM file of the roots to trust at the token endpoint instead of the system's.
     pub(crate) ca: Option<Of<Path>>,
+    /// PEM file of a certificate to show to the token endpoint (RFC 8705); with `client_key`.
+    pub(crate) client_cert: Option<Of<Path>>,
+    /// PEM file of the key of `client_cert`.
+    pub(crate) client_key: Option<Of<Path>>,
     /// Verify no certificate of the token endpoint. For tests only.
     #[schemars(extend("default" = false))]
     pub(crate) insecure: Option<bool>,
@@ -44,6 +49,11 @@ pub(crate) struct Common {
     pub(crate) refused_when: Option<Refused>,
     /// A new token invalidates the earlier ones. Default: true for crewmojo, else false.
     pub(crate) exclusive: Option<bool>,
+    /// File that the last refresh token of the grant `refresh_token` is kept in, sealed; with `encryption_key`.
+    /// It is made where it does not exist. Default: in memory, lost at a restart.
+    pub(crate) state_file: Option<Of<Path>>,
+    /// What seals `state_file`: 32 bytes in base64, or a list of such keys: the first seals, all open.
+    pub(crate) encryption_key: Option<SealKeyTexts>,
 }
 
 impl Common {
@@ -52,6 +62,8 @@ impl Common {
         "provider",
         "token_url",
         "ca",
+        "client_cert",
+        "client_key",
         "insecure",
         "timeout",
         "lifetime",
@@ -61,6 +73,8 @@ impl Common {
         "inject",
         "refused_when",
         "exclusive",
+        "state_file",
+        "encryption_key",
     ];
 }
 

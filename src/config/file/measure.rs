@@ -5,10 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::config::file::form::{Complaint, Form, complaint};
-use crate::model::Margin;
-
-/// A longer wait than this is a slip, and would overflow clocks further on.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+use crate::model::{DurationError, Margin, WRITE_A_DURATION, parse_duration};
 
 /// A duration, also none: `0s`.
 pub(crate) struct Span;
@@ -16,42 +13,15 @@ pub(crate) struct Span;
 /// A duration above zero.
 pub(crate) struct Patience;
 
-const WRITE: &str = "write a number with a unit: 250ms, 30s, 5m, 2h or 1m30s";
-
 impl Form for Span {
     type Value = Duration;
     const WANTED: &'static str = "a duration such as 30s";
 
     fn read(text: &str) -> Result<Duration, Complaint> {
-        let mut rest = text.trim();
-        if rest.is_empty() {
-            return complaint("is empty, not a duration", WRITE);
-        }
-        if rest.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-            return complaint("a duration needs a unit", WRITE);
-        }
-        let mut sum = Duration::ZERO;
-        while !rest.is_empty() {
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let (number, behind) = rest.split_at(digits);
-            let letters = behind.bytes().take_while(u8::is_ascii_alphabetic).count();
-            let (unit, behind) = behind.split_at(letters);
-            let Ok(number) = number.parse::<u64>() else { return complaint("is not a duration", WRITE) };
-            let milliseconds = match unit {
-                "ms" => 1,
-                "s" => 1_000,
-                "m" => 60_000,
-                "h" => 3_600_000,
-                _ => return complaint("is not a duration", WRITE),
-            };
-            let part = number.checked_mul(milliseconds).map(Duration::from_millis);
-            match part.and_then(|part| sum.checked_add(part)).filter(|sum| *sum <= LONGEST) {
-                Some(longer) => sum = longer,
-                None => return complaint("is longer than a year", "write a shorter duration"),
-            }
-            rest = behind.trim_start();
-        }
-        Ok(sum)
+        parse_duration(text).map_err(|error| Complaint {
+            message: error.to_string().into(),
+            mend: if error == DurationError::TooLong { "write a shorter duration" } else { WRITE_A_DURATION }.into(),
+        })
     }
 
     fn schema() -> serde_json::Value {

@@ -8,6 +8,7 @@ mod credential;
 mod form;
 mod measure;
 mod route;
+mod seal;
 mod store;
 mod word;
 
@@ -19,6 +20,7 @@ pub(crate) use credential::{Common, Inject, Refused};
 pub(crate) use form::{Form, Of};
 pub(crate) use measure::{margin, size, span};
 pub(crate) use route::{Edits, Match, Route, RouteLimits, RouteTimeouts};
+pub(crate) use seal::SealKeyTexts;
 pub(crate) use store::{Kind, Store};
 pub(crate) use word::digest;
 

@@ -1,15 +1,12 @@
 //! Where tokens are kept.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::file::form::{Complaint, Form, Of, complaint};
 use crate::config::file::measure::Patience;
+use crate::config::file::seal::SealKeyTexts;
 use crate::config::file::word::Path;
 use crate::secret::Secret;
 
@@ -27,7 +24,7 @@ pub(crate) struct Store {
     pub(crate) key_prefix: Option<Of<Prefix>>,
     /// What tokens are sealed with: 32 bytes in base64 (`openssl rand -base64 32`). Of a list the first seals, and all
     /// open.
-    pub(crate) encryption_key: Option<Keys>,
+    pub(crate) encryption_key: Option<SealKeyTexts>,
     /// PEM file of the roots to trust instead of the system's; for `rediss://`.
     pub(crate) ca: Option<Of<Path>>,
     /// For one command. A store that does not answer in time is away.
@@ -66,57 +63,5 @@ impl Form for Prefix {
 
     fn schema() -> serde_json::Value {
         json!({ "type": "string", "minLength": 1, "maxLength": 100, "examples": ["tokenferry"] })
-    }
-}
-
-/// One key, or a list of them.
-#[derive(Debug)]
-pub(crate) struct Keys(pub(crate) Vec<Secret>, /** Whether it is written as a list. */ pub(crate) bool);
-
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeysVisitor;
-
-        impl<'de> Visitor<'de> for KeysVisitor {
-            type Value = Keys;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key of 32 bytes in base64, or a list of them")
-            }
-
-            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Keys, D::Error> {
-                deserializer.deserialize_any(self)
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Keys, E> {
-                Ok(Keys(vec![Secret::new(text)], false))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Keys, A::Error> {
-                let mut keys = Vec::new();
-                while let Some(key) = list.next_element()? {
-                    keys.push(key);
-                }
-                Ok(Keys(keys, true))
-            }
-        }
-
-        // By the name under which the reader knows secrets: what stands here is one, in either shape.
-        deserializer.deserialize_newtype_struct(Secret::SERDE_NAME, KeysVisitor)
-    }
-}
-
-impl JsonSchema for Keys {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Keys".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = generator.subschema_for::<Secret>();
-        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
     }
 }

@@ -20,6 +20,7 @@ const HARMLESS: &[&str] = &[
     "access",
     "address",
     "age",
+    "algorithm",
     "allow",
     "base_url",
     "ca",
@@ -75,6 +76,7 @@ const HARMLESS: &[&str] = &[
     "server_name",
     "shutdown_timeout",
     "splice",
+    "state_file",
     "status",
     "strip_prefix",
     "timeout",
@@ -88,13 +90,14 @@ const HARMLESS: &[&str] = &[
 ];
 
 /// Maps whose fields the operator names, so that a name says nothing about the value.
-const FREE: &[&str] = &["headers", "set", "extra", "form", "json", "request"];
+const FREE: &[&str] = &["headers", "set", "extra", "form", "json", "request", "claims"];
 
 /// Maps and lists whose fields are this file's own. Below a misspelt one nothing is known to be harmless.
 const CONTAINERS: &[&str] = &[
     "access",
     "allow",
     "api_keys",
+    "assertion",
     "client",
     "credentials",
     "defaults",

@@ -21,6 +21,9 @@ credentials:
       url: CANARY8
     extra: {tenant: CANARY9, path: CANARYA}
     inject: [{header: token}, {parameter: token}]
+  user: {provider: oauth2, grant: refresh_token, refresh_token: CANARYM, state_file: s, encryption_key: [CANARYN, CANARYO]}
+  signed: {provider: oauth2, assertion: {private_key: CANARYP, algorithm: ES256, claims: {path: CANARYQ}}}
+  given: {provider: oauth2, assertion: CANARYR, subject_token: CANARYS, actor_token: CANARYT}
   acme:
     provider: custom
     request: {method: POST, url: https://acme.example/login, headers: {X-App: CANARYB}, json: {user: \"CANARYC\", pass: 'CANARYD'}}

@@ -515,6 +515,78 @@ fn credentials_are_checked() {
 }
 
 #[test]
+fn what_a_login_keeps_and_shows_is_checked() {
+    const KEY: &str = "  key: {provider: static, token: x}";
+    const SEAL: &str = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
+    let refresh = |more: &str| {
+        format!(
+            "  key: {{provider: oauth2, token_url: 'https://a.example/t', client_id: a, client_secret: b,\n    \
+             grant: refresh_token, refresh_token: r, {more}}}"
+        )
+    };
+    let cases = [
+        (
+            refresh("state_file: s"),
+            "3:3 credentials.key: `encryption_key` is missing | add `encryption_key: ${NAME}`, which seals the state file; make one with: openssl rand -base64 32",
+        ),
+        (
+            refresh("state_file: none/s, encryption_key: c2hvcnQ="),
+            "4:57 credentials.key.state_file: its folder does not exist | create the folder; the file is made by itself",
+        ),
+        (
+            refresh("state_file: none/s, encryption_key: c2hvcnQ="),
+            "4:81 credentials.key.encryption_key: the key must be 32 bytes in base64, and is 5 bytes | make one with: openssl rand -base64 32",
+        ),
+        (
+            refresh(&format!("state_file: s, encryption_key: [{SEAL}, 'no!']")),
+            "4:123 credentials.key.encryption_key[1]: the key is not base64 | make one with: openssl rand -base64 32",
+        ),
+        (
+            refresh("state_file: ., encryption_key: []"),
+            "4:60 credentials.key.encryption_key: there is no key | make one with: openssl rand -base64 32",
+        ),
+        (
+            refresh(&format!("encryption_key: {SEAL}")),
+            "4:61 credentials.key.encryption_key: has no use: there is no state_file that it would seal | add `state_file: PATH`, or take it out",
+        ),
+        (
+            format!("  key: {{provider: static, token: x, state_file: s, encryption_key: {SEAL}}}"),
+            "3:49 credentials.key.state_file: has no use: this login has no refresh token to keep | take it out, with its encryption_key",
+        ),
+        (
+            "  key: {provider: oauth2, token_url: 'https://a.example/t', client_id: a, client_auth: tls}".to_owned(),
+            "3:3 credentials.key: `client_cert` is missing | add client_cert and client_key: the PEM files of what the client logs in by",
+        ),
+        (
+            "  key: {provider: oauth2, token_url: 'https://a.example/t', client_id: a, client_secret: b, client_cert: a.pem}"
+                .to_owned(),
+            "3:3 credentials.key: `client_key` is missing | add the PEM file of the certificate's key",
+        ),
+        (
+            "  key: {provider: oauth2, token_url: 'https://a.example/t', client_id: a, client_auth: private_key_jwt, private_key: x}"
+                .to_owned(),
+            "3:118 credentials.key.private_key: `private_key` is no key in PEM | write ${file:key.pem}; the file must hold -----BEGIN PRIVATE KEY-----",
+        ),
+        (
+            "  key: {provider: oauth2, token_url: 'https://a.example/t', client_auth: none, grant: jwt_bearer, assertion: {private_key: x, issuer: i, algorithm: HS256}}"
+                .to_owned(),
+            "3:149 credentials.key.assertion.algorithm: must be `RS256`, `PS256`, `ES256`, `ES384` or `EdDSA` | did you mean `RS256`?",
+        ),
+    ];
+    let cases: Vec<_> = cases.iter().map(|(to, expected)| (KEY, to.as_str(), *expected)).collect();
+    each(&cases);
+
+    let twice = BASE.replace(
+        KEY,
+        &["  key:", "  other:"]
+            .map(|name| refresh(&format!("state_file: s, encryption_key: {SEAL}")).replace("  key:", name))
+            .join("\n"),
+    );
+    let told = told(&refused(&twice).list);
+    assert!(told.iter().any(|told| told.contains("keeps its refresh token in this very file")), "{told:?}");
+}
+
+#[test]
 fn listeners_are_checked() {
     const LISTENER: &str = "[{address: 127.0.0.1:8080}]";
     each(&[

@@ -62,7 +62,7 @@ fn a_store_that_differs_in_anything_is_another() {
 
 #[test]
 fn each_fault_of_a_store_is_told_with_its_place_and_mend() {
-    const MAKE: &str = "make one with `openssl rand -base64 32`, and refer to it: ${TOKENFERRY_STORE_KEY}";
+    const MAKE: &str = "make one with: openssl rand -base64 32";
     let mut missed = Vec::new();
     let redis = |more: &str| format!("{{kind: redis, url: redis://a, encryption_key: {more}}}");
     for (store, expected) in [
@@ -76,10 +76,10 @@ fn each_fault_of_a_store_is_told_with_its_place_and_mend() {
             "{kind: redis, url: redis://a}".to_owned(),
             format!("8:1 store: `encryption_key` is missing | tokens are sealed with it: {MAKE}"),
         ),
-        (redis("aGVsbG8="), format!("8:54 store.encryption_key: must be 32 bytes in base64, and is 5 bytes | {MAKE}")),
-        (redis("hunter2!"), format!("8:54 store.encryption_key: is not base64 | {MAKE}")),
-        (redis(&format!("[{KEY}, hunter2!]")), format!("8:101 store.encryption_key[1]: is not base64 | {MAKE}")),
-        (redis("[]"), format!("8:38 store.encryption_key: the list is empty | {MAKE}")),
+        (redis("aGVsbG8="), format!("8:54 store.encryption_key: the key must be 32 bytes in base64, and is 5 bytes | {MAKE}")),
+        (redis("hunter2!"), format!("8:54 store.encryption_key: the key is not base64 | {MAKE}")),
+        (redis(&format!("[{KEY}, hunter2!]")), format!("8:101 store.encryption_key[1]: the key is not base64 | {MAKE}")),
+        (redis("[]"), format!("8:38 store.encryption_key: there is no key | {MAKE}")),
         (
             "{kind: memory, timeout: 1s}".to_owned(),
             "8:23 store.timeout: is of no use to a store in memory | write `kind: redis`, or take it out".to_owned(),

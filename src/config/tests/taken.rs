@@ -328,3 +328,57 @@ fn problems_are_located_later_too() {
     assert_eq!((problem.line, problem.column, problem.path.as_str()), (5, 5, "routes[0]"));
     assert_eq!(problem.source, "  - name: one");
 }
+
+#[test]
+fn a_login_that_keeps_and_signs_is_shown_with_its_defaults_and_without_its_secrets() {
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem().replace('\n', "\n        ");
+    let yaml = format!(
+        "\
+listeners: [{{address: 127.0.0.1:8080}}]
+credentials:
+  user:
+    provider: oauth2
+    token_url: https://login.example.com/t
+    client_id: a
+    client_secret: CANARY1
+    grant: refresh_token
+    refresh_token: CANARY2
+    state_file: state
+    encryption_key: [YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=]
+  signed:
+    provider: oauth2
+    token_url: https://login.example.com/t
+    client_auth: none
+    grant: jwt_bearer
+    assertion:
+      private_key: |
+        {key}
+      issuer: me
+      claims: {{pin: CANARY3}}
+  memory: {{provider: oauth2, token_url: 'https://login.example.com/t', client_auth: none, grant: refresh_token, refresh_token: CANARY4}}
+routes:
+  - {{name: one, upstream: 'https://api.example.com', credential: user}}
+  - {{name: two, match: {{path: /two}}, upstream: 'https://api.example.com', credential: signed}}
+  - {{name: three, match: {{path: /three}}, upstream: 'https://api.example.com', credential: memory}}
+"
+    );
+    let loaded = taken(&yaml);
+    let state = loaded.settings.credentials["user"].state.as_ref().unwrap();
+    assert_eq!(state.path, Path::new("state"));
+    let told = told(&loaded.warnings);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("credentials.memory.refresh_token") && told[0].contains("lost at a restart"), "{told:?}");
+    let shown = effective(&loaded, Format::Json);
+    assert!(!shown.contains("CANARY") && !shown.contains("PRIVATE KEY") && !shown.contains("YWFh"), "{shown}");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let user = &shown["credentials"]["user"];
+    assert_eq!(
+        (&user["client_auth"], &user["body"], &user["state_file"]),
+        (&"basic".into(), &"form".into(), &"state".into())
+    );
+    let assertion = &shown["credentials"]["signed"]["assertion"];
+    assert_eq!(
+        (&assertion["algorithm"], &assertion["lifetime"], &assertion["issuer"]),
+        (&"ES256".into(), &"5m".into(), &"me".into())
+    );
+}

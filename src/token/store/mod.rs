@@ -3,13 +3,13 @@
 //! `server` is the way there, `link` asks and gives up in time, `script` has what the store does in
 //! one step (`lua/`), `sealed` what is sealed at rest, `event` and `listen` what processes tell each
 //! other, `inbox` what of it a cell has not heard yet, `share` puts it together for one credential,
-//! `kept` keeps what outlives tokens. `board` is the same store as a pure model: random sequences
+//! `keep` has what outlives tokens. `board` is the same store as a pure model: random sequences
 //! are compared with a real one (`conformance`), and every interleaving of replicas is walked
 //! through on it (`model`).
 
 mod event;
 mod inbox;
-mod kept;
+mod keep;
 mod link;
 mod listen;
 mod script;
@@ -45,10 +45,10 @@ use link::{Ask, Link};
 use server::Server;
 use share::RedisShare;
 
-pub use kept::Kept;
+pub use keep::StoreKeep;
 
 use super::{Away, Share, TokenKey};
-use crate::secret::SealKeys;
+use crate::secret::{SealKeys, Secret};
 
 /// Where a store is, and how to be with it.
 #[derive(Clone)]
@@ -127,9 +127,10 @@ impl Store {
         share
     }
 
-    /// What is kept for a credential beyond its tokens.
-    pub fn keep(&self, key: TokenKey) -> Kept {
-        Kept::new(Arc::clone(&self.core), &key)
+    /// Where a client's refresh token is kept; `purpose` is what [`Kept::purpose`](super::Kept::purpose)
+    /// makes of it, `first` the configured one.
+    pub fn keep(&self, purpose: String, first: &Secret) -> StoreKeep {
+        StoreKeep::new(Arc::clone(&self.core), purpose, first)
     }
 }
 

@@ -20,12 +20,12 @@ macro_rules! scripts {
 }
 
 scripts! {
-    TURN: "turn.lua", LAY: "lay.lua", GIVE_BACK: "give_back.lua", RESERVE: "reserve.lua", PLACE: "place.lua",
+    TURN: "turn.lua", EXTEND: "extend.lua", LAY: "lay.lua", GIVE_BACK: "give_back.lua", RESERVE: "reserve.lua", PLACE: "place.lua",
     READ: "read.lua"
 }
 
 /// Where one credential's things lie. The braces keep them on one node of a cluster.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) hex: String,
     pub(super) channel: String,
@@ -100,6 +100,13 @@ impl Place {
             b"lease" => Asked::Lease(answer.number(1)),
             _ => Asked::Busy(Duration::from_millis(answer.number(1))),
         })
+    }
+
+    /// Whether the lease is held still, and lives on.
+    pub(super) async fn extend(&self, link: &Link, fence: u64, holder: &str, life: Duration) -> Result<bool, Away> {
+        let mut script = EXTEND.prepare_invoke();
+        script.key(&self.lease).arg(fence).arg(holder).arg(milliseconds(life));
+        Ok(Answer::of(link, &script).await?.word() == b"kept")
     }
 
     /// Whether it was kept.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Core;
 use super::event::{Event, Kind};
@@ -19,12 +20,16 @@ use crate::vendor::{FaultClass, FaultReason, TokenFault};
 
 /// A message may be lost: whoever waits looks for itself this often.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long a lease lives of which nothing is heard: what a replica that dies with it costs.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How often its holder says that it is at work still: twice may be lost.
+const BEAT: Duration = Duration::from_millis(900);
 
 /// A share that lives in Redis.
 pub(super) struct RedisShare {
     core: Arc<Core>,
     place: Place,
-    /// How long a lease lives, in milliseconds.
+    /// How long a lease may be held, in milliseconds.
     lease: AtomicU64,
     inbox: Inbox,
     /// A token was laid, or a lease given back.
@@ -34,10 +39,19 @@ pub(super) struct RedisShare {
     confirmed: Notify,
 }
 
+/// Ends with the lease that it keeps alive.
+struct Beat(AbortHandle);
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 #[derive(Default)]
 struct State {
-    /// The lease that this process holds, as far as it knows.
-    held: Option<u64>,
+    /// The lease that this process holds, as far as it knows, and what keeps it alive.
+    held: Option<(u64, Beat)>,
     /// The fence that is announced, and the processes that hold their requests for it.
     quiet: Option<(u64, HashSet<String>)>,
     /// The last fence of which was told that its token does not open.
@@ -60,7 +74,7 @@ impl RedisShare {
         share
     }
 
-    /// How long leases live from now on.
+    /// How long leases may be held from now on.
     pub(super) fn lease_for(&self, life: Duration) {
         self.lease.store(u64::try_from(life.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -130,7 +144,8 @@ impl RedisShare {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let asked = Instant::now();
-            let life = Duration::from_millis(self.lease.load(Ordering::Relaxed));
+            let longest = Duration::from_millis(self.lease.load(Ordering::Relaxed));
+            let life = longest.min(SILENCE);
             // A lease that is this process's, and of which it does not know, is one whose grant got lost.
             let ways = (wanted.secret.is_some(), self.state().held.is_none());
             match self.place.turn(&self.core.link, beyond, &self.core.process, life, ways).await? {
@@ -144,7 +159,8 @@ impl RedisShare {
                 }
                 Asked::Fault(fault, pause) => return Ok(Turn::Leave(left_fault(&fault, pause))),
                 Asked::Lease(fence) => {
-                    self.state().held = Some(fence);
+                    let beat = self.keep_alive(fence, asked + longest);
+                    self.state().held = Some((fence, beat));
                     return Ok(Turn::Login(Lease { fence }));
                 }
                 Asked::Busy(left) => {
@@ -193,12 +209,26 @@ impl RedisShare {
         self.let_go(lease);
     }
 
+    /// Keeps a lease alive until it is given back, and no longer than until `end`.
+    fn keep_alive(&self, fence: u64, end: Instant) -> Beat {
+        let (core, place) = (Arc::clone(&self.core), self.place.clone());
+        let beating = self.core.spawner.spawn(async move {
+            loop {
+                sleep(BEAT).await;
+                let life = end.saturating_duration_since(Instant::now()).min(SILENCE);
+                // A store that is away may be back before the lease is over; one that was lost stays lost.
+                if life.is_zero() || place.extend(&core.link, fence, &core.process, life).await == Ok(false) {
+                    return;
+                }
+            }
+        });
+        Beat(beating.abort_handle())
+    }
+
     /// From now on a lease of this process that is found in the store is an old one.
     fn let_go(&self, lease: Lease) {
         let mut state = self.state();
-        if state.held == Some(lease.fence) {
-            state.held = None;
-        }
+        state.held.take_if(|(fence, _)| *fence == lease.fence);
     }
 
     async fn read(&self) -> Result<Option<Carried>, Away> {

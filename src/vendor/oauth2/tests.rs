@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -127,23 +129,6 @@ fn all_that_is_wrong_is_said_together() {
 }
 
 #[test]
-fn what_a_later_version_will_know_is_named_as_such() {
-    for (field, value) in [
-        ("grant", "refresh_token"),
-        ("grant", "jwt_bearer"),
-        ("grant", "token_exchange"),
-        ("client_auth", "private_key_jwt"),
-        ("client_auth", "tls"),
-    ] {
-        let settings = json!({"client_id": "i", "client_secret": "s", field: value});
-        let url = EndpointUrl::parse(URL).unwrap();
-        let found = crate::vendor::parse("oauth2", &settings).unwrap().build(Some(url)).unwrap_err();
-        let found: Vec<_> = found.iter().map(|p| (p.field.as_str(), p.message.as_str())).collect();
-        assert_eq!(found, [(field, "is not supported by this version")], "{value}");
-    }
-}
-
-#[test]
 fn whatever_changes_the_token_changes_the_credential_and_secrets_do_not() {
     let parts = |settings: Value| vendor(settings).identity().parts;
     let plain = parts(json!({}));
@@ -162,3 +147,5 @@ fn whatever_changes_the_token_changes_the_credential_and_secrets_do_not() {
     let shown = format!("{:?}", vendor(json!({"extra": {"pin": "t0ps3cret"}})).identity());
     assert!(!shown.contains("t0ps3cret"));
 }
+
+mod grants;
