@@ -53,7 +53,7 @@ fn credential(name: &str) -> TokenKey {
 
 /// Where the client of this name keeps its refresh token.
 fn keep(store: &Store, name: &str) -> StoreKeep {
-    store.keep(Kept::purpose("test", &identity(name, "")), &Secret::new("the first one"))
+    store.keep(&Kept::key("test", &identity(name, "")), &Secret::new("the first one"))
 }
 
 fn version(secret: &str) -> SecretVersion {

@@ -19,11 +19,12 @@ pub(super) fn keep(
     next: &mut Keeps,
 ) -> Option<Arc<dyn Keep>> {
     let first = credential.vendor.first_refresh_token()?;
-    let purpose = Kept::purpose(credential.vendor.provider(), &credential.vendor.identity());
+    let client = Kept::key(credential.vendor.provider(), &credential.vendor.identity());
     if let Some(store) = store.filter(|_| credential.state.is_none()) {
-        return Some(Arc::new(store.keep(purpose, first)));
+        return Some(Arc::new(store.keep(&client, first)));
     }
     let file = credential.state.clone().map(|state| StateFile { path: state.path, keys: state.keys });
+    let purpose = Kept::purpose(&client);
     let key = (purpose.clone(), First::of(first));
     let earlier = next.get(&key).or_else(|| before.get(&key));
     let keep = LocalKeep::new(&credential.name, purpose, first, file, earlier);

@@ -11,6 +11,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::TokenKey;
 use super::share::Pending;
 use crate::secret::{SealKeys, Secret, Unsealed};
 use crate::vendor::Identity;
@@ -63,12 +64,16 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// What it is sealed for: the client at its endpoint. Neither the credential's name nor its scope
-    /// is part of it, so that a change of those does not lock the credential out.
-    pub fn purpose(provider: &str, identity: &Identity) -> String {
+    /// Whose it is: the client's at its endpoint. Neither the credential's name nor its scope is part of
+    /// it, so that a change of those does not lock the credential out.
+    pub fn key(provider: &str, identity: &Identity) -> TokenKey {
         let client = Identity { parts: identity.client(), secrets: Vec::new() };
         let (parts, _) = client.lasting();
-        let key = super::TokenKey::of(provider, &Identity { parts, secrets: Vec::new() });
+        TokenKey::of(provider, &Identity { parts, secrets: Vec::new() })
+    }
+
+    /// What it is sealed for.
+    pub fn purpose(key: &TokenKey) -> String {
         format!("refresh token {}", key.hex())
     }
 

@@ -8,7 +8,7 @@ use redis::{Cmd, FromRedisValue};
 use super::Core;
 use super::link::Ask;
 use crate::secret::Secret;
-use crate::token::{First, Keep, Kept, Pending, Unkept};
+use crate::token::{First, Keep, Kept, Pending, TokenKey, Unkept};
 
 /// One client's refresh token, sealed, without an end.
 pub struct StoreKeep {
@@ -19,10 +19,9 @@ pub struct StoreKeep {
 }
 
 impl StoreKeep {
-    pub(super) fn new(core: Arc<Core>, purpose: String, first: &Secret) -> Self {
-        // One value, wherever a cluster puts it.
-        let place = format!("{}:{}", core.prefix, purpose.replace(' ', ":"));
-        Self { core, place, purpose, first: First::of(first) }
+    pub(super) fn new(core: Arc<Core>, key: &TokenKey, first: &Secret) -> Self {
+        let place = format!("{}:{{{}}}:refresh", core.prefix, key.hex());
+        Self { core, place, purpose: Kept::purpose(key), first: First::of(first) }
     }
 
     async fn load_now(&self) -> Result<Option<Secret>, Unkept> {

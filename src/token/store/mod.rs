@@ -127,10 +127,10 @@ impl Store {
         share
     }
 
-    /// Where a client's refresh token is kept; `purpose` is what [`Kept::purpose`](super::Kept::purpose)
-    /// makes of it, `first` the configured one.
-    pub fn keep(&self, purpose: String, first: &Secret) -> StoreKeep {
-        StoreKeep::new(Arc::clone(&self.core), purpose, first)
+    /// Where a client's refresh token is kept; `key` is what [`Kept::key`](super::Kept::key) makes of the
+    /// client, `first` the configured one.
+    pub fn keep(&self, key: &TokenKey, first: &Secret) -> StoreKeep {
+        StoreKeep::new(Arc::clone(&self.core), key, first)
     }
 }
 
