@@ -124,7 +124,7 @@ fn what_is_sealed_for_one_client_does_not_open_for_another() {
         ],
         secrets: Vec::new(),
     };
-    let purpose = |id: &str, scope: &str, token: &str| Kept::key("oauth2", &identity(id, scope, token));
+    let purpose = |id: &str, scope: &str, token: &str| Kept::purpose(&Kept::key("oauth2", &identity(id, scope, token)));
     let sealed = kept.seal(&keys(&[1]), &purpose("a", "read", "x")).unwrap();
     let opened = |purpose: &str| Kept::open(&sealed, &keys(&[1]), purpose);
     assert_eq!(opened(&purpose("a", "write", "y")).unwrap(), kept, "the client is the same");
