@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Cell;
-use crate::token::{Share, Told};
+use crate::token::{Carried, Share, Told};
 
 /// How much longer than its own login a replica holds requests for another's, whose message took a
 /// while.
@@ -85,12 +85,14 @@ impl Cell {
 
     /// The store is reached again: what was got meanwhile is laid into it, or given up for what is there.
     async fn come_back(self: &Arc<Self>, share: &dyn Share) {
-        let (carried, stored) = self.step(|inner, now, _| (inner.state.carry(now), inner.state.is_stored()));
+        let (carried, stored, fence) =
+            self.step(|inner, now, _| (inner.state.carry(now), inner.state.is_stored(), inner.state.fence()));
         let Some(carried) = carried else { return };
         let there = if stored { share.read().await.ok().flatten() } else { None };
         let there = match there {
             Some(there) => Some(there),
-            None => share.offer(carried).await.ok(),
+            // What is stored from before the store was away is older; what another has laid since is not.
+            None => share.offer(Carried { fence: if stored { fence } else { fence + 1 }, ..carried }).await.ok(),
         };
         if let Some(there) = there {
             self.adopt(there);

@@ -105,6 +105,11 @@ impl State {
         self.held.as_ref().is_none_or(|held| held.fence > 0)
     }
 
+    /// The greatest number of a login that is known; 0 without a store.
+    pub(in crate::token::cell) fn fence(&self) -> u64 {
+        self.fence
+    }
+
     /// The store could not be told of the token of this generation.
     pub(in crate::token::cell) fn unstored(&mut self, generation: u64) {
         if let Some(held) = self.held.as_mut().filter(|held| held.token.generation == generation) {
