@@ -160,9 +160,11 @@ impl State {
             return Asked::Token(token);
         }
         // It waited for a login, and that failed: it is told so, rather than left to try its luck with
-        // one login after the other.
+        // one login after the other. One that is under way already, since the token that was left was
+        // refused, is another matter.
         if let Some(fault) = &self.fault
             && waited.is_some_and(|flight| flight <= self.failed)
+            && self.flight.is_none()
         {
             return self.backing_off(now, fault);
         }

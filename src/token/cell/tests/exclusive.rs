@@ -183,6 +183,38 @@ async fn a_suspect_is_replaced_at_its_refusal_whatever_the_back_off_says() {
     assert_eq!(script.calls(), 3);
 }
 
+/// Whoever waited for a login that failed and comes to ask only when the next is under way.
+#[tokio::test(start_paused = true)]
+async fn a_login_whose_answer_was_lost_fails_nobody_who_waited_for_it() {
+    let script = Script::new(|number| match number {
+        2 => slow(20, Reply::Fault(TokenFault::new(FaultClass::Transient, FaultReason::Timeout))),
+        _ => slow(20, Reply::Good(100)),
+    });
+    let cell = cell_with(exclusive(&script));
+    let lane = lane(&cell);
+    drop(guard(&lane).await);
+    sleep(seconds(83)).await;
+    drop(guard(&lane).await);
+    sleep(millis(15)).await;
+    assert_eq!((script.calls(), lane.warm().is_none()), (2, true));
+    // Each refuses what it gets as soon as it gets it: the first one leaves the others without a token.
+    let mut waiting = JoinSet::new();
+    for _ in 0..20 {
+        let cell = Arc::clone(&cell);
+        waiting.spawn(async move {
+            loop {
+                let token = cell.acquire(PATIENCE).await?;
+                if token.generation > 1 {
+                    return Ok::<_, Unavailable>(token.generation);
+                }
+                cell.refused(token.generation);
+            }
+        });
+    }
+    assert!(waiting.join_all().await.into_iter().all(|outcome| outcome.unwrap() == 2));
+    assert_eq!(script.calls(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_login_that_was_not_heard_makes_no_suspect() {
     let script = Script::new(|number| match number {
