@@ -1,20 +1,23 @@
 //! The control thread: it starts the proxy, and reloads until it is told to stop.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::handover::{Book, HandoverError, Hatch, Taken, take};
 use super::read::{read, read_changed};
 use super::report::{tell_reloaded, tell_taken, tell_warnings};
+use super::sockets::{Sockets, listen};
 use super::{AppError, Start};
-use crate::assemble::{Assembly, listen_on};
+use crate::assemble::Assembly;
 use crate::config::{Settings, Watcher};
 use crate::live::{Live, Snapshot};
 use crate::proxy::Shared;
-use crate::server::{Bound, Worker};
+use crate::server::Worker;
 
 /// What came of a reload.
 #[derive(Debug)]
@@ -41,49 +44,85 @@ pub(super) struct Control {
     settings: Settings,
     pub(super) live: Arc<Live>,
     shared: Arc<Shared>,
+    pub(super) book: Arc<Book>,
+}
+
+/// Everything that serves, before it does.
+pub(super) struct Started {
+    pub(super) control: Control,
+    pub(super) sockets: Sockets,
+    pub(super) workers: Vec<Worker>,
+    /// The handover socket, where the configuration has one.
+    pub(super) hatch: Option<Hatch>,
+    /// What the process before this one is to be told when this one serves.
+    pub(super) taken: Option<Taken>,
+}
+
+/// Why the control thread stopped serving.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Another process has taken over.
+    HandedOver,
 }
 
 impl Control {
-    pub(super) async fn start(start: Start) -> Result<(Self, Vec<Bound>, Vec<Worker>), AppError> {
+    pub(super) async fn start(mut start: Start) -> Result<Started, AppError> {
         let (assembly, loaded, assembled) =
             read(&start, Assembly::new(Handle::current())).await.map_err(|failed| failed.1)?;
-        let bound = loaded
-            .settings
-            .listeners
-            .iter()
-            .map(|listener| Bound::bind(&listen_on(&listener.address)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let path = loaded.settings.handover.as_deref();
+        let mut taken = match path {
+            Some(path) => take(path).await?,
+            None => None,
+        };
+        let handed = taken.as_mut().map(|taken| std::mem::take(&mut taken.sockets)).unwrap_or_default();
+        let sockets = listen(&loaded.settings.listeners, handed, std::mem::take(&mut start.sockets))?;
+        let hatch = match (path, taken.as_mut().and_then(|taken| taken.hatch.take())) {
+            (Some(path), Some(socket)) => Some(Hatch::adopt(socket, path)),
+            // Behind the listeners: of two that start at once, the one without them leaves it alone.
+            (Some(path), None) => Some(Hatch::open(path)),
+            (None, _) => None,
+        };
+        let hatch = hatch
+            .transpose()
+            .map_err(|error| HandoverError::Hatch(path.map(Path::to_owned).unwrap_or_default(), error))?;
         tell_warnings(&loaded, &assembled);
+        let book = Arc::new(Book::default());
+        book.set(assembled.logins);
+        if let Some(taken) = &taken {
+            book.adopt(&taken.tokens, taken.on_its_way());
+        }
         let live = Live::new(assembled.snapshot);
         let shared = Shared::new(Arc::clone(&live), loaded.settings.replay_budget);
         let workers = (0..loaded.settings.workers)
             .map(|number| Worker::start(number, Arc::clone(&shared)))
             .collect::<Result<Vec<_>, _>>()?;
         tell_taken(1, &loaded.settings);
-        let control = Self { start, assembly: Some(assembly), settings: loaded.settings, live, shared };
-        Ok((control, bound, workers))
+        let control = Self { start, assembly: Some(assembly), settings: loaded.settings, live, shared, book };
+        Ok(Started { control, sockets, workers, hatch, taken })
     }
 
-    /// Reloads when asked to, until the shutdown.
+    /// Reloads when asked to, until `ended` says that this is over.
     pub(super) async fn serve(
         mut self,
         mut hangups: mpsc::Receiver<()>,
-        shutdown: impl Future<Output = ()>,
-    ) -> DrainTimes {
-        let mut shutdown = std::pin::pin!(shutdown);
+        ended: impl Future<Output = Ended>,
+    ) -> (Ended, DrainTimes) {
+        let mut ended = std::pin::pin!(ended);
         // Whoever was told of a bad file is told when it is good again.
         let mut refused = false;
         let mut watcher = self.start.watch.then(|| Watcher::new(self.settings.files.clone()));
-        loop {
+        let end = loop {
             let asked = tokio::select! {
-                () = &mut shutdown => break,
+                end = &mut ended => break end,
                 Some(()) = hangups.recv() => true,
                 () = changed(watcher.as_mut()) => false,
             };
             let reloaded = tokio::select! {
                 reloaded = self.reload() => reloaded,
                 // A file that cannot be read to its end must not hold up the end of everything.
-                () = &mut shutdown => break,
+                end = &mut ended => break end,
             };
             if refused && matches!(reloaded, Reloaded::Unchanged) {
                 tracing::info!("configuration valid again: what is in force is what the file says");
@@ -97,8 +136,9 @@ impl Control {
                     _ => self.settings.files.clone(),
                 });
             }
-        }
-        DrainTimes { drain_delay: self.settings.drain_delay, shutdown_timeout: self.settings.shutdown_timeout }
+        };
+        let Settings { drain_delay, shutdown_timeout, .. } = self.settings;
+        (end, DrainTimes { drain_delay, shutdown_timeout })
     }
 
     async fn reload(&mut self) -> Reloaded {
@@ -114,7 +154,11 @@ impl Control {
                 if loaded.settings.workers != self.settings.workers {
                     tracing::warn!("a change of `workers` needs a restart");
                 }
+                if loaded.settings.handover != self.settings.handover {
+                    tracing::warn!("a change of `handover` needs a restart");
+                }
                 let generation = assembled.snapshot.generation;
+                self.book.set(assembled.logins);
                 self.shared.budget.resize(loaded.settings.replay_budget);
                 tokio::spawn(outlive(self.live.swap(assembled.snapshot)));
                 self.settings = loaded.settings;

@@ -99,6 +99,8 @@ pub struct Assembled {
     pub restart_needed: Vec<String>,
     /// Each credential's token, by name: also of those that no route uses.
     pub cells: BTreeMap<String, Arc<Cell>>,
+    /// The tokens that logins are made for, each once, under the key that says which login it is.
+    pub logins: Vec<(TokenKey, Arc<Cell>)>,
 }
 
 impl Assembly {
@@ -172,8 +174,20 @@ impl Assembly {
             },
             doors,
         };
+        let logins = self.logins(settings, &ready);
         let cells = ready.into_iter().map(|(name, ready)| (name, ready.cell)).collect();
-        Ok(Assembled { snapshot, shadowed, restart_needed, cells })
+        Ok(Assembled { snapshot, shadowed, restart_needed, cells, logins })
+    }
+
+    fn logins(&self, settings: &Settings, ready: &BTreeMap<String, Ready>) -> Vec<(TokenKey, Arc<Cell>)> {
+        let logs_in = |cell: &Arc<Cell>| {
+            settings.credentials.values().any(|credential| {
+                credential.vendor.token_url().is_some()
+                    && ready.get(&credential.name).is_some_and(|ready| Arc::ptr_eq(&ready.cell, cell))
+            })
+        };
+        let cells = self.cells.iter().filter(|(_, (_, cell))| logs_in(cell));
+        cells.map(|(key, (_, cell))| (*key, Arc::clone(cell))).collect()
     }
 
     /// The doors in the order in which they were bound. An address that came or went needs a

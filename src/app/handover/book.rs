@@ -1,0 +1,167 @@
+//! The tokens of this process by their keys, and whose they are: its own, held for a moment, or those
+//! of the process that took over.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::ask::{digest, successors};
+use super::message::Held;
+use super::seam::{ArcSeam, Seam};
+use crate::token::{Cell, CellState, TokenKey};
+
+/// How long a request of another process may wait for a login of this one.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+/// The cells that log in.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    logins: Vec<(TokenKey, Arc<Cell>)>,
+    stance: Stance,
+    /// Cells that are paused: also those that a reload has since removed.
+    paused: Vec<Arc<Cell>>,
+}
+
+/// Who logs in.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+enum Stance {
+    /// This process.
+    #[default]
+    Own,
+    /// Nobody, while another process takes over.
+    Paused,
+    /// The process at this socket.
+    HandedOver(PathBuf),
+}
+
+impl Book {
+    /// Takes the cells of the configuration in force. Those that are new are told how things stand.
+    pub(crate) fn set(&self, logins: Vec<(TokenKey, Arc<Cell>)>) {
+        let mut inner = self.lock();
+        if inner.stance == Stance::Paused {
+            let known: Vec<_> = inner.paused.clone();
+            for (_, cell) in logins.iter().filter(|(_, cell)| !known.iter().any(|paused| Arc::ptr_eq(paused, cell))) {
+                cell.pause(true);
+                inner.paused.push(Arc::clone(cell));
+            }
+        }
+        inner.logins = logins;
+    }
+
+    /// Whether the tokens are another process's: then none of them may be released at its vendor.
+    #[allow(dead_code, reason = "asked by whoever releases tokens at the end")]
+    pub(crate) fn is_handed_over(&self) -> bool {
+        matches!(self.lock().stance, Stance::HandedOver(_))
+    }
+
+    /// No login is begun until the guard goes.
+    pub(super) fn pause(self: &Arc<Self>) -> Paused {
+        let mut inner = self.lock();
+        inner.stance = Stance::Paused;
+        inner.paused = inner.logins.iter().map(|(_, cell)| Arc::clone(cell)).collect();
+        inner.paused.iter().for_each(|cell| cell.pause(true));
+        drop(inner);
+        Paused(Arc::clone(self))
+    }
+
+    /// Every live token. One whose login is still under way may be dead by the time it arrives.
+    pub(super) fn carry(&self) -> Vec<Held> {
+        self.lock().logins.iter().filter_map(|(key, cell)| held(key, cell)).collect()
+    }
+
+    /// Puts tokens of another process in force; how many.
+    pub(crate) fn adopt(&self, tokens: &[Held], on_their_way: Duration) -> usize {
+        let inner = self.lock();
+        let mut taken = 0;
+        for (key, cell) in &inner.logins {
+            let key = key.hex();
+            let held = tokens.iter().find(|held| held.key == key);
+            if let Some(carried) = held.and_then(|held| held.carried(on_their_way)) {
+                cell.adopt(carried);
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    /// The live token of this key, without a login.
+    pub(super) fn peek(&self, key: &str) -> Option<Held> {
+        self.lock().logins.iter().find(|(known, _)| known.hex() == key).and_then(|(key, cell)| held(key, cell))
+    }
+
+    /// A token of this key that is another one than this, for a process that drains.
+    pub(super) async fn renewed(&self, key: &str, not: &str, refused: bool) -> Result<Held, &'static str> {
+        let known = self.lock().logins.iter().find(|(known, _)| known.hex() == key).cloned();
+        let (key, cell) = known.ok_or("there is no such credential any more")?;
+        let deadline = Instant::now() + PATIENCE;
+        let acquire = || cell.acquire(deadline.saturating_duration_since(Instant::now()));
+        let mut token = acquire().await.map_err(|_| "there is no token to be had")?;
+        if refused && digest(&token.secret) == not {
+            cell.refused(token.generation);
+            token = acquire().await.map_err(|_| "there is no token to be had")?;
+        }
+        if digest(&token.secret) == not {
+            return Err("there is no newer token yet");
+        }
+        held(&key, &cell).ok_or("the token lives for ever")
+    }
+
+    fn resume(&self) {
+        let mut inner = self.lock();
+        if inner.stance == Stance::Paused {
+            inner.stance = Stance::Own;
+        }
+        inner.paused.drain(..).for_each(|cell| cell.pause(false));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While this lives, no login is begun.
+pub(super) struct Paused(Arc<Book>);
+
+impl Paused {
+    /// Waits until the logins that were under way are over, or for this long; whether they are.
+    pub(super) async fn settle(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        loop {
+            let under_way = |cell: &Arc<Cell>| {
+                let status = cell.status();
+                matches!(status.state, CellState::Fetching | CellState::Renewing)
+            };
+            if !self.0.lock().paused.iter().any(under_way) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// From now on tokens are come by through the process at this socket.
+    pub(super) fn hand_over(self, path: &Path) {
+        let mut inner = self.0.lock();
+        inner.stance = Stance::HandedOver(path.to_owned());
+        for (key, cell) in &inner.logins {
+            cell.follow(successors(path.to_owned(), key.hex(), cell));
+        }
+    }
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        self.0.resume();
+    }
+}
+
+fn held(key: &TokenKey, cell: &Cell) -> Option<Held> {
+    Some(Held::new(key.hex(), cell.generation(), cell.carry()?))
+}
