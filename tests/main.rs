@@ -19,6 +19,7 @@ mod cli;
 mod cold_start;
 mod demo;
 mod drain;
+mod handover;
 mod harness;
 mod house;
 mod idle;
