@@ -90,6 +90,10 @@ fn warm_token(c: &mut Criterion) {
         lifetime: None,
         idle_lifetime: None,
         exclusive: false,
+        drain: Duration::ZERO,
+        timeout: Duration::from_secs(10),
+        release: None,
+        share: None,
         waiting: 1,
     };
     let cell = Cell::new(settings, Arc::new(BootClock), runtime.handle().clone());

@@ -297,7 +297,11 @@ fn cell_settings(
         lifetime: credential.lifetime,
         idle_lifetime: credential.idle_lifetime,
         exclusive: credential.exclusive,
+        drain: credential.drain,
+        timeout: credential.timeout,
         waiting,
+        release: None,
+        share: None,
     }
 }
 

@@ -27,10 +27,6 @@ use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
 use crate::upstream::{Answer, Plan, SendError};
 
-/// Sendings of one request at the most. Rotations and refusals end long before; this ends what
-/// nobody thought of.
-const SENDINGS: u32 = 16;
-
 /// One request on a forwarding route.
 pub(super) struct Exchange<'a> {
     pub(super) proxy: &'a Proxy,
@@ -66,6 +62,8 @@ enum Outcome {
     Refused(Response<Answer>, VecDeque<http_body::Frame<bytes::Bytes>>, u64),
     /// A reused connection broke before its answer; a fresh one may do.
     Stale,
+    /// The token was replaced while a connection was made: nothing was sent.
+    Outdated,
 }
 
 impl Prepared {
@@ -137,23 +135,30 @@ impl Exchange<'_> {
     ) -> Result<Response<Reply>, Refusal> {
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();
         let mut prepared = self.prepare(parts, body, target, raw_host).await?;
-        let (mut reuse, mut replaced) = (true, false);
-        for sending in 1..=SENDINGS {
+        let (mut reuse, mut replaced, mut sending) = (true, false, 0);
+        // Tokens may change as often as they like; what ends a request that is refused again and again
+        // is the patience for its answer.
+        let mut refused_first = None;
+        loop {
+            sending += 1;
             let guard = self.token().await?;
             self.note(sending, guard.as_ref());
-            let last = sending == SENDINGS;
             match self.send(&mut prepared, guard, reuse).await? {
                 Outcome::Answered(response, ahead) => {
                     return self.hand_back(response, ahead, prepared, client_upgrade);
                 }
                 Outcome::Stale => reuse = false,
+                Outcome::Outdated => {}
                 Outcome::Refused(response, ahead, generation) => {
                     let lane = self.handles.lane.as_ref().ok_or(Refusal::Internal)?;
                     let cell = lane.cell();
                     let current = cell.is_current(generation);
                     let after = if replaced { cell.refused_again(generation) } else { cell.refused(generation) };
+                    let now = Instant::now();
+                    let late = now.duration_since(*refused_first.get_or_insert(now)) >= self.forward.timeouts.response;
                     match after {
-                        AfterRefusal::Again if !last && prepared.body.replayable() => {
+                        AfterRefusal::Again if late => return Err(Refusal::UpstreamTimeout),
+                        AfterRefusal::Again if prepared.body.replayable() => {
                             // A token is replaced once for a request; one that was replaced meanwhile
                             // does not count.
                             replaced |= current;
@@ -165,7 +170,6 @@ impl Exchange<'_> {
                 }
             }
         }
-        Err(Refusal::Internal)
     }
 
     fn lane(&self) -> Option<&Rc<Lane>> {
@@ -215,9 +219,19 @@ impl Exchange<'_> {
         let pool = self.handles.pool.as_ref().ok_or(Refusal::Internal)?;
         let generation = guard.as_ref().map(|g| g.generation);
         let request = prepared.request(places(self.credential), guard.as_ref())?;
-        let plan = Plan { connect: self.forward.timeouts.connect, reuse, upgrade: prepared.upgrade.is_some() };
-        let sending = pin!(pool.send(request, plan));
+        let slot = guard.as_ref().and_then(Guard::slot);
+        let lane = self.lane().filter(|_| slot.is_some());
+        let current = || lane.zip(generation).is_none_or(|(lane, generation)| lane.cell().is_current(generation));
+        let still: Option<&dyn Fn() -> bool> = if lane.is_some() { Some(&current) } else { None };
+        let (connect, upgrade) = (self.forward.timeouts.connect, prepared.upgrade.is_some());
+        let sending = pin!(pool.send(request, Plan { connect, reuse, upgrade, still }));
+        if let Some(upload) = prepared.body.upload() {
+            upload.count(slot);
+        }
         let sent = wait::head(sending, prepared.body.upload(), &self.forward.timeouts).await;
+        if let Some(upload) = prepared.body.upload() {
+            upload.count(None);
+        }
         drop(guard);
         let mut response = match sent {
             Ok(response) => response,
@@ -232,6 +246,9 @@ impl Exchange<'_> {
             return Ok(Outcome::Refused(response, VecDeque::new(), generation));
         }
         let Some(json) = rule.json.as_ref().filter(|_| refused::may_tell(&response)) else {
+            if let Some(lane) = lane {
+                lane.worked(generation);
+            }
             return Ok(Outcome::Answered(response, VecDeque::new()));
         };
         let looked = Box::pin(refused::look_ahead(response.body_mut(), json, self.forward.timeouts.body)).await;
@@ -286,6 +303,7 @@ fn send_failed(error: SendError<Outbound>, prepared: &Prepared) -> Result<Outcom
         && (error.is_unprocessed() || (prepared.method.is_idempotent() && error.is_connection_loss()));
     let proxy_error = error.proxy_status();
     match error {
+        SendError::Unwanted => Ok(Outcome::Outdated),
         SendError::Unsent { cause, .. } => Err(Refusal::Connect(cause)),
         SendError::Broken { reused: true, .. } if again => Ok(Outcome::Stale),
         SendError::Broken { cause, .. } => Err(Refusal::Upstream { cause: UpstreamFault::Broke(cause), proxy_error }),

@@ -17,6 +17,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::headers::clean_trailers;
 use crate::model::{Limits, Place};
+use crate::token::Slot;
 
 /// The bound on all bodies kept for replay together, shared by all workers.
 #[derive(Debug)]
@@ -73,6 +74,9 @@ pub(super) struct Upload {
     finished: Cell<Option<Instant>>,
     fault: Cell<Option<UploadFault>>,
     budget: Arc<ReplayBudget>,
+    /// The request as one under way: rested while its client is waited for, since nobody should wait
+    /// for a client whom nobody can hurry.
+    slot: RefCell<Option<Rc<Slot>>>,
 }
 
 #[derive(Debug)]
@@ -115,7 +119,29 @@ impl Upload {
             finished: Cell::new(None),
             fault: Cell::new(None),
             budget,
+            slot: RefCell::default(),
         })
+    }
+
+    /// Counts the current sending as under way; `None` ends that.
+    pub(super) fn count(&self, slot: Option<Rc<Slot>>) {
+        let slot = slot.inspect(|slot| {
+            if self.starved.get() {
+                slot.rest()
+            }
+        });
+        self.slot.replace(slot);
+    }
+
+    fn starve(&self, starved: bool) {
+        self.starved.set(starved);
+        if let Some(slot) = &*self.slot.borrow() {
+            if starved {
+                slot.rest();
+            } else {
+                slot.resume();
+            }
+        }
     }
 
     /// Whether everything that was read so far can be sent again.
@@ -175,13 +201,13 @@ impl Upload {
         }
         let frame = match Pin::new(&mut state.source).poll_frame(cx) {
             Poll::Pending => {
-                self.starved.set(true);
+                self.starve(true);
                 return Poll::Pending;
             }
             Poll::Ready(frame) => frame,
         };
         let now = Instant::now();
-        self.starved.set(false);
+        self.starve(false);
         self.progress.set(now);
         match frame {
             None => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::cell::{COME_AGAIN, Slot, Tally};
 use super::{Cell, Token, Unavailable};
 use crate::model::{Place, Placement};
 use crate::secret::Secret;
@@ -50,14 +51,24 @@ impl Rendered {
 
 /// A request's right to use a token of one generation. Dropped at the final response head, and
 /// always before another one is waited for.
-#[derive(Clone, Debug)]
-pub struct Guard(Rc<Rendered>);
+#[derive(Debug)]
+pub struct Guard {
+    rendered: Rc<Rendered>,
+    /// The request as one under way, which the change of an exclusive token waits for.
+    slot: Option<Rc<Slot>>,
+}
 
 impl Guard {
     /// A guard that comes from no cell: to show how a request would carry a token. `None` where a
     /// header cannot hold it.
     pub fn of(token: &Token, places: &[Place]) -> Option<Self> {
-        Rendered::new(token, places).map(|rendered| Self(Rc::new(rendered)))
+        Rendered::new(token, places).map(|rendered| Self { rendered: Rc::new(rendered), slot: None })
+    }
+
+    /// The request as one under way, where somebody waits for such: to be rested while the request
+    /// waits for its own client.
+    pub fn slot(&self) -> Option<Rc<Slot>> {
+        self.slot.clone()
     }
 }
 
@@ -65,7 +76,7 @@ impl std::ops::Deref for Guard {
     type Target = Rendered;
 
     fn deref(&self) -> &Rendered {
-        &self.0
+        &self.rendered
     }
 }
 
@@ -74,13 +85,16 @@ impl std::ops::Deref for Guard {
 pub struct Lane {
     cell: Arc<Cell>,
     placement: Arc<Placement>,
+    /// For exclusive credentials; for all others a guard costs nothing.
+    tally: Option<Arc<Tally>>,
     rendered: RefCell<Option<Rc<Rendered>>>,
 }
 
 impl Lane {
     /// A view of `cell` that renders for these places.
     pub fn new(cell: Arc<Cell>, placement: Arc<Placement>) -> Self {
-        Self { cell, placement, rendered: RefCell::default() }
+        let tally = cell.tally();
+        Self { cell, placement, tally, rendered: RefCell::default() }
     }
 
     /// The cell.
@@ -95,7 +109,20 @@ impl Lane {
 
     /// A guard if a token may be used now, without waiting.
     pub fn warm(&self) -> Option<Guard> {
-        self.cell.with_warm(|token| self.guard(token)).flatten()
+        let Some(tally) = &self.tally else {
+            return self.cell.with_warm(|token| self.guard(token, None)).flatten();
+        };
+        // Counted before the token is looked at: whoever changes it sees this request, or this
+        // request sees that the gate is closed.
+        let slot = tally.enter()?;
+        self.cell.with_warm(|token| self.guard(token, Some(slot))).flatten()
+    }
+
+    /// Tells that the vendor took the token of this generation.
+    pub fn worked(&self, generation: u64) {
+        if self.tally.is_some() {
+            self.cell.worked(generation);
+        }
     }
 
     /// A guard, waiting for a token if need be.
@@ -103,28 +130,51 @@ impl Lane {
         if let Some(guard) = self.warm() {
             return Ok(guard);
         }
+        if self.tally.is_some() {
+            return self.acquire_counted(patience).await;
+        }
         let token = self.cell.acquire(patience).await?;
         // A vendor's reader and `fetch` refuse such a token. Should one come through, no request
         // goes out without it.
-        self.guard(&token).ok_or_else(|| Unavailable::Fault {
-            fault: TokenFault::new(FaultClass::Transient, FaultReason::BadToken),
-            retry_after: UNSENDABLE,
-        })
+        self.guard(&token, None).ok_or_else(unsendable)
     }
 
-    fn guard(&self, token: &Token) -> Option<Guard> {
-        let mut rendered = self.rendered.borrow_mut();
-        match &*rendered {
-            Some(current) if current.generation == token.generation => Some(Guard(Rc::clone(current))),
-            _ => {
-                // What was rendered before goes first: it must not outlive its token here.
-                *rendered = None;
-                let current = Rc::new(Rendered::new(token, &self.placement)?);
-                *rendered = Some(Rc::clone(&current));
-                Some(Guard(current))
+    /// The token that a wait brought may be about to die already, since the gate closed behind it: then
+    /// the wait begins anew.
+    async fn acquire_counted(&self, patience: Duration) -> Result<Guard, Unavailable> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let token = self.cell.acquire(left).await?;
+            if let Some(guard) = self.warm() {
+                return Ok(guard);
+            }
+            if Rendered::new(&token, &self.placement).is_none() {
+                return Err(unsendable());
+            }
+            if left.is_zero() {
+                return Err(Unavailable::Timeout { retry_after: COME_AGAIN });
             }
         }
     }
+
+    fn guard(&self, token: &Token, slot: Option<Slot>) -> Option<Guard> {
+        let slot = slot.map(Rc::new);
+        let mut rendered = self.rendered.borrow_mut();
+        if let Some(current) = rendered.as_ref().filter(|current| current.generation == token.generation) {
+            return Some(Guard { rendered: Rc::clone(current), slot });
+        }
+        // What was rendered before goes first: it must not outlive its token here.
+        *rendered = None;
+        let current = Rc::new(Rendered::new(token, &self.placement)?);
+        *rendered = Some(Rc::clone(&current));
+        Some(Guard { rendered: current, slot })
+    }
+}
+
+fn unsendable() -> Unavailable {
+    let fault = TokenFault::new(FaultClass::Transient, FaultReason::BadToken);
+    Unavailable::Fault { fault, retry_after: UNSENDABLE }
 }
 
 #[cfg(test)]
@@ -152,7 +202,7 @@ mod tests {
         assert!(lane.warm().is_none());
         let first = lane.acquire(PATIENCE).await.unwrap();
         let again = lane.warm().unwrap();
-        assert!(Rc::ptr_eq(&first.0, &again.0));
+        assert!(Rc::ptr_eq(&first.rendered, &again.rendered));
         assert_eq!((first.generation, first.secret.expose()), (1, "token-1"));
         let sent: Vec<_> = first.headers.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
         assert_eq!(sent, [("authorization", "Bearer token-1"), ("x-api-key", "token-1")]);

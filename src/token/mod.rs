@@ -14,7 +14,7 @@ mod key;
 mod lane;
 mod share;
 
-pub use cell::{AfterRefusal, Cell, CellSettings, CellState, CellStatus, Fetch, Token};
+pub use cell::{AfterRefusal, Cell, CellSettings, CellState, CellStatus, Fetch, Release, Slot, Token};
 pub use clock::{BootClock, Clock, Moment};
 pub use error::Unavailable;
 pub use fetch::fetch;

@@ -95,6 +95,8 @@ pub enum SendError<B> {
         /// Why there is no connection.
         cause: ConnectError,
     },
+    /// Nothing of it left this process: it was not wanted any more when its connection was there.
+    Unwanted,
     /// Some of it may have been read by the upstream.
     Broken {
         /// What happened.
@@ -128,6 +130,7 @@ impl<B> SendError<B> {
     pub fn proxy_status(&self) -> &'static str {
         match self {
             Self::Unsent { cause, .. } => cause.proxy_status(),
+            Self::Unwanted => "proxy_internal_error",
             Self::Broken { cause, .. } if cause.is_parse_too_large() => "http_response_header_section_size",
             Self::Broken { cause, .. } if cause.is_parse() => "http_protocol_error",
             Self::Broken { cause, .. } if http2_cause(cause).is_some_and(|error| !error.is_io()) => {
@@ -142,7 +145,7 @@ impl<B> SendError<B> {
     /// (HTTP/2, RFC 9113 section 8.7): it may then be sent again, whatever its method.
     pub fn is_unprocessed(&self) -> bool {
         match self {
-            Self::Unsent { .. } => true,
+            Self::Unsent { .. } | Self::Unwanted => true,
             Self::Broken { cause, .. } => http2_cause(cause).is_some_and(|error| {
                 error.is_remote()
                     && (error.reason() == Some(h2::Reason::REFUSED_STREAM)
@@ -156,7 +159,7 @@ impl<B> SendError<B> {
     /// request on a reused connection may then be sent again (RFC 9110 section 9.2.2).
     pub fn is_connection_loss(&self) -> bool {
         match self {
-            Self::Unsent { .. } => true,
+            Self::Unsent { .. } | Self::Unwanted => true,
             Self::Broken { cause, .. } => {
                 !cause.is_parse()
                     && !cause.is_user()
@@ -171,6 +174,7 @@ impl<B> fmt::Debug for SendError<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unsent { cause, .. } => f.debug_struct("Unsent").field("cause", cause).finish_non_exhaustive(),
+            Self::Unwanted => f.write_str("Unwanted"),
             Self::Broken { cause, reused } => {
                 f.debug_struct("Broken").field("cause", cause).field("reused", reused).finish()
             }

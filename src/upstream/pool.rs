@@ -34,14 +34,16 @@ pub use answer::Answer;
 const FRESH_TRIES: u32 = 2;
 
 /// How one request is to be sent.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
     /// The patience for a fresh connection.
     pub connect: Duration,
     /// Whether a pooled connection will do; `false` dials.
     pub reuse: bool,
     /// Whether the request asks for an upgrade: dialled, as HTTP/1.1, and never pooled.
     pub upgrade: bool,
+    /// Asked right before a request leaves that had to wait for its connection: a no keeps it here.
+    pub still: Option<&'a dyn Fn() -> bool>,
 }
 
 /// One worker's connections to one upstream. `B` is the body that is sent.
@@ -93,7 +95,11 @@ where
     /// wants them. Its extensions go along: hyper writes header names as recorded there, if they
     /// are. Must run inside a `LocalSet`. Dropping the future closes an HTTP/1 connection and
     /// resets an HTTP/2 stream.
-    pub async fn send(self: &Rc<Self>, mut request: Request<B>, plan: Plan) -> Result<Response<Answer>, SendError<B>> {
+    pub async fn send(
+        self: &Rc<Self>,
+        mut request: Request<B>,
+        plan: Plan<'_>,
+    ) -> Result<Response<Answer>, SendError<B>> {
         if plan.reuse && !plan.upgrade {
             while let Some(link) = self.check_out() {
                 match link.send(request).await {
@@ -113,7 +119,7 @@ where
     async fn send_fresh(
         self: &Rc<Self>,
         mut request: Request<B>,
-        plan: Plan,
+        plan: Plan<'_>,
     ) -> Result<Response<Answer>, SendError<B>> {
         let mut tries = FRESH_TRIES;
         loop {
@@ -122,6 +128,10 @@ where
                 Ok(link) => link,
                 Err(cause) => return Err(SendError::Unsent { request: Box::new(request), cause }),
             };
+            if plan.still.is_some_and(|still| !still()) {
+                link.give_back();
+                return Err(SendError::Unwanted);
+            }
             match link.send(request).await {
                 Ok(response) => return Ok(response),
                 Err(Failure::Over(error)) => return Err(error),

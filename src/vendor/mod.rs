@@ -253,7 +253,12 @@ impl TokenFault {
     pub fn new(class: FaultClass, reason: FaultReason) -> Self {
         let unheard = matches!(
             reason,
-            FaultReason::Unreachable | FaultReason::Certificate | FaultReason::Status(429) | FaultReason::Unsayable
+            FaultReason::Unreachable
+                | FaultReason::Certificate
+                | FaultReason::Status(429)
+                | FaultReason::Unsayable
+                | FaultReason::Elsewhere
+                | FaultReason::StoreAway
         );
         Self { class, reason, code: None, retry_after: None, heard: class == FaultClass::Transient && !unheard }
     }

@@ -96,6 +96,7 @@ impl Account {
             expires: None,
             renew: None,
             source: LifetimeSource::Configured,
+            skew: None,
         };
         if ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
             .iter()

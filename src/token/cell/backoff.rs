@@ -45,6 +45,13 @@ impl Backoff {
         *self = Self::new();
     }
 
+    /// The next login may come after this time already; returns how long none is tried.
+    pub(super) fn hasten(&mut self, now: Moment, wait: Duration) -> Duration {
+        let wait = wait.max(FLOOR);
+        self.until = self.until.min(now.after(wait));
+        now.until(self.until)
+    }
+
     /// A login failed; returns how long none is tried.
     pub(super) fn failed(&mut self, now: Moment, fault: &TokenFault, rng: &mut fastrand::Rng) -> Duration {
         let wait = match fault.class {

@@ -20,6 +20,8 @@ pub(super) enum Outcome {
     Replaced,
     /// After logins that failed.
     Recovered,
+    /// Another replica logged in, or another process handed it over.
+    Adopted,
 }
 
 /// A change of a credential's state.
@@ -33,6 +35,12 @@ pub(super) enum Event {
     Superseded { generation: u64, fault: TokenFault },
     /// The vendor refused the token in force. `passes` where its answer goes to the client.
     Refused { generation: u64, passes: bool },
+    /// Tokens that worked are refused before their end, again and again.
+    Disturbed { generation: u64, times: u32 },
+    /// The store is away, and there is no live token: a login is made without it.
+    Alone { generation: u64, exclusive: bool },
+    /// A lease ran out during its login.
+    Overtaken { generation: u64 },
     /// Another secret is in force.
     SecretChanged { generation: u64 },
 }
@@ -66,6 +74,18 @@ impl Event {
             Self::Refused { generation, passes: true } => {
                 warn!(target: TARGET, credential, generation, outcome = "passed", "token refused that a new login would not mend, the vendor's answer passes");
             }
+            Self::Disturbed { generation, times } => {
+                warn!(target: TARGET, credential, generation, times, outcome = "disturbed", "tokens die before their end, again and again: something else seems to log in with the same client, and each login kills the token of the other");
+            }
+            Self::Alone { generation, exclusive: true } => {
+                warn!(target: TARGET, credential, generation, outcome = "alone", "the store is away and the token is over: this replica logs in for itself, which kills the token of the others until the store is back");
+            }
+            Self::Alone { generation, exclusive: false } => {
+                info!(target: TARGET, credential, generation, outcome = "alone", "the store is away and the token is over: this replica logs in for itself");
+            }
+            Self::Overtaken { generation } => {
+                warn!(target: TARGET, credential, generation, outcome = "overtaken", "the lease ran out during the login: another replica may have logged in as well, and one of the two tokens is dead");
+            }
             Self::SecretChanged { generation } => {
                 info!(target: TARGET, credential, generation, outcome = "secret changed", "another secret is in force");
             }
@@ -80,6 +100,7 @@ impl Outcome {
             Self::Renewed => "renewed",
             Self::Replaced => "replaced",
             Self::Recovered => "recovered",
+            Self::Adopted => "adopted",
         }
     }
 }

@@ -52,6 +52,20 @@ pub(super) fn renewal(
     Some(begun.after(life).before(margin))
 }
 
+/// How long the change of an exclusive token may wait for requests under way: as configured, and never
+/// more than a tenth of the token's life.
+pub(super) fn drain(configured: Duration, life: Duration) -> Duration {
+    configured.min(life / 10)
+}
+
+/// Until when a quiet moment is looked for before an exclusive token is replaced: then half of the
+/// margin is left for the login and its failures, after requests under way were waited for.
+pub(super) fn closing(end: Moment, renew: Option<Moment>, drain: Duration, slowest: Duration) -> Moment {
+    let Some(renew) = renew else { return Moment::BOOT };
+    let needed = renew.until(end) / 2 + drain + part(slowest, HEADROOM);
+    end.before(needed).max(renew)
+}
+
 /// This share of a duration; none for a share that is no number or below zero.
 fn part(of: Duration, share: f64) -> Duration {
     if share > 0.0 {
@@ -115,6 +129,17 @@ mod tests {
         ] {
             assert_eq!(margins(life, margin, slowest), None, "{life:?} {margin:?}");
         }
+    }
+
+    #[test]
+    fn a_quiet_moment_is_looked_for_while_half_the_margin_is_left() {
+        let (seconds, at) = (Duration::from_secs, |time: u64| BEGUN.after(Duration::from_secs(time)));
+        assert_eq!(closing(at(1800), Some(at(1500)), seconds(2), seconds(4)), at(1800 - 150 - 2 - 5));
+        // A short margin has no time for it.
+        assert_eq!(closing(at(10), Some(at(8)), seconds(1), seconds(1)), at(8));
+        assert_eq!(closing(at(10), None, seconds(1), seconds(1)), BEGUN);
+        assert_eq!(drain(seconds(2), seconds(1800)), seconds(2));
+        assert_eq!(drain(seconds(2), seconds(10)), seconds(1));
     }
 
     #[test]

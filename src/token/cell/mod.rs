@@ -1,12 +1,16 @@
 //! One credential's token: states, one flight, renewal ahead, refusals, back-off.
 //!
 //! `state` decides, and is pure; `backoff` and `life` are its arithmetic, `event` what it tells the
-//! log. What is left here is the shell: the lock around the state, the token that is read without
-//! it, the task that a login runs in, and the requests that wait.
+//! log. `gate` counts requests under way; `flight` is the task that a login runs in, `listen` the one
+//! that hears other replicas. What is left here is the shell: the lock around the state, the token
+//! that is read without it, and the requests that wait.
 
 mod backoff;
 mod event;
+mod flight;
+mod gate;
 mod life;
+mod listen;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -25,14 +29,23 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
-use self::state::{Asked, COME_AGAIN, Policy, State, Steps};
-use super::{Clock, Moment, SecretVersion, Unavailable};
+use self::flight::{Landing, fly};
+use self::gate::Gate;
+pub use self::gate::Slot;
+pub(super) use self::gate::Tally;
+use self::listen::listen;
+pub(super) use self::state::COME_AGAIN;
+use self::state::{Asked, Policy, Refused, State, Steps};
+use super::{Carried, Clock, Moment, SecretVersion, Share, Unavailable, Wanted};
 use crate::model::Margin;
 use crate::secret::Secret;
-use crate::vendor::{FaultClass, FaultReason, Grant, LifetimeSource, TokenFault};
+use crate::vendor::{Grant, LifetimeSource, TokenFault};
 
 /// Asks the vendor for a token, once. Owned by the cell; knows the network, which the cell does not.
 pub type Fetch = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Grant, TokenFault>> + Send>> + Send + Sync>;
+
+/// Gives a token up at the vendor, as well as that can be done.
+pub type Release = Arc<dyn Fn(Secret) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// What a configuration says of a cell; changes with a reload while the cell lives on.
 #[derive(Clone)]
@@ -51,8 +64,16 @@ pub struct CellSettings {
     pub idle_lifetime: Option<Duration>,
     /// Whether a new token invalidates the earlier ones.
     pub exclusive: bool,
+    /// How long the change of an exclusive token waits for requests under way.
+    pub drain: Duration,
+    /// For one login.
+    pub timeout: Duration,
     /// Requests that may wait at once.
     pub waiting: u32,
+    /// How a token is given up when nobody uses the cell any more; `None` where it is left to end.
+    pub release: Option<Release>,
+    /// What is agreed on with other replicas; `None` where there are none.
+    pub share: Option<Arc<dyn Share>>,
 }
 
 /// A token in force.
@@ -68,6 +89,8 @@ pub struct Token {
     pub renew: Option<Moment>,
     /// Where its lifetime came from.
     pub source: LifetimeSource,
+    /// How far the vendor's clock is ahead of ours, in seconds, where its answer told.
+    pub skew: Option<i64>,
 }
 
 /// What a cell is at, in a word.
@@ -117,6 +140,17 @@ pub struct CellStatus {
     pub lifetime_source: Option<LifetimeSource>,
     /// Whether there is a live token.
     pub live: bool,
+    /// Whether the vendor may hold another one valid: it is used until it is refused.
+    pub suspect: bool,
+    /// Whether something else seems to log in with the same client: tokens that worked were refused
+    /// before their end, several times in a row. Exclusive credentials only.
+    pub disturbed: bool,
+    /// How many tokens died that way since the cell was made.
+    pub disturbances: u64,
+    /// The number by which other replicas know the latest token; 0 where they do not.
+    pub fence: u64,
+    /// How far the vendor's clock is ahead of ours, in seconds, where the latest login's answer told.
+    pub skew: Option<i64>,
     /// The last login's fault, until one succeeds.
     pub fault: Option<TokenFault>,
     /// When another login may be tried, while one that failed keeps it waiting.
@@ -151,6 +185,9 @@ pub struct Cell {
     idle: AtomicU64,
     /// When the token was last used; kept only with an idle lifetime.
     last_used: AtomicU64,
+    /// The latest generation that the vendor took; kept only for exclusive credentials.
+    worked: AtomicU64,
+    gate: Arc<Gate>,
     inner: Mutex<Inner>,
     landed: Notify,
     clock: Arc<dyn Clock>,
@@ -160,31 +197,108 @@ pub struct Cell {
 struct Inner {
     settings: CellSettings,
     state: State,
+    /// Hears what other replicas tell.
+    listener: Option<tokio::task::AbortHandle>,
+    /// Another process goes on with the token.
+    handed_over: bool,
 }
 
 impl Cell {
     /// A cell asleep: nothing is fetched until it is used. Fetches run on `spawner`.
     pub fn new(settings: CellSettings, clock: Arc<dyn Clock>, spawner: tokio::runtime::Handle) -> Arc<Self> {
         let state = State::new(Policy::from(&settings), fastrand::u64(..));
-        Arc::new(Self {
+        let cell = Arc::new(Self {
             served: ArcSwapOption::empty(),
             attention: AtomicU64::new(NEVER),
             idle: AtomicU64::new(idle_nanos(&settings)),
             last_used: AtomicU64::new(0),
-            inner: Mutex::new(Inner { settings, state }),
+            worked: AtomicU64::new(0),
+            gate: Arc::default(),
+            inner: Mutex::new(Inner { settings, state, listener: None, handed_over: false }),
             landed: Notify::new(),
             clock,
             spawner,
-        })
+        });
+        let mut inner = cell.lock();
+        if let Some(share) = inner.settings.share.clone() {
+            inner.listener = Some(cell.spawner.spawn(listen(Arc::downgrade(&cell), share)).abort_handle());
+        }
+        drop(inner);
+        cell
     }
 
-    /// Takes over what a reload says. A new secret is tried at once if the cell is awake.
+    /// Takes over what a reload says. A new secret is tried at once if the cell is awake. What is
+    /// shared with other replicas stays as it was when the cell was made.
     pub fn configure(self: &Arc<Self>, settings: CellSettings) {
         self.step(|inner, now, steps| {
             inner.state.configure(now, Policy::from(&settings), steps);
             self.idle.store(idle_nanos(&settings), Ordering::Relaxed);
-            inner.settings = settings;
+            let share = inner.settings.share.take();
+            inner.settings = CellSettings { share, ..settings };
         });
+    }
+
+    /// The live token, for another process; `None` where there is none, or it lives for ever.
+    pub fn carry(&self) -> Option<Carried> {
+        let mut inner = self.lock();
+        inner.state.note_use(Moment::from_nanos(self.last_used.load(Ordering::Relaxed)));
+        inner.state.carry(self.clock.now())
+    }
+
+    /// The generation of the latest token; 0 before the first.
+    pub fn generation(&self) -> u64 {
+        self.status().generation
+    }
+
+    /// Puts another process's or replica's token in force, unless the one in hand is as good.
+    pub fn adopt(self: &Arc<Self>, token: Carried) {
+        self.step(|inner, now, steps| inner.state.adopt(now, token, steps));
+    }
+
+    /// Begins no login from now on, or begins them again: whoever needs one waits meanwhile.
+    pub fn pause(self: &Arc<Self>, paused: bool) {
+        self.step(|inner, _, steps| inner.state.pause(paused, steps));
+    }
+
+    /// Returns when no login is under way that the vendor may still hear.
+    pub async fn settled(&self) {
+        loop {
+            let landed = self.landed.notified();
+            if !self.lock().state.is_under_way() {
+                return;
+            }
+            landed.await;
+        }
+    }
+
+    /// From now on another process has the token: it is asked for one by this fetch, and this cell
+    /// neither logs in, nor shares, nor gives the token up.
+    pub fn follow(self: &Arc<Self>, fetch: Fetch) {
+        let listener = self.step(|inner, now, steps| {
+            let settings = &mut inner.settings;
+            (settings.fetch, settings.exclusive, settings.share) = (fetch, false, None);
+            let policy = Policy::from(&*settings);
+            inner.state.configure(now, policy, steps);
+            inner.state.pause(false, steps);
+            inner.handed_over = true;
+            inner.listener.take()
+        });
+        if let Some(listener) = listener {
+            listener.abort();
+        }
+    }
+
+    /// A count of one worker's requests under way, where the credential is exclusive.
+    pub(super) fn tally(&self) -> Option<Arc<Tally>> {
+        self.lock().settings.exclusive.then(|| self.gate.tally())
+    }
+
+    /// The vendor took the token of this generation. Of use for exclusive credentials only: a token
+    /// that worked and is refused before its end was killed from outside.
+    pub fn worked(&self, generation: u64) {
+        if self.worked.load(Ordering::Relaxed) < generation {
+            self.worked.fetch_max(generation, Ordering::Relaxed);
+        }
     }
 
     /// The current token if it may be used now: no lock, no wait. In its last stretch it also
@@ -220,13 +334,18 @@ impl Cell {
 
     /// The vendor refused the token of this generation.
     pub fn refused(self: &Arc<Self>, generation: u64) -> AfterRefusal {
-        self.step(|inner, now, steps| inner.state.refused(now, generation, false, steps))
+        self.refuse(generation, false)
     }
 
     /// The same, to a request for which the token was replaced already: another login would not
     /// help it, however long the vendor takes to refuse.
     pub fn refused_again(self: &Arc<Self>, generation: u64) -> AfterRefusal {
-        self.step(|inner, now, steps| inner.state.refused(now, generation, true, steps))
+        self.refuse(generation, true)
+    }
+
+    fn refuse(self: &Arc<Self>, generation: u64, again: bool) -> AfterRefusal {
+        let worked = self.worked.load(Ordering::Relaxed) >= generation;
+        self.step(|inner, now, steps| inner.state.refused(now, Refused { generation, again, worked }, steps))
     }
 
     /// Whether this is the generation in force.
@@ -264,9 +383,10 @@ impl Cell {
         let mut steps = Steps::default();
         let mut inner = self.lock();
         inner.state.note_use(Moment::from_nanos(self.last_used.load(Ordering::Relaxed)));
-        let result = event(&mut inner, self.clock.now(), &mut steps);
+        let now = self.clock.now();
+        inner.state.settle(now, &mut steps);
+        let result = event(&mut inner, now, &mut steps);
         self.publish(&inner.state);
-        let fetch = steps.fetch.map(|flight| (flight, Arc::clone(&inner.settings.fetch)));
         let name = (!steps.events.is_empty()).then(|| inner.settings.name.clone());
         drop(inner);
 
@@ -275,11 +395,16 @@ impl Cell {
         for event in &steps.events {
             event.log(name.as_deref().unwrap_or_default());
         }
-        if let Some((flight, fetch)) = fetch {
-            self.launch(flight, fetch);
+        if let Some(flight) = steps.fetch {
+            // All is inside the task, so that a panic in it ends the task, not the request that began it.
+            let landing = Landing::new(Arc::clone(self), flight);
+            self.spawner.spawn(fly(landing));
         }
         if steps.wake {
             self.landed.notify_waiters();
+        }
+        if steps.nudge {
+            self.gate.nudged.notify_waiters();
         }
         result
     }
@@ -288,6 +413,7 @@ impl Cell {
     /// events is kept.
     fn publish(&self, state: &State) {
         self.last_used.fetch_max(state.last_used().nanos(), Ordering::Relaxed);
+        self.gate.close(state.is_closed());
         let served = state.served();
         let generation = |token: Option<&Arc<Token>>| token.map(|token| token.generation);
         if generation(served) != generation(self.served.load().as_ref()) {
@@ -316,10 +442,24 @@ impl Cell {
         true
     }
 
-    fn launch(self: &Arc<Self>, flight: u64, fetch: Fetch) {
-        let landing = Landing { cell: Arc::clone(self), flight, outcome: None };
-        // The call is inside, so that a panic in it ends the task, not the request that began it.
-        self.spawner.spawn(async move { landing.with(fetch().await) });
+    fn share(&self) -> Option<Arc<dyn Share>> {
+        self.lock().settings.share.clone()
+    }
+
+    fn wanted(&self) -> Wanted {
+        self.lock().state.wanted(self.clock.now())
+    }
+
+    fn serves(&self) -> bool {
+        self.lock().state.serves(self.clock.now())
+    }
+
+    fn is_awake(&self) -> bool {
+        self.lock().state.is_awake()
+    }
+
+    fn login_time(&self) -> Duration {
+        self.lock().settings.timeout
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -351,25 +491,20 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// Tells the cell how a login ended, also when its task panicked or its runtime went away: no
-/// request must wait for a login that nobody makes.
-struct Landing {
-    cell: Arc<Cell>,
-    flight: u64,
-    outcome: Option<Result<Grant, TokenFault>>,
-}
-
-impl Landing {
-    fn with(mut self, outcome: Result<Grant, TokenFault>) {
-        self.outcome = Some(outcome);
-    }
-}
-
-impl Drop for Landing {
+/// Nobody refers to the cell any more, no request and no configuration: its token is given up, where
+/// the vendor has a call for that and nobody else goes on with it.
+impl Drop for Cell {
     fn drop(&mut self) {
-        let interrupted = || Err(TokenFault::new(FaultClass::Transient, FaultReason::Interrupted));
-        let outcome = self.outcome.take().unwrap_or_else(interrupted);
-        let flight = self.flight;
-        self.cell.step(|inner, now, steps| inner.state.landed(now, flight, outcome, steps));
+        let now = self.clock.now();
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(listener) = inner.listener.take() {
+            listener.abort();
+        }
+        let alone = inner.settings.share.is_none() && !inner.handed_over;
+        if let Some(release) = inner.settings.release.take().filter(|_| alone)
+            && let Some(carried) = inner.state.carry(now)
+        {
+            self.spawner.spawn(release(carried.token));
+        }
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::script::version;
-use super::state::{Asked, Policy, State, Steps};
+use super::state::{Asked, Landed, Policy, Refused, State, Steps};
 use super::{AfterRefusal, Token};
 use crate::model::Margin;
 use crate::secret::Secret;
-use crate::token::{Moment, Unavailable};
+use crate::token::{Carried, Moment, Unavailable};
 use crate::vendor::{FaultClass, FaultReason, Grant, LifetimeSource, TokenFault};
 
 /// One thing that happens.
@@ -21,10 +21,29 @@ enum Op {
     /// The waiter with this index (modulo) gives up.
     GiveUp(usize),
     Use,
+    /// A request that has a token is answered, by its place (modulo).
+    Answered(usize),
+    /// The login under way goes on to its next stage, if it may.
+    Advance,
     /// The login under way ends.
     Land(End),
-    /// A refusal of the current generation less this.
-    Refuse(u64),
+    /// A refusal of the current generation less this. `worked`: the vendor took it before.
+    Refuse {
+        less: u64,
+        worked: bool,
+    },
+    /// A request that has a token is told that it was refused, by its place (modulo).
+    Bounced(usize),
+    /// Another replica is about to log in, and says so for this long.
+    Hold(u64),
+    /// It does not, after all.
+    Release,
+    /// It has: a token of this life.
+    Adopt {
+        life: u64,
+        suspect: bool,
+    },
+    Pause(bool),
     Configure {
         secret: usize,
         idle: Option<u64>,
@@ -37,6 +56,10 @@ enum End {
     /// The very token that came last.
     Same(u64),
     Fault(FaultClass, Option<u64>),
+    /// The store was away: nobody was asked.
+    Away,
+    /// Another replica had logged in.
+    Other(u64),
 }
 
 fn fault(class: FaultClass, retry_after: Option<u64>) -> TokenFault {
@@ -53,6 +76,8 @@ fn end() -> impl Strategy<Value = End> {
         4 => proptest::option::of(0..200_u64).prop_map(End::Token),
         1 => (1..200_u64).prop_map(End::Same),
         3 => (class(), proptest::option::of(0..100_u64)).prop_map(|(class, wait)| End::Fault(class, wait)),
+        1 => Just(End::Away),
+        1 => (0..200_u64).prop_map(End::Other),
     ]
 }
 
@@ -63,8 +88,15 @@ fn op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Arrive),
         1 => any::<usize>().prop_map(Op::GiveUp),
         3 => Just(Op::Use),
+        4 => any::<usize>().prop_map(Op::Answered),
+        8 => Just(Op::Advance),
         5 => end().prop_map(Op::Land),
-        3 => (0..3_u64).prop_map(Op::Refuse),
+        3 => (0..3_u64, any::<bool>()).prop_map(|(less, worked)| Op::Refuse { less, worked }),
+        3 => any::<usize>().prop_map(Op::Bounced),
+        1 => (1..20_000_u64).prop_map(Op::Hold),
+        1 => Just(Op::Release),
+        1 => (0..200_u64, any::<bool>()).prop_map(|(life, suspect)| Op::Adopt { life, suspect }),
+        1 => any::<bool>().prop_map(Op::Pause),
         1 => (0..3_usize, proptest::option::of(1..100_u64)).prop_map(|(secret, idle)| Op::Configure { secret, idle }),
     ]
 }
@@ -76,17 +108,29 @@ fn policy(secret: usize, idle: Option<u64>, exclusive: bool) -> Policy {
         lifetime: Some(Duration::from_secs(60)),
         idle_lifetime: idle.map(Duration::from_secs),
         exclusive,
+        drain: Duration::from_secs(2),
         waiting: 4,
     }
+}
+
+/// How far a login is, as an onlooker sees it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+enum Stage {
+    Begun,
+    Turning,
+    Closed,
+    Sent,
 }
 
 /// What an onlooker knows, and checks after each event.
 struct Model {
     state: State,
     now: Moment,
-    /// The login under way and the secret it began with.
-    flight: Option<(u64, usize)>,
+    /// The flight under way.
+    flight: Option<(u64, Stage)>,
     flights: u64,
+    /// The secret with which the flight was sent.
+    sent_with: usize,
     secret: usize,
     /// Whether there was a token of that secret since it came into force.
     proved: bool,
@@ -95,6 +139,9 @@ struct Model {
     newest: u64,
     dead: HashSet<u64>,
     waiters: Vec<u64>,
+    /// Requests under way, by the generation of their token.
+    guards: Vec<u64>,
+    fence: u64,
     exclusive: bool,
 }
 
@@ -105,24 +152,30 @@ impl Model {
             now: Moment::since_boot(Duration::from_secs(1000)),
             flight: None,
             flights: 0,
+            sent_with: 0,
             secret: 0,
             proved: false,
             last_token: String::new(),
             newest: 0,
             dead: HashSet::new(),
             waiters: Vec::new(),
+            guards: Vec::new(),
+            fence: 0,
             exclusive,
         }
     }
 
     fn step<R>(&mut self, event: impl FnOnce(&mut State, Moment, &mut Steps) -> R) -> R {
         let mut steps = Steps::default();
+        let before = self.state.status(self.now).generation;
+        self.state.settle(self.now, &mut steps);
         let result = event(&mut self.state, self.now, &mut steps);
+        assert!(self.state.status(self.now).generation >= before, "generations only grow");
         if let Some(flight) = steps.fetch {
             assert!(self.flight.is_none(), "two logins at once");
             assert_eq!(flight, self.flights + 1, "logins are numbered");
             self.flights = flight;
-            self.flight = Some((flight, self.secret));
+            self.flight = Some((flight, Stage::Begun));
         }
         if let Some(served) = self.state.served()
             && served.expires.is_none_or(|end| self.now < end)
@@ -152,29 +205,42 @@ impl Model {
         }
     }
 
+    /// A token is handed out.
     fn check(&mut self, token: &Token) {
         assert!(token.expires.is_none_or(|end| self.now < end), "a token past its end");
         assert!(token.renew.is_none_or(|renew| token.expires.is_some_and(|end| renew <= end)));
         assert!(!self.dead.contains(&token.generation), "a dead token");
         assert!(token.generation >= self.newest, "an older token than before");
+        let sent = self.flight.is_some_and(|(_, stage)| stage >= Stage::Closed);
+        assert!(!(self.exclusive && sent), "a token that dies by the login under way");
+        assert!(!self.exclusive || !self.state.is_held(), "a token that dies by another replica's login");
         self.newest = token.generation;
+        self.guards.push(token.generation);
+    }
+
+    fn arrive(&mut self) {
+        match self.step(|state, now, steps| state.ask(now, None, steps)) {
+            Asked::Token(token) => self.check(&token),
+            Asked::Wait(flight) => {
+                assert!(self.waiters.len() < 4, "more wait than may");
+                self.waiters.push(flight);
+            }
+            Asked::Unavailable(Unavailable::Crowded { .. }) => assert_eq!(self.waiters.len(), 4),
+            Asked::Unavailable(Unavailable::Fault { retry_after, .. }) => {
+                assert!(retry_after > Duration::ZERO && retry_after <= Duration::from_secs(66));
+            }
+            Asked::Unavailable(reason) => panic!("{reason}"),
+        }
     }
 
     fn run(&mut self, op: Op) {
         match op {
-            Op::Pass(millis) => self.now = self.now.after(Duration::from_millis(millis)),
-            Op::Arrive => match self.step(|state, now, steps| state.ask(now, None, steps)) {
-                Asked::Token(token) => self.check(&token),
-                Asked::Wait(flight) => {
-                    assert!(self.waiters.len() < 4, "more wait than may");
-                    self.waiters.push(flight);
-                }
-                Asked::Unavailable(Unavailable::Crowded { .. }) => assert_eq!(self.waiters.len(), 4),
-                Asked::Unavailable(Unavailable::Fault { retry_after, .. }) => {
-                    assert!(retry_after > Duration::ZERO && retry_after <= Duration::from_secs(66));
-                }
-                Asked::Unavailable(reason) => panic!("{reason}"),
-            },
+            Op::Pass(millis) => {
+                self.now = self.now.after(Duration::from_millis(millis));
+                // What the shell's timer does.
+                self.step(|_, _, _| ());
+            }
+            Op::Arrive => self.arrive(),
             Op::GiveUp(index) => {
                 if !self.waiters.is_empty() {
                     self.waiters.swap_remove(index % self.waiters.len());
@@ -186,8 +252,41 @@ impl Model {
                     self.check(&token);
                 }
             }
+            Op::Answered(place) => {
+                if !self.guards.is_empty() {
+                    self.guards.swap_remove(place % self.guards.len());
+                }
+            }
+            Op::Advance => {
+                self.advance();
+            }
             Op::Land(end) => self.land(&end),
-            Op::Refuse(less) => self.refuse(less),
+            Op::Refuse { less, worked } => {
+                let generation = self.state.status(self.now).generation.saturating_sub(less);
+                self.refuse(generation, worked);
+            }
+            Op::Bounced(place) => {
+                if !self.guards.is_empty() {
+                    // Its guard goes before it asks for another token: else a closing gate would wait for it.
+                    let generation = self.guards.swap_remove(place % self.guards.len());
+                    self.refuse(generation, true);
+                    self.arrive();
+                }
+            }
+            Op::Hold(millis) => {
+                self.fence += 1;
+                let (fence, within) = (self.fence, Duration::from_millis(millis));
+                self.step(|state, now, _| state.hold(now, fence, within));
+            }
+            Op::Release => {
+                let fence = self.fence;
+                self.step(|state, _, steps| state.release(fence, steps));
+            }
+            Op::Adopt { life, suspect } => {
+                let carried = self.carried(life, suspect);
+                self.step(|state, now, steps| state.adopt(now, carried, steps));
+            }
+            Op::Pause(paused) => self.step(|state, _, steps| state.pause(paused, steps)),
             Op::Configure { secret, idle } => {
                 self.proved &= secret == self.secret;
                 self.secret = secret;
@@ -198,23 +297,85 @@ impl Model {
         self.look();
     }
 
-    fn land(&mut self, end: &End) {
-        let Some((flight, secret)) = self.flight.take() else { return };
-        let before = self.state.status(self.now).generation;
-        let outcome = match end {
-            End::Token(life) => Ok((format!("token of {flight}"), *life)),
-            End::Same(life) => Ok((self.last_token.clone(), Some(*life))),
-            End::Fault(class, retry_after) => Err(fault(*class, *retry_after)),
+    fn carried(&mut self, life: u64, suspect: bool) -> Carried {
+        self.fence += 1;
+        Carried {
+            fence: self.fence,
+            token: Secret::new(format!("token of replica's login {}", self.fence)),
+            left: Duration::from_secs(life),
+            life: Duration::from_secs(life),
+            source: LifetimeSource::Answer,
+            secret: version(["a", "b", "c"][self.secret]),
+            of_refusal: false,
+            suspect,
+        }
+    }
+
+    /// The flight goes one stage further, as its task would take it. False where it may not yet.
+    fn advance(&mut self) -> bool {
+        let Some((number, stage)) = self.flight else { return false };
+        let quiet = self.guards.is_empty();
+        let next = match stage {
+            Stage::Begun => {
+                let wait = self.step(|state, now, _| state.look(now, number, quiet));
+                wait.is_none().then_some(Stage::Turning)
+            }
+            Stage::Turning => {
+                let bound = self.step(|state, now, _| state.close(now, number));
+                assert!(bound.is_none_or(|bound| bound <= Duration::from_secs(2)), "longer than `drain`");
+                assert!(bound.is_none() || self.exclusive, "others pay for the barrier");
+                Some(Stage::Closed)
+            }
+            Stage::Closed => {
+                let wait = self.step(|state, now, _| state.draining(now, number, quiet));
+                assert!(wait.is_none_or(|wait| wait <= Duration::from_secs(2) && !quiet));
+                if wait.is_none() {
+                    self.step(|state, now, _| state.sent(now, number));
+                    self.sent_with = self.secret;
+                }
+                wait.is_none().then_some(Stage::Sent)
+            }
+            Stage::Sent => None,
         };
-        let outcome = outcome.map(|(token, life)| {
-            self.last_token.clone_from(&token);
+        // A waiter that was woken may have had its say meanwhile, but never ended this flight.
+        assert_eq!(self.flight, Some((number, stage)));
+        if let Some(next) = next {
+            self.flight = Some((number, next));
+        }
+        next.is_some()
+    }
+
+    fn land(&mut self, end: &End) {
+        let Some((flight, stage)) = self.flight else { return };
+        // A login ends when it was sent; another replica's word comes before that.
+        let other = matches!(end, End::Away | End::Other(_));
+        if stage != (if other { Stage::Turning } else { Stage::Sent }) {
+            return;
+        }
+        if matches!(end, End::Away) && !self.state.status(self.now).live {
+            return; // then the replica logs in for itself
+        }
+        self.flight = None;
+        let before = self.state.status(self.now).generation;
+        let granted = |token: String, life: Option<u64>| {
             let lifetime = life.map(|life| (Duration::from_secs(life), LifetimeSource::Answer));
-            Grant::new(Secret::new(token), lifetime)
-        });
+            Ok(Landed::Granted { grant: Grant::new(Secret::new(token), lifetime), fence: 0, suspect: false })
+        };
+        let outcome = match end {
+            End::Token(life) => {
+                self.last_token = format!("token of {flight}");
+                granted(self.last_token.clone(), *life)
+            }
+            End::Same(life) => granted(self.last_token.clone(), Some(*life)),
+            End::Fault(class, retry_after) => Err(fault(*class, *retry_after)),
+            End::Away => Err(TokenFault::new(FaultClass::Transient, FaultReason::StoreAway)),
+            End::Other(life) => Ok(Landed::Carried(self.carried(*life, false))),
+        };
         let failed = outcome.is_err();
+        let secret = if other { self.secret } else { self.sent_with };
         self.step(|state, now, steps| state.landed(now, flight, outcome, steps));
         let after = self.state.status(self.now).generation;
-        assert!(after == before || (after == before + 1 && !failed), "generations grow by one");
+        assert!(after == before || !failed, "a failed login makes no generation");
         if after > before {
             assert!(secret == self.secret || !self.proved, "a token got with the old secret after the new one's");
             self.proved |= secret == self.secret;
@@ -223,20 +384,21 @@ impl Model {
         self.step(|state, now, steps| state.landed(now, flight, Err(fault(FaultClass::Refused, None)), steps));
         // A changed secret is tried when the login with the old one is over.
         let live = self.state.status(self.now).live;
-        assert!(secret == self.secret || live || self.flight.is_some_and(|(_, with)| with == self.secret));
+        assert!(secret == self.secret || live || self.flight.is_some());
         assert!(secret == self.secret || after == before || self.flight.is_some());
     }
 
-    fn refuse(&mut self, less: u64) {
-        let generation = self.state.status(self.now).generation.saturating_sub(less);
-        let (live, flights) = (self.state.status(self.now).live, self.flights);
-        match self.step(|state, now, steps| state.refused(now, generation, false, steps)) {
+    fn refuse(&mut self, generation: u64, worked: bool) {
+        let status = self.state.status(self.now);
+        let (current, live, flights) = (generation == status.generation, status.live, self.flights);
+        let refused = Refused { generation, again: false, worked };
+        match self.step(|state, now, steps| state.refused(now, refused, steps)) {
             AfterRefusal::Pass => {
-                assert!(live && less == 0, "only the live current token's refusal passes");
+                assert!(live && current, "only the live current token's refusal passes");
                 assert_eq!(self.flights, flights, "and costs no login");
                 assert!(self.state.status(self.now).live, "and it stays");
             }
-            AfterRefusal::Again if less == 0 && live => {
+            AfterRefusal::Again if current && live => {
                 self.dead.insert(generation);
             }
             AfterRefusal::Again => assert_eq!(self.flights, flights, "an old refusal costs no login"),
@@ -250,11 +412,31 @@ impl Model {
             self.dead.insert(status.generation); // whatever killed it, nothing raises it
         }
         assert_eq!(status.waiting as usize, self.waiters.len(), "a seat is lost");
-        assert!(self.waiters.is_empty() || self.flight.is_some(), "a waiter waits for nothing");
-        assert!(self.waiters.iter().all(|flight| self.flight.is_some_and(|(number, _)| number == *flight)));
+        assert!(self.waiters.is_empty() || self.flight.is_some() || self.state.is_held(), "a waiter waits for nothing");
         if let Some(served) = self.state.served() {
             assert_eq!(served.generation, status.generation);
         }
+        assert!(self.exclusive || !self.state.is_closed(), "a gate where none is needed");
+        assert!(self.exclusive || status.disturbances == 0);
+    }
+
+    /// Nothing goes wrong any more: every login succeeds, but no request under way is ever answered.
+    fn be_well(&mut self) {
+        self.run(Op::Pause(false));
+        for _ in 0..100 {
+            if self.advance() {
+                continue;
+            }
+            match self.flight {
+                Some((_, Stage::Sent)) => self.run(Op::Land(End::Token(Some(100)))),
+                // Long lives are looked at for long; then there is a time for everything.
+                _ => self.run(Op::Pass(1_000)),
+            }
+            if self.waiters.is_empty() && self.flight.is_none() {
+                return;
+            }
+        }
+        panic!("{} requests wait and wait; flight {:?}", self.waiters.len(), self.flight);
     }
 }
 
@@ -278,17 +460,11 @@ proptest! {
         for op in ops {
             model.run(op);
         }
-        // Whatever happened: once the vendor is well, a request gets a token.
-        if let Some(end) = model.flight.map(|_| End::Token(Some(100))) {
-            model.run(Op::Land(end));
-        }
-        if model.flight.is_some() {
-            model.run(Op::Land(End::Token(Some(100))));
-        }
-        prop_assert!(model.waiters.is_empty());
+        // Whatever happened: once the vendor is well, a request gets a token, whoever hangs.
+        model.be_well();
         model.run(Op::Pass(66_001));
         model.run(Op::Arrive);
-        model.run(Op::Land(End::Token(Some(100))));
+        model.be_well();
         prop_assert!(model.waiters.is_empty() && model.state.status(model.now).live);
     }
 }
@@ -303,6 +479,7 @@ fn logins(seed: u64, seconds: u64, took: u64, mut class: impl FnMut(u64) -> Faul
             && tick * 10 >= begun + took
         {
             flight = None;
+            state.sent(now, number);
             state.landed(now, number, Err(fault(class(number), None)), &mut Steps::default());
         }
         let mut steps = Steps::default();

@@ -116,6 +116,10 @@ pub(in crate::token) fn settings(script: &Arc<Script>) -> CellSettings {
         lifetime: Some(Duration::from_secs(300)),
         idle_lifetime: None,
         exclusive: false,
+        drain: Duration::from_secs(2),
+        timeout: Duration::from_secs(10),
         waiting: 10_000,
+        release: None,
+        share: None,
     }
 }

@@ -77,7 +77,7 @@ where
     ///
     /// Where the answer to the dial may be HTTP/2, requests wait for one dial: its connection
     /// serves all of them. Once an origin is known to speak HTTP/1.1 everyone dials at once.
-    pub(super) async fn dial(self: &Rc<Self>, plan: Plan) -> Result<Link<B>, ConnectError> {
+    pub(super) async fn dial(self: &Rc<Self>, plan: Plan<'_>) -> Result<Link<B>, ConnectError> {
         let deadline = Instant::now() + plan.connect;
         let mut joined = false;
         while self.may_be_shared() {

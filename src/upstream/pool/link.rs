@@ -53,6 +53,15 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    /// Nothing is sent over it after all.
+    pub(super) fn give_back(self) {
+        match self {
+            Self::Http1(link) => link.go_back(),
+            // The pool has it; one for an upgrade is of no use to anybody else.
+            Self::Http2(_) | Self::Upgrade(..) => {}
+        }
+    }
+
     pub(super) async fn send(self, request: Request<B>) -> Result<Response<Answer>, Failure<B>> {
         match self {
             Self::Http1(link) => link.send(request).await,

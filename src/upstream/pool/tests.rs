@@ -17,7 +17,7 @@ use crate::upstream::{Malformed, Roots, Target};
 mod http2;
 mod limit;
 
-const PLAN: Plan = Plan { connect: PATIENCE, reuse: true, upgrade: false };
+const PLAN: Plan<'static> = Plan { connect: PATIENCE, reuse: true, upgrade: false, still: None };
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 type TestPool = Rc<Pool<Sent>>;

@@ -32,7 +32,7 @@ fn a_request_that_waited_too_long_is_given_back() {
         let task = spawn_local(async move { hanging.send(get("/"), PLAN).await.map(drop) });
         until(|| raw.seen().len() == 1).await;
         for reuse in [true, false] {
-            let plan = Plan { connect: Duration::from_millis(20), reuse, upgrade: false };
+            let plan = Plan { connect: Duration::from_millis(20), reuse, upgrade: false, still: None };
             let error = pool.send(get("/"), plan).await.unwrap_err();
             assert_eq!(error.proxy_status(), "connection_limit_reached");
             assert!(matches!(error, SendError::Unsent { cause: ConnectError::Limit, .. }));

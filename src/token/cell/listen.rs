@@ -1,0 +1,98 @@
+//! What the other replicas tell a cell.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::Cell;
+use crate::token::{Share, Told};
+
+/// How long a login of another replica may take beyond its credential's `timeout` and `drain`.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Hears what the others tell until the cell is gone.
+pub(super) async fn listen(cell: Weak<Cell>, share: Arc<dyn Share>) {
+    let mut expiry = None;
+    loop {
+        let told = tokio::select! {
+            told = share.told() => told,
+            () = over(expiry) => {
+                expiry = None;
+                let Some(cell) = cell.upgrade() else { return };
+                // Whoever was to log in is not heard of any more: what the store says now holds.
+                cell.learn(share.as_ref()).await;
+                continue;
+            }
+        };
+        let Some(cell) = cell.upgrade() else { return };
+        match told {
+            Told::Hold(fence, drain) => {
+                let within = drain + cell.login_time() + GRACE;
+                if cell.step(|inner, now, _| inner.state.hold(now, fence, within)) {
+                    expiry = Some(Instant::now() + within);
+                    tokio::spawn(confirm(cell, Arc::clone(&share), fence, Instant::now() + drain));
+                } else {
+                    share.confirm(fence).await;
+                }
+            }
+            Told::Token(_) => cell.learn(share.as_ref()).await,
+            Told::Release(fence) => {
+                // First what became of the token in hand, then the gate.
+                cell.learn(share.as_ref()).await;
+                cell.step(|inner, _, steps| inner.state.release(fence, steps));
+            }
+            Told::Back => cell.come_back(share.as_ref()).await,
+        }
+    }
+}
+
+async fn over(expiry: Option<Instant>) {
+    match expiry {
+        Some(expiry) => sleep_until(expiry).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Confirms once the requests under way are answered. After the deadline nobody waits for it any more.
+async fn confirm(cell: Arc<Cell>, share: Arc<dyn Share>, fence: u64, deadline: Instant) {
+    loop {
+        let nudged = cell.gate.nudged.notified();
+        if cell.gate.is_quiet() {
+            return share.confirm(fence).await;
+        }
+        if tokio::time::timeout_at(deadline, nudged).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Cell {
+    /// Reads what is stored, unless nobody uses this cell.
+    pub(super) async fn learn(self: &Arc<Self>, share: &dyn Share) {
+        if !self.is_awake() {
+            return;
+        }
+        match share.read().await {
+            Ok(Some(carried)) => self.adopt(carried),
+            Ok(None) | Err(_) => {
+                // A hold whose time is over ends with any event.
+                self.step(|_, _, _| ());
+            }
+        }
+    }
+
+    /// The store is reached again: what was got meanwhile is laid into it, or given up for what is there.
+    async fn come_back(self: &Arc<Self>, share: &dyn Share) {
+        let (carried, stored) = self.step(|inner, now, _| (inner.state.carry(now), inner.state.is_stored()));
+        let Some(carried) = carried else { return };
+        let there = if stored { share.read().await.ok().flatten() } else { None };
+        let there = match there {
+            Some(there) => Some(there),
+            None => share.offer(carried).await.ok(),
+        };
+        if let Some(there) = there {
+            self.adopt(there);
+        }
+    }
+}
