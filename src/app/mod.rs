@@ -97,6 +97,9 @@ pub async fn run(
         return Err(error.into());
     }
     sockets.own();
+    if let Some(hatch) = &hatch {
+        hatch.keep_file(false);
+    }
     sockets.bound.iter().for_each(|bound| announce(bound.address()));
     let giver = hatch.map(|hatch| Giver::new(hatch, &sockets.bound, Arc::clone(&control.book)));
     drop(sockets);

@@ -97,11 +97,12 @@ async fn a_new_process_that_dies_before_it_serves_changes_nothing() {
         assert!(answer.contains("\"configured\":\"127.0.0.1:0\""), "{answer}");
         stream.write_all(last_words.as_bytes()).await.unwrap();
         drop(stream);
-        renews(&process, &simulator).await;
+        assert_eq!(token_number(&get(process.address, "/crewmojo/a").await), Some(1));
     }
+    renews(&process, &simulator).await;
     let next = process.successor().await;
     has_handed_over(process).await;
-    renews(&next, &simulator).await;
+    assert_eq!(token_number(&get(next.address, "/crewmojo/a").await), Some(2));
 }
 
 #[tokio::test]
@@ -154,7 +155,7 @@ async fn nonsense_at_the_socket_is_turned_away() {
         assert!(answer.is_empty() || answer.starts_with("{\"error\":"), "{answer}");
     }
     let _silent = UnixStream::connect(hatch(&process)).await.unwrap();
-    renews(&process, &simulator).await;
+    assert_eq!(token_number(&get(process.address, "/crewmojo/a").await), Some(1));
     let next = process.successor().await;
     has_handed_over(process).await;
     renews(&next, &simulator).await;

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
 
 use super::message::{Answer, LONGEST_ANSWER, Question};
-use super::seam::Seam;
 use super::wire::Wire;
 use crate::secret::Secret;
 use crate::token::{Carried, Cell, Fetch, TokenKey};

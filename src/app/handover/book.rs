@@ -1,14 +1,13 @@
-//! The tokens of this process by their keys, and whose they are: its own, held for a moment, or those
-//! of the process that took over.
+//! The tokens of this process by their keys, and who may log in for them: this one, nobody for a
+//! moment, or the process that took over.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::ask::{digest, successors};
 use super::message::Held;
-use super::seam::{ArcSeam, Seam};
-use crate::token::{Cell, CellState, TokenKey};
+use crate::token::{Cell, TokenKey};
 
 /// How long a request of another process may wait for a login of this one.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -22,28 +21,17 @@ pub(crate) struct Book {
 #[derive(Debug, Default)]
 struct Inner {
     logins: Vec<(TokenKey, Arc<Cell>)>,
-    stance: Stance,
+    /// Whether another process is taking over.
+    is_paused: bool,
     /// Cells that are paused: also those that a reload has since removed.
     paused: Vec<Arc<Cell>>,
-}
-
-/// Who logs in.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-enum Stance {
-    /// This process.
-    #[default]
-    Own,
-    /// Nobody, while another process takes over.
-    Paused,
-    /// The process at this socket.
-    HandedOver(PathBuf),
 }
 
 impl Book {
     /// Takes the cells of the configuration in force. Those that are new are told how things stand.
     pub(crate) fn set(&self, logins: Vec<(TokenKey, Arc<Cell>)>) {
         let mut inner = self.lock();
-        if inner.stance == Stance::Paused {
+        if inner.is_paused {
             let known: Vec<_> = inner.paused.clone();
             for (_, cell) in logins.iter().filter(|(_, cell)| !known.iter().any(|paused| Arc::ptr_eq(paused, cell))) {
                 cell.pause(true);
@@ -53,16 +41,10 @@ impl Book {
         inner.logins = logins;
     }
 
-    /// Whether the tokens are another process's: then none of them may be released at its vendor.
-    #[allow(dead_code, reason = "asked by whoever releases tokens at the end")]
-    pub(crate) fn is_handed_over(&self) -> bool {
-        matches!(self.lock().stance, Stance::HandedOver(_))
-    }
-
     /// No login is begun until the guard goes.
     pub(super) fn pause(self: &Arc<Self>) -> Paused {
         let mut inner = self.lock();
-        inner.stance = Stance::Paused;
+        inner.is_paused = true;
         inner.paused = inner.logins.iter().map(|(_, cell)| Arc::clone(cell)).collect();
         inner.paused.iter().for_each(|cell| cell.pause(true));
         drop(inner);
@@ -113,9 +95,7 @@ impl Book {
 
     fn resume(&self) {
         let mut inner = self.lock();
-        if inner.stance == Stance::Paused {
-            inner.stance = Stance::Own;
-        }
+        inner.is_paused = false;
         inner.paused.drain(..).for_each(|cell| cell.pause(false));
     }
 
@@ -130,26 +110,18 @@ pub(super) struct Paused(Arc<Book>);
 impl Paused {
     /// Waits until the logins that were under way are over, or for this long; whether they are.
     pub(super) async fn settle(&self, within: Duration) -> bool {
-        let deadline = Instant::now() + within;
-        loop {
-            let under_way = |cell: &Arc<Cell>| {
-                let status = cell.status();
-                matches!(status.state, CellState::Fetching | CellState::Renewing)
-            };
-            if !self.0.lock().paused.iter().any(under_way) {
-                return true;
+        let paused = self.0.lock().paused.clone();
+        let settling = async {
+            for cell in paused {
+                cell.settled().await;
             }
-            if Instant::now() >= deadline {
-                return false;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        };
+        tokio::time::timeout(within, settling).await.is_ok()
     }
 
     /// From now on tokens are come by through the process at this socket.
     pub(super) fn hand_over(self, path: &Path) {
-        let mut inner = self.0.lock();
-        inner.stance = Stance::HandedOver(path.to_owned());
+        let inner = self.0.lock();
         for (key, cell) in &inner.logins {
             cell.follow(successors(path.to_owned(), key.hex(), cell));
         }

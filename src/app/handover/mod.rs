@@ -12,7 +12,6 @@ mod book;
 mod give;
 mod hatch;
 mod message;
-mod seam;
 mod take;
 mod wire;
 
