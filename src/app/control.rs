@@ -13,7 +13,7 @@ use super::read::{read, read_changed};
 use super::report::{tell_reloaded, tell_taken, tell_warnings};
 use super::sockets::{Sockets, listen};
 use super::{AppError, Start};
-use crate::assemble::Assembly;
+use crate::assemble::{Assembly, listen_on};
 use crate::config::{Settings, Watcher};
 use crate::live::{Live, Snapshot};
 use crate::proxy::Shared;
@@ -41,7 +41,7 @@ pub(super) struct Control {
     start: Start,
     /// Taken out while a reload builds the next Snapshot on another thread.
     assembly: Option<Assembly>,
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) live: Arc<Live>,
     shared: Arc<Shared>,
     pub(super) book: Arc<Book>,
@@ -77,7 +77,8 @@ impl Control {
             None => None,
         };
         let handed = taken.as_mut().map(|taken| std::mem::take(&mut taken.sockets)).unwrap_or_default();
-        let sockets = listen(&loaded.settings.listeners, handed, std::mem::take(&mut start.sockets))?;
+        let addresses: Vec<_> = loaded.settings.listeners.iter().map(|listener| listen_on(&listener.address)).collect();
+        let sockets = listen(&addresses, handed, std::mem::take(&mut start.sockets))?;
         let hatch = match (path, taken.as_mut().and_then(|taken| taken.hatch.take())) {
             (Some(path), Some(socket)) => Some(Hatch::adopt(socket, path)),
             // Behind the listeners: of two that start at once, the one without them leaves it alone.

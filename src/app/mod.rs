@@ -91,9 +91,9 @@ pub async fn run(
     if let Some(taken) = taken
         && let Err(error) = taken.serving().await
     {
-        // The old process goes on as before; what came here in this moment is answered.
+        // The old process goes on as before; what came here in this moment is answered all the same.
         close(accepting).await;
-        drain(workers, Leave::AtOnce, Duration::ZERO).await;
+        drain(workers, Leave::WithTheNextAnswer, control.settings.shutdown_timeout).await;
         return Err(error.into());
     }
     sockets.own();

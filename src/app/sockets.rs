@@ -5,8 +5,6 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::handover::Socket;
-use crate::assemble::listen_on;
-use crate::config::ListenerSettings;
 use crate::server::{Bound, ListenError, ListenOn, local};
 
 /// A socket that listens already.
@@ -21,7 +19,7 @@ struct Offer {
 
 /// The listening sockets.
 pub(super) struct Sockets {
-    /// In the order of the configuration.
+    /// In the order of the addresses.
     pub(super) bound: Vec<Arc<Bound>>,
     /// Those whose files are the process's before this one until it hands them over.
     borrowed: Vec<Arc<Bound>>,
@@ -35,10 +33,10 @@ impl Sockets {
     }
 }
 
-/// Finds or binds a socket for each listener. `handed` comes from the process before this one, and
+/// Finds or binds a socket for each address. `handed` comes from the process before this one, and
 /// goes first; `activated` from the service manager.
 pub(super) fn listen(
-    listeners: &[ListenerSettings],
+    addresses: &[ListenOn],
     handed: Vec<(Socket, OwnedFd)>,
     activated: Vec<OwnedFd>,
 ) -> Result<Sockets, ListenError> {
@@ -49,7 +47,6 @@ pub(super) fn listen(
     for socket in activated {
         offers.extend(offer(None, socket, false));
     }
-    let addresses: Vec<ListenOn> = listeners.iter().map(|listener| listen_on(&listener.address)).collect();
     let mut chosen: Vec<Option<Offer>> = addresses
         .iter()
         .map(|address| {
@@ -104,16 +101,9 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::config::ListenAddress;
-    use crate::model::HeaderCase;
 
-    fn listeners(addresses: &[SocketAddr]) -> Vec<ListenerSettings> {
-        let listener = |address: &SocketAddr| ListenerSettings {
-            address: ListenAddress::Tcp(*address),
-            tls: None,
-            header_case: HeaderCase::default(),
-        };
-        addresses.iter().map(listener).collect()
+    fn on(addresses: &[SocketAddr]) -> Vec<ListenOn> {
+        addresses.iter().map(|address| ListenOn::Tcp(*address)).collect()
     }
 
     fn socket() -> (SocketAddr, OwnedFd) {
@@ -135,7 +125,7 @@ mod tests {
         let (one, first) = socket();
         let (two, second) = socket();
         let handed = vec![(told("127.0.0.1:0"), first), (told("127.0.0.1:0"), second)];
-        let sockets = listen(&listeners(&[any, any, any]), handed, Vec::new()).unwrap();
+        let sockets = listen(&on(&[any, any, any]), handed, Vec::new()).unwrap();
         let got = addresses(&sockets);
         assert_eq!(got[..2], [one.to_string(), two.to_string()]);
         assert!(got[2] != got[0] && got[2] != got[1], "{got:?}");
@@ -144,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_was_free_to_choose_may_be_written_down_since() {
         let (one, first) = socket();
-        let sockets = listen(&listeners(&[one]), vec![(told("127.0.0.1:0"), first)], Vec::new()).unwrap();
+        let sockets = listen(&on(&[one]), vec![(told("127.0.0.1:0"), first)], Vec::new()).unwrap();
         assert_eq!(addresses(&sockets), [one.to_string()]);
     }
 
@@ -154,7 +144,7 @@ mod tests {
         let same = first.try_clone().unwrap();
         let (two, second) = socket();
         let handed = vec![(told(&one.to_string()), first)];
-        let sockets = listen(&listeners(&[two, one]), handed, vec![same, second]).unwrap();
+        let sockets = listen(&on(&[two, one]), handed, vec![same, second]).unwrap();
         assert_eq!(addresses(&sockets), [two.to_string(), one.to_string()]);
     }
 
@@ -163,7 +153,7 @@ mod tests {
         let (one, first) = socket();
         let file = std::fs::File::open("/dev/null").unwrap();
         let stream = std::net::TcpStream::connect(one).unwrap();
-        let sockets = listen(&listeners(&[one]), Vec::new(), vec![file.into(), stream.into(), first]).unwrap();
+        let sockets = listen(&on(&[one]), Vec::new(), vec![file.into(), stream.into(), first]).unwrap();
         assert_eq!(addresses(&sockets), [one.to_string()]);
     }
 }

@@ -70,7 +70,7 @@ async fn a_socket_that_no_listener_wants_is_told_and_closed() {
     let folder = Arc::new(folder("127.0.0.1:0", ""));
     let process = Process::launch(Arc::clone(&folder), activated(&folder, socket.into()));
     assert_ne!(process.address, address);
-    assert!(process.log().contains("no listener of the configuration takes this socket"), "{}", process.log());
+    eventually("it is told", || process.log().contains("no listener of the configuration takes this socket")).await;
     assert!(TcpStream::connect(address).await.is_err());
 }
 

@@ -119,10 +119,10 @@ async fn a_silent_connection_is_let_ask_once_more_and_does_not_hold_up_the_end()
     let silent = Connection::open(old.address).await;
     let mut fresh = Connection::open(old.address).await;
     let _new = old.successor().await;
-    for connection in [&mut kept, &mut fresh] {
-        let answer = connection.send(request("/crewmojo/a")).await.expect("an answer");
-        assert_eq!((answer.status().as_u16(), &answer.headers()["connection"]), (200, &"close".parse().unwrap()));
-    }
+    let answer = kept.send(request("/crewmojo/a")).await.expect("an answer");
+    assert_eq!((answer.status().as_u16(), &answer.headers()["connection"]), (200, &"close".parse().unwrap()));
+    // Either process may have accepted this one.
+    assert_eq!(fresh.send(request("/crewmojo/a")).await.expect("an answer").status(), 200);
     let log = has_handed_over(old).await;
     assert!(!log.contains("cut off"), "{log}");
     drop(silent);

@@ -17,6 +17,10 @@ use crate::vendor::{FaultClass, FaultReason, Grant, TokenFault};
 /// For a whole answer, which may have a login in it.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How often a question is put that breaks off without an answer, and how long after another.
+const TRIES: usize = 10;
+const BETWEEN: Duration = Duration::from_millis(100);
+
 /// A running process's live token.
 #[derive(Debug)]
 pub struct Peeked {
@@ -58,16 +62,15 @@ struct Asker {
 
 impl Asker {
     async fn fetch(&self) -> Result<Grant, TokenFault> {
-        let lost = |_| TokenFault::new(FaultClass::Transient, FaultReason::Unreachable);
         let not = self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let refused = self.cell.upgrade().is_none_or(|cell| cell.carry().is_none());
-        let asked = Instant::now();
-        let answer =
-            ask(&self.path, &Question::Want { want: self.key.clone(), not, refused }).await.map_err(|error| {
-                tracing::warn!(%error, "no newer token from the process that took over");
-                lost(error)
-            })?;
-        let token = answer.tokens.first().and_then(|held| held.carried(asked.elapsed()));
+        let question = Question::Want { want: self.key.clone(), not, refused };
+        let answer = ask_whoever_is_there(&self.path, &question).await.map_err(|error| {
+            tracing::warn!(%error, "no newer token from the process that took over");
+            TokenFault::new(FaultClass::Transient, FaultReason::Unreachable)
+        })?;
+        // The cell counts its life from before it was asked for.
+        let token = answer.tokens.first().and_then(|held| held.carried(Duration::ZERO));
         let token = token.ok_or_else(|| TokenFault::new(FaultClass::Transient, FaultReason::NoToken))?;
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = digest(&token.token);
         Ok(Grant::new(token.token, Some((token.left, token.source))))
@@ -83,6 +86,22 @@ pub(super) fn digest(token: &Secret) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// The process there may be handing over in its turn, and drop a question for that.
+async fn ask_whoever_is_there(path: &Path, question: &Question) -> io::Result<Answer> {
+    let mut tries = 0;
+    loop {
+        let broken = match ask(path, question).await {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::Other | io::ErrorKind::TimedOut) => error,
+            answered => return answered,
+        };
+        tries += 1;
+        if tries == TRIES {
+            return Err(broken);
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
 }
 
 /// One question, one answer.

@@ -88,6 +88,12 @@ impl Book {
             token = acquire().await.map_err(|_| "there is no token to be had")?;
         }
         if digest(&token.secret) == not {
+            // Near its end its use has begun its renewal.
+            let left = deadline.saturating_duration_since(Instant::now());
+            drop(tokio::time::timeout(left, cell.settled()).await);
+            token = acquire().await.map_err(|_| "there is no token to be had")?;
+        }
+        if digest(&token.secret) == not {
             return Err("there is no newer token yet");
         }
         held(&key, &cell).ok_or("the token lives for ever")

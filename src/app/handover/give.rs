@@ -155,7 +155,9 @@ impl Giver {
         // The last word is this one's: until the new process has it, it is not the only one.
         say(wire, &Answer { yours: true, ..Answer::default() }).await?;
         paused.hand_over(self.hatch.path());
-        bound.iter().for_each(|bound| bound.keep_file(true));
+        for bound in &bound {
+            bound.keep_file(true);
+        }
         self.hatch.keep_file(true);
         self.given.store(true, Ordering::Release);
         self.told.notify_one();

@@ -165,7 +165,7 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (Wire, Wire) {
+    fn pair() -> (Wire, Wire) {
         let (one, other) = UnixStream::pair().unwrap();
         (Wire::new(one), Wire::new(other))
     }
@@ -173,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_and_its_descriptors_arrive_whole_however_many() {
         for count in [0, 1, BATCH, BATCH + 1, 3 * BATCH] {
-            let (one, mut other) = pair().await;
+            let (one, mut other) = pair();
             let file = std::fs::File::open("/dev/null").unwrap();
             let descriptors = vec![file.as_fd(); count];
             let text = "x".repeat(3 * CHUNK);
@@ -186,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn lines_that_come_together_are_read_one_by_one() {
-        let (one, mut other) = pair().await;
+        let (one, mut other) = pair();
         one.say(&1, &[]).await.unwrap();
         one.say(&2, &[]).await.unwrap();
         drop(one);
@@ -197,10 +197,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_without_bounds_or_an_end_is_an_error() {
-        let (one, mut other) = pair().await;
+        let (one, mut other) = pair();
         one.say(&"x".repeat(CHUNK), &[]).await.unwrap();
         assert_eq!(other.hear(100).await.err().unwrap().kind(), io::ErrorKind::InvalidData);
-        let (one, mut other) = pair().await;
+        let (one, mut other) = pair();
         one.stream.try_write(b"half").unwrap();
         drop(one);
         assert_eq!(other.hear(100).await.err().unwrap().kind(), io::ErrorKind::UnexpectedEof);

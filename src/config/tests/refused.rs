@@ -674,3 +674,24 @@ fn no_more_than_a_hundred_problems_are_told_and_the_rest_is_counted() {
     assert_eq!(problems.list.len(), 101);
     assert_eq!(problems.list[100].message, "and 400 more errors");
 }
+
+#[test]
+fn a_handover_socket_needs_a_place_of_its_own() {
+    let long = "x".repeat(120);
+    for (handover, listener, expected) in [
+        ("no-such-folder/a.sock", "127.0.0.1:0", "is in a folder that does not exist"),
+        ("/no-such-folder/a.sock", "127.0.0.1:0", "is in a folder that does not exist"),
+        ("/tmp", "127.0.0.1:0", "is a folder"),
+        ("/tmp/a.sock", "unix:/tmp/a.sock", "a listener has this path"),
+        (long.as_str(), "127.0.0.1:0", "the path of a Unix socket may have 107 bytes at most"),
+        ("''", "127.0.0.1:0", "is not the path of a file"),
+    ] {
+        let yaml = format!(
+            "listeners: [{{address: '{listener}'}}]\nhandover: {handover}\nroutes: [{{name: one, respond: 204}}]\n"
+        );
+        let problems = refused(&yaml);
+        let told: Vec<_> = problems.list.iter().map(|problem| (problem.path.as_str(), problem.line)).collect();
+        assert_eq!(told, [("handover", 2)], "{handover}: {problems}");
+        assert!(problems.list[0].message.contains(expected), "{problems}");
+    }
+}
