@@ -91,7 +91,6 @@ fn warm_token(c: &mut Criterion) {
         idle_lifetime: None,
         exclusive: false,
         drain: Duration::ZERO,
-        timeout: Duration::from_secs(10),
         release: None,
         share: None,
         waiting: 1,

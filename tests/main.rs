@@ -30,6 +30,7 @@ mod own_logins;
 mod protocols;
 mod reload;
 mod revoked;
+mod rotation;
 mod routes;
 mod secrecy;
 mod sending_again;

@@ -70,7 +70,7 @@ async fn requests_of_all_kinds_at_once_survive_a_revocation_with_one_login() {
     assert_eq!(simulator.token_requests(), 2);
 }
 
-/// Each renewal kills the token of the requests that are under way at that moment.
+/// Each renewal kills the token of the requests that would be under way at that moment.
 #[tokio::test]
 async fn renewals_of_an_exclusive_token_under_load_lose_no_request() {
     let simulator = simulate(Crewmojo::default()).await;
@@ -85,7 +85,9 @@ async fn renewals_of_an_exclusive_token_under_load_lose_no_request() {
     });
     tokio::time::sleep(Duration::from_secs(5)).await;
     load.stop().await.assert_all_served(100);
-    assert!(simulator.refused() > 0, "nothing was under way at any renewal");
+    // Requests under way were let finish first; a machine that stands still may be late for one or another.
+    let (refused, all) = (simulator.refused(), simulator.data_requests());
+    assert!(refused <= all / 20, "{refused} of {all} requests met the end of their token");
     // One a second of life, at four fifths of it; where the machine stood still, one more each time.
     assert!((4..=12).contains(&simulator.token_requests()), "{} token requests", simulator.token_requests());
 }

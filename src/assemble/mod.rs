@@ -298,7 +298,6 @@ fn cell_settings(
         idle_lifetime: credential.idle_lifetime,
         exclusive: credential.exclusive,
         drain: credential.drain,
-        timeout: credential.timeout,
         waiting,
         release: None,
         share: None,

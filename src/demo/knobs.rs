@@ -13,6 +13,8 @@ pub struct Options {
     pub lifetime: Option<Duration>,
     /// What goes wrong at the token endpoint.
     pub token_fault: Option<Fault>,
+    /// Which logins that fault is of: each so many-th; each one where this is 0.
+    pub token_fault_every: u64,
     /// How long the token endpoint thinks.
     pub token_delay: Duration,
     /// How long data calls take.

@@ -32,6 +32,10 @@ const LARGEST_BODY: usize = 4 << 20;
 /// The header of every data answer that says which token was used, so that also a HEAD says it.
 const TOKEN_NUMBER: HeaderName = HeaderName::from_static("x-token-number");
 
+/// The header by which a data call asks for a late answer: so many milliseconds after its token was
+/// looked at, a minute at most.
+const ANSWER_AFTER: HeaderName = HeaderName::from_static("x-answer-after-ms");
+
 /// What a request is for.
 #[derive(Clone, Debug)]
 pub enum Call {
@@ -286,8 +290,9 @@ impl Shared {
     }
 
     async fn login(&self, head: &Parts, body: Incoming) -> Result<Reply, Closed> {
-        self.token_requests.fetch_add(1, Ordering::Relaxed);
-        let Options { token_delay, token_fault, .. } = lock(&self.options).clone();
+        let number = self.token_requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let Options { token_delay, token_fault, token_fault_every, .. } = lock(&self.options).clone();
+        let token_fault = token_fault.filter(|_| number.is_multiple_of(token_fault_every.max(1)));
         let body = whole(body).await?;
         pause(token_delay).await;
         match token_fault {
@@ -320,6 +325,7 @@ impl Shared {
             token.as_deref().filter(|_| !refuse_every_token).and_then(|token| lock(&self.ledger).number(token));
         match (token, number) {
             (Some(token), Some(number)) => {
+                pause(answer_after(head)).await;
                 let echo = echo(self.rules.name(), head, length, Some((&token, number)));
                 let mut reply = Reply::json(http::StatusCode::OK, &self.rules.data(echo));
                 reply.headers.insert(TOKEN_NUMBER, number.into());
@@ -342,6 +348,11 @@ impl Shared {
 /// A test that failed while it held a lock has been reported; the value is whole all the same.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn answer_after(head: &Parts) -> Duration {
+    let asked = head.headers.get(ANSWER_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    Duration::from_millis(asked.unwrap_or(0)).min(Duration::from_secs(60))
 }
 
 async fn pause(delay: Duration) {

@@ -125,11 +125,9 @@ impl Upload {
 
     /// Counts the current sending as under way; `None` ends that.
     pub(super) fn count(&self, slot: Option<Rc<Slot>>) {
-        let slot = slot.inspect(|slot| {
-            if self.starved.get() {
-                slot.rest()
-            }
-        });
+        if let Some(slot) = slot.as_ref().filter(|_| self.starved.get()) {
+            slot.rest();
+        }
         self.slot.replace(slot);
     }
 

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod load;
+pub mod mix;
 pub mod process;
 pub mod proxy;
 pub mod raw;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::state::Landed;
 use super::{Cell, Fetch};
 use crate::token::{Away, Laid, Lease, Share, Turn};
-use crate::vendor::{FaultClass, FaultReason, TokenFault};
+use crate::vendor::{FaultClass, FaultReason, Grant, TokenFault};
 
 /// Between two looks for a quiet moment, with the gate open.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -45,7 +45,7 @@ pub(super) async fn fly(landing: Landing) {
     let Some(share) = cell.share() else {
         let fetch = cell.close(number, None).await;
         let granted = |grant| Landed::Granted { grant, fence: 0, suspect: false };
-        return landing.with(fetch().await.map(granted));
+        return landing.with(cell.watch(number, fetch).await.map(granted));
     };
     let turn = match share.turn(cell.wanted()).await {
         Ok(turn) => Ok(turn),
@@ -60,7 +60,7 @@ pub(super) async fn fly(landing: Landing) {
         Ok(Turn::Login(lease)) => {
             let fetch = cell.close(number, Some((share.as_ref(), lease))).await;
             let granted = |grant| Landed::Granted { grant, fence: lease.fence, suspect: false };
-            let outcome = fetch().await.map(granted);
+            let outcome = cell.watch(number, fetch).await.map(granted);
             let fault = outcome.as_ref().err().cloned();
             landing.with(outcome);
             cell.publish_to(share.as_ref(), lease, fault).await;
@@ -69,7 +69,7 @@ pub(super) async fn fly(landing: Landing) {
             let fetch = cell.close(number, None).await;
             // Nobody else was told: another replica may log in at this very moment.
             let granted = |grant| Landed::Granted { grant, fence: 0, suspect: true };
-            landing.with(fetch().await.map(granted));
+            landing.with(cell.watch(number, fetch).await.map(granted));
         }
     }
 }
@@ -101,6 +101,19 @@ impl Cell {
             inner.state.sent(now, number);
             Arc::clone(&inner.settings.fetch)
         })
+    }
+
+    /// Makes the login; when it takes too long, requests go on meanwhile.
+    async fn watch(self: &Arc<Self>, number: u64, fetch: Fetch) -> Result<Grant, TokenFault> {
+        let patience = self.step(|inner, _, _| inner.state.patience());
+        let mut login = fetch();
+        tokio::select! {
+            biased;
+            outcome = &mut login => return outcome,
+            () = tokio::time::sleep(patience) => {}
+        }
+        self.step(|inner, _, steps| inner.state.overdue(number, steps));
+        login.await
     }
 
     async fn drain(self: &Arc<Self>, number: u64) {

@@ -58,6 +58,12 @@ pub(super) fn drain(configured: Duration, life: Duration) -> Duration {
     configured.min(life / 10)
 }
 
+/// How long the answer to a login is waited for with the gate closed: a good deal longer than logins
+/// took lately, and in any case as long as half a drain.
+pub(super) fn patience(drain: Duration, slowest: Duration) -> Duration {
+    (drain / 2).max(part(slowest, HEADROOM))
+}
+
 /// Until when a quiet moment is looked for before an exclusive token is replaced: then half of the
 /// margin is left for the login and its failures, after requests under way were waited for.
 pub(super) fn closing(end: Moment, renew: Option<Moment>, drain: Duration, slowest: Duration) -> Moment {

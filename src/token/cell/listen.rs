@@ -8,8 +8,9 @@ use tokio::time::{Instant, sleep_until};
 use super::Cell;
 use crate::token::{Share, Told};
 
-/// How long a login of another replica may take beyond its credential's `timeout` and `drain`.
-const GRACE: Duration = Duration::from_secs(2);
+/// How much longer than its own login a replica holds requests for another's, whose message took a
+/// while.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// Hears what the others tell until the cell is gone.
 pub(super) async fn listen(cell: Weak<Cell>, share: Arc<dyn Share>) {
@@ -28,7 +29,7 @@ pub(super) async fn listen(cell: Weak<Cell>, share: Arc<dyn Share>) {
         let Some(cell) = cell.upgrade() else { return };
         match told {
             Told::Hold(fence, drain) => {
-                let within = drain + cell.login_time() + GRACE;
+                let within = drain + cell.step(|inner, _, _| inner.state.patience()) + GRACE;
                 if cell.step(|inner, now, _| inner.state.hold(now, fence, within)) {
                     expiry = Some(Instant::now() + within);
                     tokio::spawn(confirm(cell, Arc::clone(&share), fence, Instant::now() + drain));

@@ -66,8 +66,6 @@ pub struct CellSettings {
     pub exclusive: bool,
     /// How long the change of an exclusive token waits for requests under way.
     pub drain: Duration,
-    /// For one login.
-    pub timeout: Duration,
     /// Requests that may wait at once.
     pub waiting: u32,
     /// How a token is given up when nobody uses the cell any more; `None` where it is left to end.
@@ -456,10 +454,6 @@ impl Cell {
 
     fn is_awake(&self) -> bool {
         self.lock().state.is_awake()
-    }
-
-    fn login_time(&self) -> Duration {
-        self.lock().settings.timeout
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -25,6 +25,8 @@ enum Op {
     Answered(usize),
     /// The login under way goes on to its next stage, if it may.
     Advance,
+    /// The login under way takes too long.
+    Overdue,
     /// The login under way ends.
     Land(End),
     /// A refusal of the current generation less this. `worked`: the vendor took it before.
@@ -90,6 +92,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Use),
         4 => any::<usize>().prop_map(Op::Answered),
         8 => Just(Op::Advance),
+        1 => Just(Op::Overdue),
         5 => end().prop_map(Op::Land),
         3 => (0..3_u64, any::<bool>()).prop_map(|(less, worked)| Op::Refuse { less, worked }),
         3 => any::<usize>().prop_map(Op::Bounced),
@@ -120,6 +123,7 @@ enum Stage {
     Turning,
     Closed,
     Sent,
+    Overdue,
 }
 
 /// What an onlooker knows, and checks after each event.
@@ -211,8 +215,8 @@ impl Model {
         assert!(token.renew.is_none_or(|renew| token.expires.is_some_and(|end| renew <= end)));
         assert!(!self.dead.contains(&token.generation), "a dead token");
         assert!(token.generation >= self.newest, "an older token than before");
-        let sent = self.flight.is_some_and(|(_, stage)| stage >= Stage::Closed);
-        assert!(!(self.exclusive && sent), "a token that dies by the login under way");
+        let closed = self.flight.is_some_and(|(_, stage)| matches!(stage, Stage::Closed | Stage::Sent));
+        assert!(!(self.exclusive && closed), "a token that dies by the login under way");
         assert!(!self.exclusive || !self.state.is_held(), "a token that dies by another replica's login");
         self.newest = token.generation;
         self.guards.push(token.generation);
@@ -259,6 +263,12 @@ impl Model {
             }
             Op::Advance => {
                 self.advance();
+            }
+            Op::Overdue => {
+                if let Some((number, Stage::Sent)) = self.flight {
+                    self.flight = Some((number, Stage::Overdue));
+                    self.step(|state, _, steps| state.overdue(number, steps));
+                }
             }
             Op::Land(end) => self.land(&end),
             Op::Refuse { less, worked } => {
@@ -335,7 +345,7 @@ impl Model {
                 }
                 wait.is_none().then_some(Stage::Sent)
             }
-            Stage::Sent => None,
+            Stage::Sent | Stage::Overdue => None,
         };
         // A waiter that was woken may have had its say meanwhile, but never ended this flight.
         assert_eq!(self.flight, Some((number, stage)));
@@ -349,7 +359,7 @@ impl Model {
         let Some((flight, stage)) = self.flight else { return };
         // A login ends when it was sent; another replica's word comes before that.
         let other = matches!(end, End::Away | End::Other(_));
-        if stage != (if other { Stage::Turning } else { Stage::Sent }) {
+        if if other { stage != Stage::Turning } else { stage < Stage::Sent } {
             return;
         }
         if matches!(end, End::Away) && !self.state.status(self.now).live {
@@ -428,7 +438,7 @@ impl Model {
                 continue;
             }
             match self.flight {
-                Some((_, Stage::Sent)) => self.run(Op::Land(End::Token(Some(100)))),
+                Some((_, Stage::Sent | Stage::Overdue)) => self.run(Op::Land(End::Token(Some(100)))),
                 // Long lives are looked at for long; then there is a time for everything.
                 _ => self.run(Op::Pass(1_000)),
             }

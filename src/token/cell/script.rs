@@ -117,7 +117,6 @@ pub(in crate::token) fn settings(script: &Arc<Script>) -> CellSettings {
         idle_lifetime: None,
         exclusive: false,
         drain: Duration::from_secs(2),
-        timeout: Duration::from_secs(10),
         waiting: 10_000,
         release: None,
         share: None,

@@ -3,15 +3,15 @@
 //! It goes through stages. *Looking*: an exclusive token lives, and a moment without requests under
 //! way is looked for, with the gate open. *Turning*: it is found out whether the login is this
 //! replica's to make. *Draining*: the gate is closed, and requests under way are let finish. *Sent*:
-//! the vendor may hear it any moment. Where no exclusive token lives, the stages but the last pass at
-//! once.
+//! the vendor may hear it any moment. *Overdue*: it takes so long that the vendor may be away, and the
+//! gate is open again. Where no exclusive token lives, the stages but *Sent* pass at once.
 
 use std::time::Duration;
 
 use super::held::{Held, Incoming};
 use super::{State, Steps};
 use crate::token::cell::event::Event;
-use crate::token::cell::life::{closing, drain, lifetime};
+use crate::token::cell::life::{closing, drain, lifetime, patience};
 use crate::token::{Carried, Moment, SecretVersion};
 use crate::vendor::{FaultClass, FaultReason, Grant, TokenFault};
 
@@ -37,6 +37,7 @@ enum Stage {
     /// Since then, and until then at the latest.
     Draining(Moment, Moment),
     Sent,
+    Overdue,
 }
 
 /// What a login brought.
@@ -138,6 +139,25 @@ impl State {
         }
         *flight = Flight { number, begun: now, secret: self.policy.secret, of_refusal, stage: Stage::Sent };
         self.logins += 1;
+    }
+
+    /// How long requests wait for the answer of a login that they would meet the end of. An outage of
+    /// the vendor's should not be noticed while there may be a live token.
+    pub(in crate::token::cell) fn patience(&self) -> Duration {
+        let life = self.held.as_ref().and_then(|held| held.life).unwrap_or(Duration::MAX);
+        patience(drain(self.policy.drain, life), self.slowest)
+    }
+
+    /// The answer takes longer than that. The token in hand may be dead and may be not: it is used
+    /// again until it is refused.
+    pub(in crate::token::cell) fn overdue(&mut self, number: u64, steps: &mut Steps) {
+        let flight = self.flight.as_mut().filter(|flight| flight.number == number);
+        let Some(flight) = flight.filter(|flight| flight.stage == Stage::Sent) else { return };
+        flight.stage = Stage::Overdue;
+        if let Some(held) = &mut self.held {
+            held.suspect |= self.policy.exclusive;
+        }
+        steps.wake = true;
     }
 
     /// A login ended. Returns how long none will be tried, where it failed.

@@ -1,0 +1,116 @@
+//! An exclusive token that changes under load: nobody notices. The vendor holds one token valid,
+//! ever; tokens live two seconds. A few seconds of it each in `make test`, a minute in `make soak`.
+
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use tokenferry::demo::{Crewmojo, Fault, Simulator};
+
+use crate::harness::mix::{Mix, Sum};
+use crate::harness::process::Process;
+use crate::harness::vendors::{config, crewmojo, route, simulate};
+
+const MIX: Mix = Mix { reads: 12, uploads: 4, late_answers: 0, late: Duration::ZERO, slow_uploads: 0 };
+
+/// How long each of these runs: `TOKENFERRY_SOAK_SECONDS`, or five seconds.
+pub fn seconds() -> u64 {
+    std::env::var("TOKENFERRY_SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(5)
+}
+
+/// A strict vendor whose tokens live two seconds.
+async fn vendor() -> Simulator {
+    let simulator = simulate(Crewmojo::default()).await;
+    simulator.adjust(|options| options.lifetime = Some(Duration::from_secs(2)));
+    simulator
+}
+
+fn proxy(simulator: &Simulator) -> Process {
+    let upstream = format!("{}/v1", simulator.origin());
+    let yaml = config(&[crewmojo(simulator.origin(), "")], &[route("crewmojo", &upstream, "crewmojo", "")]);
+    Process::start(&format!("workers: 2\n{yaml}"), &[])
+}
+
+/// Runs the mix, and watches when the simulator gives out tokens.
+async fn run(simulator: &Simulator, process: &Process, mix: Mix) -> (Sum, Vec<Instant>) {
+    let address = process.address;
+    let clients = mix.start("/crewmojo/humans", move |_, _| address);
+    let mut rotations = Vec::new();
+    let mut issued = 0;
+    let end = Instant::now() + Duration::from_secs(seconds());
+    while Instant::now() < end {
+        if simulator.tokens_issued() > issued {
+            issued = simulator.tokens_issued();
+            rotations.push(Instant::now());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    (clients.stop().await, rotations)
+}
+
+/// Prints what the closing note wants to know.
+fn tell(name: &str, sum: &Sum, rotations: &[Instant], simulator: &Simulator) {
+    let near = |begun: Instant| {
+        rotations.iter().any(|at| {
+            at.saturating_duration_since(begun) < Duration::from_millis(250) && *at + Duration::from_millis(20) > begun
+        })
+    };
+    let (around, elsewhere) = (sum.latency(near), sum.latency(|begun| !near(begun)));
+    let millis = |histogram: &hdrhistogram::Histogram<u64>, quantile: f64| {
+        Duration::from_micros(histogram.value_at_quantile(quantile)).as_secs_f64() * 1000.0
+    };
+    let added = millis(&around, 0.999) - millis(&elsewhere, 0.999);
+    println!(
+        "{name}: {} requests, {} failed {:?}; {} rotations, {} logins; {} refused by the vendor and sent again; \
+         p50 {:.1} ms, p99.9 {:.1} ms; around a rotation p50 {:.1} ms, p99.9 {:.1} ms (added {added:.1} ms)",
+        sum.all(),
+        sum.failed(),
+        sum.statuses,
+        rotations.len(),
+        simulator.token_requests(),
+        simulator.refused(),
+        millis(&elsewhere, 0.5),
+        millis(&elsewhere, 0.999),
+        millis(&around, 0.5),
+        millis(&around, 0.999),
+    );
+}
+
+/// As many rotations as two-second lives make, give or take what a busy machine does.
+fn assert_rotations(rotations: &[Instant]) {
+    let seconds = seconds();
+    let count = rotations.len() as u64;
+    assert!((seconds / 3..=seconds + 2).contains(&count), "{count} rotations in {seconds} s");
+}
+
+#[tokio::test]
+async fn nobody_notices_that_an_exclusive_token_changes_every_two_seconds() {
+    let simulator = vendor().await;
+    let process = proxy(&simulator);
+    let (sum, rotations) = run(&simulator, &process, MIX).await;
+    tell("one process", &sum, &rotations, &simulator);
+    sum.assert_all_served(500);
+    assert_rotations(&rotations);
+}
+
+#[tokio::test]
+async fn nobody_notices_with_long_answers_and_slow_uploads_in_the_mix() {
+    let simulator = vendor().await;
+    let process = proxy(&simulator);
+    let late = Duration::from_secs(seconds().min(10));
+    let (sum, rotations) = run(&simulator, &process, Mix { late_answers: 3, late, slow_uploads: 3, ..MIX }).await;
+    tell("long answers and slow uploads", &sum, &rotations, &simulator);
+    sum.assert_all_served(500);
+    assert_rotations(&rotations);
+}
+
+#[tokio::test]
+async fn nobody_notices_that_every_third_login_fails() {
+    for fault in [Fault::status(StatusCode::INTERNAL_SERVER_ERROR), Fault::Close, Fault::LoseAnswer] {
+        let simulator = vendor().await;
+        simulator.adjust(|options| (options.token_fault, options.token_fault_every) = (Some(fault.clone()), 3));
+        let process = proxy(&simulator);
+        let (sum, rotations) = run(&simulator, &process, MIX).await;
+        tell(&format!("every third login: {fault:?}"), &sum, &rotations, &simulator);
+        sum.assert_all_served(500);
+    }
+}
