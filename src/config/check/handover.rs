@@ -5,15 +5,25 @@ use std::path::{Path, PathBuf};
 use crate::config::check::Check;
 use crate::config::file::General;
 use crate::config::spot::Spot;
+use crate::config::tree::{Node, Value};
 use crate::config::{ListenAddress, ListenerSettings};
 
 /// `sockaddr_un` holds 108 bytes with the final NUL (unix(7)).
 const LONGEST: usize = 107;
 
 impl Check<'_> {
-    pub(super) fn handover(&mut self, general: &General, listeners: &[ListenerSettings]) -> Option<PathBuf> {
+    pub(super) fn handover(
+        &mut self,
+        root: &Node,
+        general: &General,
+        listeners: &[ListenerSettings],
+    ) -> Option<PathBuf> {
         let path = self.files.place(&general.handover.as_ref()?.0);
         let spot = Spot::ROOT.key("handover");
+        if matches!(root.get("handover")?.value, Value::Bool(..)) {
+            self.report.error(&spot, "must be the path of a socket", "write /run/tokenferry/handover.sock");
+            return None;
+        }
         // A path without a folder is one in the working directory.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if path.as_os_str().len() > LONGEST {

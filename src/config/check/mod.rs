@@ -81,7 +81,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
     let open = listeners.iter().any(|listener| listener::is_open(&listener.address));
     let routes = check.routes(root, &credentials, &inherited, open);
     let workers = check.workers(&general);
-    let handover = check.handover(&general, &listeners);
+    let handover = check.handover(root, &general, &listeners);
     if !check.report.is_sound() {
         return None;
     }

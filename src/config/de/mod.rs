@@ -24,7 +24,6 @@ const LATER: &[&str] = &[
     "telemetry",
     "tracing",
     "metrics",
-    "handover",
     "state_file",
     "release",
     "proxy",

@@ -577,7 +577,7 @@ fn what_is_for_the_whole_proxy_is_checked() {
             "8:19 shutdown_timeout: is not a duration | write a number with a unit: 250ms, 30s, 5m, 2h or 1m30s",
         ),
         ("admin: {address: 127.0.0.1:9901}", "8:1 admin: `admin` is not supported by this version | take it out"),
-        ("handover: true", "8:1 handover: `handover` is not supported by this version | take it out"),
+        ("handover: true", "8:11 handover: must be the path of a socket | write /run/tokenferry/handover.sock"),
         (
             "shutdown_timout: 3s",
             "8:1 shutdown_timout: unknown field `shutdown_timout` | did you mean `shutdown_timeout`?",
