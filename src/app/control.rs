@@ -91,14 +91,15 @@ impl Control {
         tell_warnings(&loaded, &assembled);
         let book = Arc::new(Book::default());
         book.set(assembled.logins);
-        if let Some(taken) = &taken {
-            book.adopt(&taken.tokens, taken.on_its_way());
-        }
         let live = Live::new(assembled.snapshot);
         let shared = Shared::new(Arc::clone(&live), loaded.settings.replay_budget);
         let workers = (0..loaded.settings.workers)
             .map(|number| Worker::start(number, Arc::clone(&shared)))
             .collect::<Result<Vec<_>, _>>()?;
+        // Last: whoever fails with another's token in hand might give it up.
+        if let Some(taken) = &taken {
+            book.adopt(&taken.tokens, taken.on_its_way());
+        }
         tell_taken(1, &loaded.settings);
         let control = Self { start, assembly: Some(assembly), settings: loaded.settings, live, shared, book };
         Ok(Started { control, sockets, workers, hatch, taken })

@@ -91,7 +91,11 @@ pub async fn run(
     if let Some(taken) = taken
         && let Err(error) = taken.serving().await
     {
-        // The old process goes on as before; what came here in this moment is answered all the same.
+        // The old process goes on as before; what came here in this moment is answered all the same,
+        // with tokens that stay the old one's.
+        if let Some(path) = &control.settings.handover {
+            control.book.follow(path);
+        }
         close(accepting).await;
         drain(workers, Leave::WithTheNextAnswer, control.settings.shutdown_timeout).await;
         return Err(error.into());

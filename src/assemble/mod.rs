@@ -7,7 +7,7 @@
 mod entries;
 mod upstreams;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -179,15 +179,13 @@ impl Assembly {
         Ok(Assembled { snapshot, shadowed, restart_needed, cells, logins })
     }
 
+    /// The cells of those credentials that have somewhere to log in.
     fn logins(&self, settings: &Settings, ready: &BTreeMap<String, Ready>) -> Vec<(TokenKey, Arc<Cell>)> {
-        let logs_in = |cell: &Arc<Cell>| {
-            settings.credentials.values().any(|credential| {
-                credential.vendor.token_url().is_some()
-                    && ready.get(&credential.name).is_some_and(|ready| Arc::ptr_eq(&ready.cell, cell))
-            })
-        };
-        let cells = self.cells.iter().filter(|(_, (_, cell))| logs_in(cell));
-        cells.map(|(key, (_, cell))| (*key, Arc::clone(cell))).collect()
+        let logs_in = settings.credentials.values().filter(|credential| credential.vendor.token_url().is_some());
+        let cells = logs_in.filter_map(|credential| Some(Arc::as_ptr(&ready.get(&credential.name)?.cell)));
+        let cells: HashSet<*const Cell> = cells.collect();
+        let known = self.cells.iter().filter(|(_, (_, cell))| cells.contains(&Arc::as_ptr(cell)));
+        known.map(|(key, (_, cell))| (*key, Arc::clone(cell))).collect()
     }
 
     /// The doors in the order in which they were bound. An address that came or went needs a

@@ -1,6 +1,7 @@
 //! The tokens of this process by their keys, and who may log in for them: this one, nobody for a
 //! moment, or the process that took over.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ struct Inner {
     /// Whether another process is taking over.
     is_paused: bool,
     /// Cells that are paused: also those that a reload has since removed.
-    paused: Vec<Arc<Cell>>,
+    paused: Vec<(TokenKey, Arc<Cell>)>,
 }
 
 impl Book {
@@ -32,10 +33,11 @@ impl Book {
     pub(crate) fn set(&self, logins: Vec<(TokenKey, Arc<Cell>)>) {
         let mut inner = self.lock();
         if inner.is_paused {
-            let known: Vec<_> = inner.paused.clone();
-            for (_, cell) in logins.iter().filter(|(_, cell)| !known.iter().any(|paused| Arc::ptr_eq(paused, cell))) {
-                cell.pause(true);
-                inner.paused.push(Arc::clone(cell));
+            for (key, cell) in &logins {
+                if !inner.paused.iter().any(|(_, paused)| Arc::ptr_eq(paused, cell)) {
+                    cell.pause(true);
+                    inner.paused.push((*key, Arc::clone(cell)));
+                }
             }
         }
         inner.logins = logins;
@@ -45,30 +47,44 @@ impl Book {
     pub(super) fn pause(self: &Arc<Self>) -> Paused {
         let mut inner = self.lock();
         inner.is_paused = true;
-        inner.paused = inner.logins.iter().map(|(_, cell)| Arc::clone(cell)).collect();
-        inner.paused.iter().for_each(|cell| cell.pause(true));
+        inner.paused.clone_from(&inner.logins);
+        for (_, cell) in &inner.paused {
+            cell.pause(true);
+        }
         drop(inner);
         Paused(Arc::clone(self))
     }
 
-    /// Every live token. One whose login is still under way may be dead by the time it arrives.
-    pub(super) fn carry(&self) -> Vec<Held> {
-        self.lock().logins.iter().filter_map(|(key, cell)| held(key, cell)).collect()
+    /// From now on tokens are come by through the process at this socket, whose they are.
+    pub(crate) fn follow(&self, path: &Path) {
+        let inner = self.lock();
+        // Also those that a reload has removed meanwhile: they must not be given up at their vendor.
+        let all = if inner.is_paused { &inner.paused } else { &inner.logins };
+        for (key, cell) in all {
+            cell.follow(successors(path.to_owned(), key.hex(), cell));
+        }
     }
 
-    /// Puts tokens of another process in force; how many.
-    pub(crate) fn adopt(&self, tokens: &[Held], on_their_way: Duration) -> usize {
+    /// Every live token. Where not all logins are `settled`, one of them may have killed its token.
+    pub(super) fn carry(&self, settled: bool) -> Vec<Held> {
         let inner = self.lock();
-        let mut taken = 0;
-        for (key, cell) in &inner.logins {
-            let key = key.hex();
-            let held = tokens.iter().find(|held| held.key == key);
+        let carried = inner.logins.iter().filter_map(|(key, cell)| {
+            let mut carried = cell.carry()?;
+            carried.suspect |= !settled;
+            Some(Held::new(key.hex(), cell.generation(), carried))
+        });
+        carried.collect()
+    }
+
+    /// Puts tokens of another process in force, after this time on their way.
+    pub(crate) fn adopt(&self, tokens: &[Held], on_their_way: Duration) {
+        let tokens: HashMap<&str, &Held> = tokens.iter().map(|held| (held.key.as_str(), held)).collect();
+        for (key, cell) in &self.lock().logins {
+            let held = tokens.get(key.hex().as_str());
             if let Some(carried) = held.and_then(|held| held.carried(on_their_way)) {
                 cell.adopt(carried);
-                taken += 1;
             }
         }
-        taken
     }
 
     /// The live token of this key, without a login.
@@ -102,7 +118,9 @@ impl Book {
     fn resume(&self) {
         let mut inner = self.lock();
         inner.is_paused = false;
-        inner.paused.drain(..).for_each(|cell| cell.pause(false));
+        for (_, cell) in inner.paused.drain(..) {
+            cell.pause(false);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -118,19 +136,11 @@ impl Paused {
     pub(super) async fn settle(&self, within: Duration) -> bool {
         let paused = self.0.lock().paused.clone();
         let settling = async {
-            for cell in paused {
+            for (_, cell) in paused {
                 cell.settled().await;
             }
         };
         tokio::time::timeout(within, settling).await.is_ok()
-    }
-
-    /// From now on tokens are come by through the process at this socket.
-    pub(super) fn hand_over(self, path: &Path) {
-        let inner = self.0.lock();
-        for (key, cell) in &inner.logins {
-            cell.follow(successors(path.to_owned(), key.hex(), cell));
-        }
     }
 }
 

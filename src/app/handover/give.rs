@@ -135,14 +135,15 @@ impl Giver {
 
     async fn exchange(&self, wire: &mut Wire) -> io::Result<()> {
         let paused = self.book.pause();
-        if !paused.settle(SETTLE).await {
+        let settled = paused.settle(SETTLE).await;
+        if !settled {
             tracing::warn!("a login is still under way: the new process may have to make another");
         }
         let bound: Vec<Arc<Bound>> = self.bound.iter().filter_map(Weak::upgrade).collect();
         let answer = Answer {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             listeners: bound.iter().map(|bound| socket(bound)).collect(),
-            tokens: self.book.carry(),
+            tokens: self.book.carry(settled),
             ..Answer::default()
         };
         let descriptors: Vec<_> = bound.iter().map(AsFd::as_fd).chain([self.hatch.as_fd()]).collect();
@@ -154,7 +155,8 @@ impl Giver {
         }
         // The last word is this one's: until the new process has it, it is not the only one.
         say(wire, &Answer { yours: true, ..Answer::default() }).await?;
-        paused.hand_over(self.hatch.path());
+        self.book.follow(self.hatch.path());
+        drop(paused);
         for bound in &bound {
             bound.keep_file(true);
         }
