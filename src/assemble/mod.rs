@@ -22,7 +22,7 @@ use crate::live::{Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
 use crate::route::Table;
 use crate::server::{ListenOn, tls::server_config};
-use crate::token::{BootClock, Cell, CellSettings, SecretVersion, TokenKey, fetch};
+use crate::token::{BootClock, Cell, CellSettings, Releases, SecretVersion, TokenKey, fetch};
 use crate::upstream::{TlsSetupError, Upstream};
 use crate::vendor::Identity;
 
@@ -86,6 +86,7 @@ pub struct Assembly {
     cells: HashMap<TokenKey, (SecretVersion, Arc<Cell>)>,
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
+    releases: Releases,
 }
 
 /// The next configuration, and what a person should know of it.
@@ -106,7 +107,22 @@ pub struct Assembled {
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
-        Self { spawner, generation: 0, cells: HashMap::new(), upstreams: HashMap::new(), doors: Vec::new() }
+        Self {
+            spawner,
+            generation: 0,
+            cells: HashMap::new(),
+            upstreams: HashMap::new(),
+            doors: Vec::new(),
+            releases: Releases::default(),
+        }
+    }
+
+    /// Lets go of everything, and waits a moment for tokens that are given up by that. Whoever holds a
+    /// Snapshot still keeps its tokens.
+    pub async fn retire(self) {
+        let releases = self.releases;
+        drop(self.cells);
+        releases.done().await;
     }
 
     /// Builds the next Snapshot. On an error, of which all are told, nothing has changed.
@@ -229,13 +245,13 @@ impl Assembly {
             let cell = match next.get(&key).or_else(|| self.cells.get(&key)) {
                 Some((_, cell)) => Arc::clone(cell),
                 None => Cell::new(
-                    cell_settings(credential, upstream.clone(), secret, waiting),
+                    cell_settings(credential, upstream.clone(), secret, waiting, &self.releases),
                     Arc::new(BootClock),
                     self.spawner.clone(),
                 ),
             };
             if !next.contains_key(&key) && self.cells.contains_key(&key) {
-                cell.configure(cell_settings(credential, upstream, secret, waiting));
+                cell.configure(cell_settings(credential, upstream, secret, waiting, &self.releases));
             }
             next.insert(key, (secret, Arc::clone(&cell)));
             ready.insert(credential.name.clone(), Ready { cell, placement: Arc::new(credential.inject.clone()) });
@@ -286,7 +302,9 @@ fn cell_settings(
     upstream: Option<Arc<Upstream>>,
     secret: SecretVersion,
     waiting: u32,
+    releases: &Releases,
 ) -> CellSettings {
+    let release = releases.of(credential.name.clone(), Arc::clone(&credential.vendor), upstream.clone());
     CellSettings {
         name: credential.name.clone(),
         fetch: fetch(Arc::clone(&credential.vendor), upstream, credential.timeout),
@@ -297,7 +315,7 @@ fn cell_settings(
         exclusive: credential.exclusive,
         drain: credential.drain,
         waiting,
-        release: None,
+        release,
         share: None,
     }
 }

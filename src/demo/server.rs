@@ -115,6 +115,7 @@ struct Shared {
     token_requests: AtomicU64,
     data_requests: AtomicU64,
     refused: AtomicU64,
+    released: AtomicU64,
 }
 
 /// The connection is to be closed without an answer.
@@ -132,6 +133,7 @@ impl Simulator {
             token_requests: AtomicU64::new(0),
             data_requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            released: AtomicU64::new(0),
         });
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (main, login) = (TcpListener::bind(any).await?, TcpListener::bind(any).await?);
@@ -189,6 +191,11 @@ impl Simulator {
     /// How many data calls arrived, those that were refused included.
     pub fn data_requests(&self) -> u64 {
         self.shared.data_requests.load(Ordering::Relaxed)
+    }
+
+    /// How many tokens were to be given up.
+    pub fn released(&self) -> u64 {
+        self.shared.released.load(Ordering::Relaxed)
     }
 
     /// How many data calls were refused for their token.
@@ -268,6 +275,7 @@ impl Shared {
             Call::Login => self.login(&head, body).await?,
             Call::Release => {
                 let body = whole(body).await?;
+                self.released.fetch_add(1, Ordering::Relaxed);
                 self.at_desk(|desk| self.rules.release(&head, &body, desk))
             }
             Call::Data => self.data(&head, body).await?,

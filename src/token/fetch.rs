@@ -1,5 +1,7 @@
 //! The glue: sends what the vendor's pure code built and gives it the answer.
 
+mod release;
+
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,6 +12,8 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::Full;
+
+pub use release::Releases;
 
 use super::Fetch;
 use crate::secret::Secret;

@@ -17,7 +17,7 @@ mod share;
 pub use cell::{AfterRefusal, Cell, CellSettings, CellState, CellStatus, Fetch, Release, Slot, Token};
 pub use clock::{BootClock, Clock, Moment};
 pub use error::Unavailable;
-pub use fetch::fetch;
+pub use fetch::{Releases, fetch};
 pub use key::{SecretVersion, TokenKey};
 pub use lane::{Guard, Lane, Rendered};
 pub use share::{Away, Carried, Laid, Lease, Pending, Share, Told, Turn, Wanted};

@@ -16,8 +16,8 @@ use super::answer::{Reading, Sent, class_of_text, member, text};
 use super::request::{JSON, basic, json_object, json_string, post};
 use super::settings::{Problems, filled, fingerprint};
 use super::{
-    Answer, Defaults, FieldProblem, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault, Vendor,
-    VendorSettings,
+    Answer, Defaults, FieldProblem, Grant, Identity, Login, Occasion, OwnCall, OwnEndpoint, TokenFault, TokenRequest,
+    Vendor, VendorSettings,
 };
 use crate::model::{BaseUrl, EndpointUrl, JsonMatch, JsonRefusal, Place, RefusedWhen};
 use crate::secret::Secret;
@@ -91,6 +91,7 @@ struct CrmCom {
     token_url: EndpointUrl,
     unit: Option<String>,
     login: CrmLogin,
+    release: bool,
 }
 
 #[derive(Debug)]
@@ -110,9 +111,6 @@ enum Consumer {
 impl VendorSettings for CrmComSettings {
     fn build(mut self: Box<Self>, token_url: Option<EndpointUrl>) -> Result<Arc<dyn Vendor>, Vec<FieldProblem>> {
         let mut problems = Problems::default();
-        if self.release == Some(true) {
-            problems.unsupported("release", "remove it, or say false: tokens then end by themselves");
-        }
         let base = problems
             .required("base_url", self.base_url.take(), "each installation of CRM.COM has its own")
             .and_then(|base| problems.base("base_url", &base));
@@ -126,7 +124,8 @@ impl VendorSettings for CrmComSettings {
         });
         problems.finish(base.zip(login).map(|(base, login)| {
             let token_url = token_url.unwrap_or_else(|| base.join(login.path()));
-            Arc::new(CrmCom { base, token_url, unit, login }) as Arc<dyn Vendor>
+            let release = self.release.unwrap_or_default();
+            Arc::new(CrmCom { base, token_url, unit, login, release }) as Arc<dyn Vendor>
         }))
     }
 }
@@ -341,6 +340,12 @@ impl Vendor for CrmCom {
         }
         // Nothing in the envelope says how long the token lives; the token itself does, from R12 on.
         reading.grant(member(&json, "data").and_then(|data| member(data, "token")), None)
+    }
+
+    /// POST `authentication/token/release`, from R10 on. Deprecated from R12 on: it may be gone.
+    fn release(&self, token: &Secret) -> Option<TokenRequest> {
+        let body = || json_object([("token", token.expose())]);
+        self.release.then(|| post(&self.base.join(RELEASE), JSON, None, body()))
     }
 
     fn own_endpoints(&self) -> Vec<OwnEndpoint> {

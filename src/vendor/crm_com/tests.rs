@@ -145,8 +145,9 @@ fn the_fields_that_a_method_needs_are_named() {
     );
     assert_eq!(with(json!({"method": "web_api_key", "key": "k", "username": "u"})), ["username"]);
     assert_eq!(with(json!({"method": "web_api_key", "key": "a:b"})), ["key"]);
-    assert_eq!(with(json!({"method": "web_api_key", "key": "k", "release": true})), ["release"]);
-    assert_eq!(with(json!({"method": "web_api_key", "key": "k", "release": false})), [""; 0]);
+    for release in [true, false] {
+        assert_eq!(with(json!({"method": "web_api_key", "key": "k", "release": release})), [""; 0]);
+    }
     let consumer = |rest: Value| {
         let Value::Object(mut settings) = rest else { panic!("settings are a map") };
         settings.insert("method".to_owned(), "consumer_application_key".into());
@@ -226,4 +227,20 @@ fn legacy_logins_and_releases_are_answered_in_the_envelope() {
         vendor.placeholder(OwnCall::Release, "t", Duration::ZERO),
         r#"{"data":{},"status":{"code":"OK","description":"","message":""}}"#
     );
+}
+
+#[test]
+fn a_token_is_given_up_by_the_vendors_call_where_the_operator_wants_that() {
+    let vendor = |release: bool| {
+        let settings = json!({"base_url": "https://crm/v2", "method": "web_api_key", "key": "k", "release": release});
+        build("crm_com", &settings, None)
+    };
+    assert!(vendor(false).release(&Secret::new("t")).is_none());
+    let request = vendor(true).release(&Secret::new("t\"1")).unwrap();
+    assert_eq!(
+        (request.method.as_str(), request.url.to_string().as_str()),
+        ("POST", "https://crm/v2/authentication/token/release")
+    );
+    assert_eq!(request.body.expose(), r#"{"token":"t\"1"}"#);
+    assert!(!format!("{request:?}").contains("t\\\"1"));
 }
