@@ -133,7 +133,9 @@ async fn two_that_take_over_at_once_do_so_one_after_the_other() {
     assert_eq!(get(process.address, "/crewmojo/a").await.status(), 200);
     let (one, other) = tokio::join!(process.successor(), process.successor());
     has_handed_over(process).await;
-    let (first, second) = if one.log().contains("handing over") { (one, other) } else { (other, one) };
+    let left = |process: &Process| process.log().contains("handed over");
+    eventually("one took over from the other", || left(&one) || left(&other)).await;
+    let (first, second) = if left(&one) { (one, other) } else { (other, one) };
     has_handed_over(first).await;
     assert_eq!(token_number(&get(second.address, "/crewmojo/a").await), Some(1));
 }

@@ -45,13 +45,14 @@ impl Book {
 
     /// No login is begun until the guard goes.
     pub(super) fn pause(self: &Arc<Self>) -> Paused {
-        let mut inner = self.lock();
+        let mut guard = self.lock();
+        let inner = &mut *guard;
         inner.is_paused = true;
         inner.paused.clone_from(&inner.logins);
         for (_, cell) in &inner.paused {
             cell.pause(true);
         }
-        drop(inner);
+        drop(guard);
         Paused(Arc::clone(self))
     }
 
