@@ -114,11 +114,10 @@ impl Giver {
 
     /// Gives everything away, and has it back where the new process does not come to serve.
     async fn give(&self, wire: &mut Wire, version: &str) -> io::Result<()> {
-        let Ok(_turn) = self.turn.try_lock() else {
-            return say(wire, &Answer::error("another process is taking over just now")).await;
-        };
+        let _turn = self.turn.lock().await;
         if self.given.load(Ordering::Acquire) {
-            return say(wire, &Answer::error("another process has taken over")).await;
+            // Without an answer it asks again, and finds the process that has everything now.
+            return Ok(());
         }
         tracing::info!(version = ?version, "handing over to a new process");
         match self.exchange(wire).await {

@@ -12,6 +12,9 @@ use super::message::{Answer, Held, LONGEST_ANSWER, Question, Serving, Socket, TA
 use super::wire::Wire;
 use super::{DEADLINE, HandoverError};
 
+/// How often a process is asked that closes without an answer.
+const TRIES: usize = 5;
+
 /// What the running process gave.
 pub(crate) struct Taken {
     /// Its listening sockets.
@@ -27,8 +30,9 @@ pub(crate) struct Taken {
 
 /// Asks the process at this socket for all that it has; `None` where there is none.
 pub(crate) async fn take(path: &Path) -> Result<Option<Taken>, HandoverError> {
-    let mut gone = false;
+    let mut tries = 0;
     loop {
+        tries += 1;
         let stream = match UnixStream::connect(path).await {
             Ok(stream) => stream,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -37,8 +41,8 @@ pub(crate) async fn take(path: &Path) -> Result<Option<Taken>, HandoverError> {
             Err(error) => return Err(HandoverError::Ask(path.to_owned(), error)),
         };
         match ask(path, stream).await {
-            // It may have ended just now; then nobody is there when it is asked again.
-            Err(HandoverError::Ask(..)) if !gone => gone = true,
+            // It may have ended just now, or have given everything to another one that is there now.
+            Err(HandoverError::Ask(..)) if tries < TRIES => {}
             taken => return taken.map(Some),
         }
     }
