@@ -21,7 +21,7 @@ help: ## This list
 		while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
 
 .PHONY: test
-test: rust-tools ## Format check, clippy with warnings denied, every Rust test
+test: rust-tools test-tools ## Format check, clippy with warnings denied, every Rust test
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo test --locked
@@ -49,6 +49,11 @@ rust-tools:
 		if command -v rustup >/dev/null; then rustup component add rustfmt clippy; else \
 			echo "missing: cargo $$component. It comes with the rustfmt and clippy of your Rust toolchain" >&2; exit 1; fi; \
 	done
+
+# A real server for the tests of the shared store; Debian's 6, 7 or 8 will do.
+.PHONY: test-tools
+test-tools:
+	@command -v redis-server >/dev/null || { $(call install,redis-server,redis-server); }
 
 # curl must speak HTTP/2, as Debian's does; Python must be able to make environments.
 .PHONY: e2e-tools

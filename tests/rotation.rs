@@ -18,7 +18,7 @@ pub fn seconds() -> u64 {
 }
 
 /// A strict vendor whose tokens live two seconds.
-async fn vendor() -> Simulator {
+pub async fn vendor() -> Simulator {
     let simulator = simulate(Crewmojo::default()).await;
     simulator.adjust(|options| options.lifetime = Some(Duration::from_secs(2)));
     simulator
@@ -30,13 +30,19 @@ fn proxy(simulator: &Simulator) -> Process {
     Process::start(&format!("workers: 2\n{yaml}"), &[])
 }
 
-/// Runs the mix, and watches when the simulator gives out tokens.
+/// Runs the mix.
 async fn run(simulator: &Simulator, process: &Process, mix: Mix) -> (Sum, Vec<Instant>) {
     let address = process.address;
     let clients = mix.start("/crewmojo/humans", move |_, _| address);
+    let rotations = watch(simulator, seconds()).await;
+    (clients.stop().await, rotations)
+}
+
+/// When the simulator gives out tokens, for so long.
+pub async fn watch(simulator: &Simulator, seconds: u64) -> Vec<Instant> {
     let mut rotations = Vec::new();
     let mut issued = 0;
-    let end = Instant::now() + Duration::from_secs(seconds());
+    let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
         if simulator.tokens_issued() > issued {
             issued = simulator.tokens_issued();
@@ -44,11 +50,11 @@ async fn run(simulator: &Simulator, process: &Process, mix: Mix) -> (Sum, Vec<In
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    (clients.stop().await, rotations)
+    rotations
 }
 
 /// Prints what the closing note wants to know.
-fn tell(name: &str, sum: &Sum, rotations: &[Instant], simulator: &Simulator) {
+pub fn tell(name: &str, sum: &Sum, rotations: &[Instant], simulator: &Simulator) {
     let near = |begun: Instant| {
         rotations.iter().any(|at| {
             at.saturating_duration_since(begun) < Duration::from_millis(250) && *at + Duration::from_millis(20) > begun

@@ -9,6 +9,7 @@ mod upstreams;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -16,13 +17,14 @@ use entries::{Ready, entry};
 use upstreams::{LazyRoots, Upstreams};
 
 use crate::config::{
-    CredentialSettings, ListenAddress, ListenerSettings, Locator, RouteAction, RouteSettings, Settings,
+    CredentialSettings, ListenAddress, ListenerSettings, Locator, RedisSettings, RouteAction, RouteSettings, Settings,
+    StoreSettings,
 };
 use crate::live::{Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
 use crate::route::Table;
 use crate::server::{ListenOn, tls::server_config};
-use crate::token::{BootClock, Cell, CellSettings, Releases, SecretVersion, TokenKey, fetch};
+use crate::token::{self, BootClock, Cell, CellSettings, Releases, SecretVersion, Share, Store, TokenKey, fetch};
 use crate::upstream::{TlsSetupError, Upstream};
 use crate::vendor::Identity;
 
@@ -78,6 +80,9 @@ impl AssembleError {
     }
 }
 
+/// A lease outlives the longest login by this much: what is asked of the store around it.
+const LEASE_GRACE: Duration = Duration::from_secs(2);
+
 /// What outlives a Snapshot.
 #[derive(Debug)]
 pub struct Assembly {
@@ -87,6 +92,8 @@ pub struct Assembly {
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
     releases: Releases,
+    /// The store of the first configuration: another one needs a restart.
+    store: Option<(StoreSettings, Option<Arc<Store>>)>,
 }
 
 /// The next configuration, and what a person should know of it.
@@ -107,14 +114,9 @@ pub struct Assembled {
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
-        Self {
-            spawner,
-            generation: 0,
-            cells: HashMap::new(),
-            upstreams: HashMap::new(),
-            doors: Vec::new(),
-            releases: Releases::default(),
-        }
+        let (cells, upstreams) = (HashMap::new(), HashMap::new());
+        let releases = Releases::default();
+        Self { spawner, generation: 0, cells, upstreams, doors: Vec::new(), releases, store: None }
     }
 
     /// Lets go of everything, and waits a moment for tokens that are given up by that. Whoever holds a
@@ -166,7 +168,10 @@ impl Assembly {
 
         // Nothing fails from here on.
         let next = upstreams.next;
-        let (doors, restart_needed) = self.keep_doors(doors);
+        let (doors, mut restart_needed) = self.keep_doors(doors);
+        if self.store(&settings.store).0 != settings.store {
+            restart_needed.push("`store` has changed".to_owned());
+        }
         let ready = self.cells(settings, token_upstreams);
         let entries = settings
             .routes
@@ -202,6 +207,18 @@ impl Assembly {
         let cells: HashSet<*const Cell> = cells.collect();
         let known = self.cells.iter().filter(|(_, (_, cell))| cells.contains(&Arc::as_ptr(cell)));
         known.map(|(key, (_, cell))| (*key, Arc::clone(cell))).collect()
+    }
+
+    /// The store that was chosen first: what is in it cannot be moved to another one.
+    fn store(&mut self, settings: &StoreSettings) -> &(StoreSettings, Option<Arc<Store>>) {
+        let spawner = &self.spawner;
+        self.store.get_or_insert_with(|| {
+            let store = match settings {
+                StoreSettings::Memory => None,
+                StoreSettings::Redis(redis) => Some(store(redis, spawner.clone())),
+            };
+            (settings.clone(), store)
+        })
     }
 
     /// The doors in the order in which they were bound. An address that came or went needs a
@@ -242,10 +259,14 @@ impl Assembly {
             // The same login under two names is one login, also where it is known by its key alone.
             let whole = TokenKey::of(credential.vendor.provider(), &credential.vendor.identity());
             let key = *alike.entry((whole, secret)).or_insert(key);
+            let share = self.share(&key, credential);
             let cell = match next.get(&key).or_else(|| self.cells.get(&key)) {
                 Some((_, cell)) => Arc::clone(cell),
                 None => Cell::new(
-                    cell_settings(credential, upstream.clone(), secret, waiting, &self.releases),
+                    CellSettings {
+                        share,
+                        ..cell_settings(credential, upstream.clone(), secret, waiting, &self.releases)
+                    },
                     Arc::new(BootClock),
                     self.spawner.clone(),
                 ),
@@ -259,6 +280,21 @@ impl Assembly {
         self.cells = next;
         ready
     }
+}
+
+impl Assembly {
+    /// What a credential's cells of all replicas agree on. A token that is written in the configuration
+    /// is in everybody's.
+    fn share(&self, key: &TokenKey, credential: &CredentialSettings) -> Option<Arc<dyn Share>> {
+        let (_, store) = self.store.as_ref()?;
+        credential.vendor.token_url()?;
+        Some(store.as_ref()?.share(*key, credential.timeout + credential.drain + LEASE_GRACE))
+    }
+}
+
+fn store(settings: &RedisSettings, spawner: Handle) -> Arc<Store> {
+    let RedisSettings { server, ca, key_prefix, keys, timeout, .. } = settings.clone();
+    Store::new(token::StoreSettings { server, ca, key_prefix, timeout }, keys, spawner)
 }
 
 /// A client that is known by its secret alone (a key, a fixed token) goes by its credential's name:
@@ -368,6 +404,25 @@ mod tests {
         let mut loopback = Assembly::new(Handle::current());
         loopback.build(&settings("127.0.0.1:80", "")).unwrap();
         loopback.build(&settings("127.0.0.1:81", "")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_changed_store_needs_a_restart_and_the_rest_is_taken() {
+        let key = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=";
+        let yaml = |store: &str, status: u16| {
+            let yaml = format!(
+                "listeners: [{{address: '127.0.0.1:80'}}]\nstore: {store}\nroutes: [{{name: a, respond: {status}}}]\n"
+            );
+            load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &|_| None).unwrap().settings
+        };
+        let redis = format!("{{kind: redis, url: redis://a, encryption_key: {key}}}");
+        let mut assembly = Assembly::new(Handle::current());
+        assert!(assembly.build(&yaml("{kind: memory}", 204)).unwrap().restart_needed.is_empty());
+        for _ in 0..2 {
+            let changed = assembly.build(&yaml(&redis, 403)).unwrap();
+            assert_eq!(changed.restart_needed, ["`store` has changed"], "as long as it differs from what runs");
+        }
+        assert!(assembly.build(&yaml("{kind: memory}", 403)).unwrap().restart_needed.is_empty());
     }
 
     #[tokio::test]

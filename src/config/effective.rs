@@ -7,7 +7,7 @@ use crate::config::interpolate::MASK;
 use crate::config::load::Loaded;
 use crate::config::redact::scrub;
 use crate::config::tree::{Node, Value};
-use crate::config::{CredentialSettings, ForwardSettings, RouteAction};
+use crate::config::{CredentialSettings, ForwardSettings, RouteAction, StoreSettings};
 use crate::model::{EncodedSlash, HeaderCase, JsonMatch, Place, Protocol, RefusedWhen, TokenEndpoint};
 
 /// How the effective configuration is written.
@@ -62,6 +62,7 @@ fn document(loaded: &Loaded) -> Json {
     document.insert("client".to_owned(), filled(root.get("client"), client));
     let limits = [("replay_total", json!(size(settings.replay_budget)))];
     document.insert("limits".to_owned(), filled(root.get("limits"), limits));
+    document.insert("store".to_owned(), store(root.get("store"), &settings.store));
     if let Some(defaults) = written(root, "defaults") {
         document.insert("defaults".to_owned(), defaults);
     }
@@ -97,6 +98,15 @@ fn document(loaded: &Loaded) -> Json {
         .collect();
     document.insert("routes".to_owned(), Json::Array(routes));
     Json::Object(document)
+}
+
+fn store(node: Option<&Node>, settings: &StoreSettings) -> Json {
+    match settings {
+        StoreSettings::Memory => filled(node, [("kind", json!("memory"))]),
+        StoreSettings::Redis(redis) => {
+            filled(node, [("key_prefix", json!(redis.key_prefix)), ("timeout", json!(span(redis.timeout)))])
+        }
+    }
 }
 
 fn credential(node: &Node, settings: &CredentialSettings) -> Json {
@@ -257,7 +267,7 @@ fn object(node: &Node, hidden: bool) -> Map<String, Json> {
 /// login sends, and headers that carry credentials.
 pub fn is_hidden(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    matches!(key.as_str(), "form" | "extra" | "cookie" | "authorization")
+    matches!(key.as_str(), "form" | "extra" | "cookie" | "authorization" | "encryption_key")
         || ["secret", "password", "passwd", "api-key", "apikey"].iter().any(|part| key.contains(part))
 }
 

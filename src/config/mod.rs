@@ -31,8 +31,8 @@ pub use nearest::nearest;
 pub use problem::{Problems, render, to_json};
 pub use schema::schema;
 pub use settings::{
-    ClientSettings, CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, RouteAction, RouteSettings,
-    Settings,
+    ClientSettings, CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, RedisSettings, RouteAction,
+    RouteSettings, Settings, StoreSettings,
 };
 pub use watch::Watcher;
 

@@ -1,17 +1,20 @@
 //! The configuration as meant: what `check` yields and `assemble` builds from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use rustls::pki_types::CertificateDer;
 
 use crate::model::{
     AccessPolicy, BaseUrl, EncodedSlash, HeaderCase, HeaderEdits, Limits, Margin, MatchSpec, Placement, Protocol,
     RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
 };
+use crate::secret::SealKeys;
 use crate::vendor::Vendor;
 
 /// A whole configuration, in which everything refers to something that is there.
@@ -31,6 +34,8 @@ pub struct Settings {
     pub client: ClientSettings,
     /// All bodies kept for replay together, in bytes.
     pub replay_budget: u64,
+    /// Where tokens are kept.
+    pub store: StoreSettings,
     /// By name.
     pub credentials: BTreeMap<String, Arc<CredentialSettings>>,
     /// In the order of the file.
@@ -41,6 +46,49 @@ pub struct Settings {
     /// the same content is no reload.
     pub fingerprint: [u8; 32],
 }
+
+/// Where tokens are kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoreSettings {
+    /// In each process by itself.
+    Memory,
+    /// In Redis or Valkey, for all replicas.
+    Redis(Box<RedisSettings>),
+}
+
+/// A store that replicas share.
+#[derive(Clone)]
+pub struct RedisSettings {
+    /// Host, port, whether by TLS, user and password, database.
+    pub server: redis::ConnectionInfo,
+    /// Roots to trust instead of the system's.
+    pub ca: Option<Arc<Vec<CertificateDer<'static>>>>,
+    /// What every key begins with.
+    pub key_prefix: String,
+    /// What tokens are sealed with.
+    pub keys: Arc<SealKeys>,
+    /// For one command.
+    pub timeout: Duration,
+    /// A digest of all of it: the same one is the same store.
+    pub version: [u8; 32],
+}
+
+/// Without user and password, and without the digest of them.
+impl fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("RedisSettings");
+        shown.field("server", self.server.addr()).field("ca", &self.ca.is_some()).field("key_prefix", &self.key_prefix);
+        shown.field("keys", &self.keys).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for RedisSettings {
+    fn eq(&self, other: &Self) -> bool {
+        self.version == other.version
+    }
+}
+
+impl Eq for RedisSettings {}
 
 /// An address to listen on.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,6 +2,7 @@
 
 mod canary;
 mod refused;
+mod store;
 mod taken;
 
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! With what key: a credential's token, from its first use to its retirement.
 //!
 //! `key` says which credentials are the same one; `cell` holds one token and lets one fetch at a
-//! time happen; `fetch` is the glue to the vendor and the network; `share` is what replicas agree on;
-//! `lane` is a worker's own view of a cell, with the token rendered as it is sent; `inject` writes it
-//! into a request.
+//! time happen; `fetch` is the glue to the vendor and the network; `share` is what replicas agree on,
+//! `store` where they do; `lane` is a worker's own view of a cell, with the token rendered as it is
+//! sent; `inject` writes it into a request.
 
 mod cell;
 mod clock;
@@ -13,6 +13,7 @@ pub mod inject;
 mod key;
 mod lane;
 mod share;
+mod store;
 
 pub use cell::{AfterRefusal, Cell, CellSettings, CellState, CellStatus, Fetch, Release, Slot, Token};
 pub use clock::{BootClock, Clock, Moment};
@@ -21,3 +22,4 @@ pub use fetch::{Releases, fetch};
 pub use key::{SecretVersion, TokenKey};
 pub use lane::{Guard, Lane, Rendered};
 pub use share::{Away, Carried, Laid, Lease, Pending, Share, Told, Turn, Wanted};
+pub use store::{Kept, Store, StoreSettings};

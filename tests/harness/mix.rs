@@ -152,6 +152,15 @@ impl Sum {
         self.first_failure = self.first_failure.take().or(failure);
     }
 
+    /// Counts others' requests in.
+    pub fn add(&mut self, other: Self) {
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        self.first_failure = self.first_failure.take().or(other.first_failure);
+        self.quick.extend(other.quick);
+    }
+
     /// All requests.
     pub fn all(&self) -> u64 {
         self.statuses.values().sum()
@@ -184,12 +193,7 @@ impl Clients {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Sum::default();
         for client in std::mem::take(&mut self.clients) {
-            let Sum { statuses, first_failure, quick } = client.await.unwrap();
-            for (status, count) in statuses {
-                *all.statuses.entry(status).or_default() += count;
-            }
-            all.first_failure = all.first_failure.or(first_failure);
-            all.quick.extend(quick);
+            all.add(client.await.unwrap());
         }
         all
     }

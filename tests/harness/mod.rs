@@ -8,6 +8,7 @@ pub mod mix;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod redis;
 pub mod tls;
 pub mod upstream;
 pub mod vendors;
@@ -16,10 +17,15 @@ pub mod yaml;
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` holds; fails, saying `what`, after ten seconds.
-pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+pub async fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    eventually_within(Duration::from_secs(10), what, condition).await;
+}
+
+/// The same with another patience.
+pub async fn eventually_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < deadline, "not within ten seconds: {what}");
+        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

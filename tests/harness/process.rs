@@ -128,6 +128,24 @@ impl Drop for Process {
     }
 }
 
+/// Whether a process has a connection to this loopback port.
+pub fn holds_connection_to(pid: u32, port: u16) -> bool {
+    // Of /proc/net/tcp: the third field is the remote address, the fourth the state, the tenth the inode.
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let remote = format!("0100007F:{port:04X}");
+    let inodes: Vec<String> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields.get(2) == Some(&remote.as_str()) && fields.get(3) == Some(&"01"))
+        .filter_map(|fields| Some(format!("socket:[{}]", fields.get(9)?)))
+        .collect();
+    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    files
+        .flatten()
+        .filter_map(|file| std::fs::read_link(file.path()).ok())
+        .any(|target| inodes.iter().any(|inode| target.to_str() == Some(inode)))
+}
+
 /// Replaces a file by rename.
 pub fn replace(file: &Path, content: &str) {
     let next = file.with_extension("next");

@@ -8,6 +8,7 @@ mod handover;
 mod header;
 mod listener;
 mod route;
+mod store;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -82,6 +83,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
     let routes = check.routes(root, &credentials, &inherited, open);
     let workers = check.workers(&general);
     let handover = check.handover(root, &general, &listeners);
+    let store = check.store(root, &general);
     if !check.report.is_sound() {
         return None;
     }
@@ -95,6 +97,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
         handover,
         client,
         replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
+        store,
         credentials,
         routes,
         files: Vec::new(),

@@ -8,6 +8,7 @@ mod credential;
 mod form;
 mod measure;
 mod route;
+mod store;
 mod word;
 
 use schemars::JsonSchema;
@@ -18,6 +19,7 @@ pub(crate) use credential::{Common, Inject, Refused};
 pub(crate) use form::{Form, Of};
 pub(crate) use measure::{margin, size, span};
 pub(crate) use route::{Edits, Match, Route, RouteLimits, RouteTimeouts};
+pub(crate) use store::{Kind, Store};
 pub(crate) use word::digest;
 
 use choice::Case;
@@ -48,6 +50,8 @@ pub(crate) struct General {
     pub(crate) client: Option<Client>,
     /// Bounds of the whole proxy.
     pub(crate) limits: Option<TotalLimits>,
+    /// Where tokens are kept. Default: in memory, each process its own.
+    pub(crate) store: Option<Store>,
     /// What holds for every route that does not say otherwise.
     pub(crate) defaults: Option<Defaults>,
 }
@@ -127,6 +131,7 @@ pub(crate) const TOP: &[&str] = &[
     "handover",
     "client",
     "limits",
+    "store",
     "defaults",
     "credentials",
     "routes",

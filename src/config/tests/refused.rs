@@ -48,7 +48,7 @@ routes:
     timeouts: {response: 90}
   - {name: one, upstream: [x], credential: key, workers: 1}
 workers: many
-store: {kind: redis}
+admin: {address: x}
 ",
     );
     let places: Vec<String> = problems.list.iter().map(|p| format!("{}:{} {}", p.line, p.column, p.path)).collect();
@@ -71,7 +71,7 @@ store: {kind: redis}
             "18:44 routes[1].credential",
             "18:49 routes[1].workers",
             "19:10 workers",
-            "20:1 store",
+            "20:1 admin",
         ]
     );
     let text = problems.to_string();

@@ -1,6 +1,6 @@
 //! A token endpoint for tests, which numbers its tokens so that a test says which one was used.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub(in crate::token) enum Reply {
     Fault(TokenFault),
     /// First so long nothing.
     After(Duration, Box<Reply>),
+    /// Whatever this says then.
+    Then(Box<dyn FnOnce() -> Reply + Send>),
     /// A panic.
     Panic,
 }
@@ -33,11 +35,18 @@ pub(in crate::token) struct Script {
     plan: Mutex<Plan>,
     calls: AtomicU64,
     at_once: AtomicU32,
+    /// Two logins at once are none of one cell's doing.
+    together: AtomicBool,
 }
 
 impl Script {
     pub(in crate::token) fn new(plan: impl FnMut(u64) -> Reply + Send + 'static) -> Arc<Self> {
-        Arc::new(Self { plan: Mutex::new(Box::new(plan)), calls: AtomicU64::new(0), at_once: AtomicU32::new(0) })
+        Arc::new(Self {
+            plan: Mutex::new(Box::new(plan)),
+            calls: AtomicU64::new(0),
+            at_once: AtomicU32::new(0),
+            together: AtomicBool::new(false),
+        })
     }
 
     /// Each login takes 20 ms and brings a token for an hour.
@@ -48,6 +57,11 @@ impl Script {
     /// Goes on by another plan.
     pub(in crate::token) fn turn(&self, plan: impl FnMut(u64) -> Reply + Send + 'static) {
         *self.plan.lock().unwrap() = Box::new(plan);
+    }
+
+    /// Several cells use this script.
+    pub(in crate::token) fn allow_together(&self) {
+        self.together.store(true, Ordering::SeqCst);
     }
 
     /// Logins so far.
@@ -61,11 +75,18 @@ impl Script {
             let script = Arc::clone(&script);
             Box::pin(async move {
                 let number = script.calls.fetch_add(1, Ordering::SeqCst) + 1;
-                assert_eq!(script.at_once.fetch_add(1, Ordering::SeqCst), 0, "two logins at once");
+                let others = script.at_once.fetch_add(1, Ordering::SeqCst);
+                assert!(others == 0 || script.together.load(Ordering::SeqCst), "two logins at once");
                 let mut reply = (script.plan.lock().unwrap())(number);
-                while let Reply::After(time, next) = reply {
-                    tokio::time::sleep(time).await;
-                    reply = *next;
+                loop {
+                    reply = match reply {
+                        Reply::After(time, next) => {
+                            tokio::time::sleep(time).await;
+                            *next
+                        }
+                        Reply::Then(next) => next(),
+                        last => break reply = last,
+                    };
                 }
                 script.at_once.fetch_sub(1, Ordering::SeqCst);
                 match reply {
@@ -74,7 +95,7 @@ impl Script {
                     Reply::Silent(token) => Ok(grant(&token, None)),
                     Reply::Fault(fault) => Err(fault),
                     Reply::Panic => panic!("a login that panics, as the test wants it"),
-                    Reply::After(..) => unreachable!(),
+                    Reply::After(..) | Reply::Then(_) => unreachable!(),
                 }
             })
         })

@@ -1,6 +1,7 @@
 //! The cell under a paused clock, against an endpoint that numbers its tokens.
 
 mod exclusive;
+mod replicas;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -226,6 +226,59 @@ async fn a_credential_that_is_not_exclusive_has_no_gate() {
     assert!(lane.warm().is_some());
 }
 
+/// On real threads and in real time: whoever holds a guard holds the token that the vendor holds valid.
+#[test]
+fn on_many_threads_no_request_begins_with_a_token_that_a_login_has_killed() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// The token that the vendor holds valid, which changes in the middle of a login.
+    static VALID: AtomicU64 = AtomicU64::new(0);
+    let script = Script::new(|number| {
+        Reply::After(
+            millis(1),
+            Box::new(Reply::Then(Box::new(move || {
+                VALID.store(number, Ordering::SeqCst);
+                slow(1, Reply::Good(1))
+            }))),
+        )
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Renewed after a tenth of a second: a gate that closes ten times a second.
+    let settings = CellSettings { refresh_before: Margin::Fixed(millis(890)), ..exclusive(&script) };
+    let cell = Cell::new(settings, Arc::new(crate::token::BootClock), runtime.handle().clone());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let control = std::thread::spawn(move || runtime.block_on(stopped));
+    let end = std::time::Instant::now() + seconds(2);
+    let workers: Vec<_> = (0..4)
+        .map(|_| {
+            let cell = Arc::clone(&cell);
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let lane = lane(&cell);
+                let mut begun = 0_u64;
+                while std::time::Instant::now() < end {
+                    let asked = std::time::Instant::now();
+                    let Some(guard) = lane.warm() else {
+                        drop(runtime.block_on(lane.acquire(PATIENCE)).unwrap());
+                        continue;
+                    };
+                    let number: u64 = guard.secret.expose().strip_prefix("token-").unwrap().parse().unwrap();
+                    // While it is counted nobody logs in, unless it stood still for as long as a drain.
+                    let valid = VALID.load(Ordering::SeqCst);
+                    assert!(valid == number || asked.elapsed() > millis(50), "a dead token");
+                    begun += 1;
+                }
+                begun
+            })
+        })
+        .collect();
+    let begun: u64 = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
+    drop(stop);
+    let _ = control.join().unwrap();
+    println!("{begun} requests, {} logins", script.calls());
+    assert!(script.calls() >= 3 && begun > 1000, "{begun} requests, {} logins", script.calls());
+}
+
 // Disturbed.
 
 #[tokio::test(start_paused = true)]
