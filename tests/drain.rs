@@ -161,7 +161,7 @@ async fn the_drain_delay_serves_on_before_the_listeners_close() {
 }
 
 /// Reads until this has come; what has come until then.
-async fn read_until(stream: &mut TcpStream, what: &str) -> String {
+pub async fn read_until(stream: &mut TcpStream, what: &str) -> String {
     let mut read = Vec::new();
     while !String::from_utf8_lossy(&read).contains(what) {
         let more = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut read)).await;

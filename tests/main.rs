@@ -20,6 +20,7 @@ mod cold_start;
 mod complaints;
 mod demo;
 mod drain;
+mod handover;
 mod harness;
 mod house;
 mod idle;

@@ -8,7 +8,7 @@ mod entries;
 mod keeps;
 mod upstreams;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +110,8 @@ pub struct Assembled {
     pub restart_needed: Vec<String>,
     /// Each credential's token, by name: also of those that no route uses.
     pub cells: BTreeMap<String, Arc<Cell>>,
+    /// The tokens that logins are made for, each once, under the key that says which login it is.
+    pub logins: Vec<(TokenKey, Arc<Cell>)>,
 }
 
 impl Assembly {
@@ -196,8 +198,18 @@ impl Assembly {
             },
             doors,
         };
+        let logins = self.logins(settings, &ready);
         let cells = ready.into_iter().map(|(name, ready)| (name, ready.cell)).collect();
-        Ok(Assembled { snapshot, shadowed, restart_needed, cells })
+        Ok(Assembled { snapshot, shadowed, restart_needed, cells, logins })
+    }
+
+    /// The cells of those credentials that have somewhere to log in.
+    fn logins(&self, settings: &Settings, ready: &BTreeMap<String, Ready>) -> Vec<(TokenKey, Arc<Cell>)> {
+        let logs_in = settings.credentials.values().filter(|credential| credential.vendor.token_url().is_some());
+        let cells = logs_in.filter_map(|credential| Some(Arc::as_ptr(&ready.get(&credential.name)?.cell)));
+        let cells: HashSet<*const Cell> = cells.collect();
+        let known = self.cells.iter().filter(|(_, (_, cell))| cells.contains(&Arc::as_ptr(cell)));
+        known.map(|(key, (_, cell))| (*key, Arc::clone(cell))).collect()
     }
 
     /// The store that was chosen first: what is in it cannot be moved to another one.

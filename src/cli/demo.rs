@@ -55,7 +55,7 @@ async fn perform() -> ExitCode {
     };
     let variables = stage.variables().clone();
     let environment = Arc::new(move |name: &str| variables.get(name).cloned());
-    let start = Start { config, environment, watch: true };
+    let start = Start { config, environment, watch: true, sockets: Vec::new() };
     let name = start.config.display().to_string();
     let announce = |address: &ListenOn| {
         // A closed stdout is no reason not to serve.

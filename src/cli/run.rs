@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 
+use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -22,7 +24,11 @@ pub(super) fn run(config: &Path) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}"), 1),
     };
-    let start = Start { config: config.to_owned(), environment: process_environment(), watch: true };
+    let sockets = match activated() {
+        Ok(sockets) => sockets,
+        Err(error) => return fail(&format!("a socket of the service manager cannot be used: {error}"), 1),
+    };
+    let start = Start { config: config.to_owned(), environment: process_environment(), watch: true, sockets };
     let code = match runtime.block_on(serve(start, announce)) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(AppError::Config(problems))) => ready::refuse(&problems),
@@ -32,6 +38,21 @@ pub(super) fn run(config: &Path) -> ExitCode {
     // Token calls that are still under way are of no use to anybody now.
     runtime.shutdown_background();
     code
+}
+
+/// The sockets that the service manager passes by `LISTEN_FDS` (`sd_listen_fds(3)`), where it does.
+fn activated() -> io::Result<Vec<OwnedFd>> {
+    let mut passed = ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for place in 0..passed.len() {
+        let tcp = passed.take_tcp_listener(place).map(|socket| socket.map(OwnedFd::from));
+        sockets.extend(match tcp {
+            // What is no TCP socket is left at its place.
+            Err(_) => passed.take_unix_listener(place)?.map(OwnedFd::from),
+            Ok(socket) => socket,
+        });
+    }
+    Ok(sockets)
 }
 
 /// Begins logging, as the environment says.

@@ -50,6 +50,9 @@ fn document(loaded: &Loaded) -> Json {
     ] {
         document.insert(field.to_owned(), written(root, field).unwrap_or(default));
     }
+    if let Some(handover) = written(root, "handover") {
+        document.insert("handover".to_owned(), handover);
+    }
     let client = [
         ("header_timeout", json!(span(settings.client.header_timeout))),
         ("idle_timeout", json!(span(settings.client.idle_timeout))),

@@ -68,6 +68,11 @@ impl Files {
         (full, content)
     }
 
+    /// A path as the configuration means it; nothing is read there.
+    pub(crate) fn place(&self, path: &str) -> PathBuf {
+        self.folder.join(path)
+    }
+
     /// The paths, in the order in which they were first named.
     pub(crate) fn paths(&self) -> &[PathBuf] {
         &self.order

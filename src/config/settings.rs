@@ -28,6 +28,8 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// How long to go on serving after the signal, before the listeners close.
     pub drain_delay: Duration,
+    /// The Unix socket by which a new process takes over from a running one.
+    pub handover: Option<PathBuf>,
     /// What is asked of clients.
     pub client: ClientSettings,
     /// All bodies kept for replay together, in bytes.

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -60,9 +61,17 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
     let connection: Rc<dyn crate::proxy::OnIdle> = Rc::<Member>::clone(&member);
     let preserve_case = header_case == HeaderCase::Preserve;
     let client = Rc::new(Client { peer: knock.peer, told: Peer::new(knock.peer, tls), tls, preserve_case, connection });
+    let its = Rc::clone(&member);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (proxy, client) = (Rc::clone(&proxy), Rc::clone(&client));
-        async move { Ok::<_, Infallible>(proxy.serve(&client, request).await) }
+        let (proxy, client, its) = (Rc::clone(&proxy), Rc::clone(&client), Rc::clone(&its));
+        async move {
+            let mut response = proxy.serve(&client, request).await;
+            if its.is_leaving() && !http2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                // RFC 9112 section 9.6: the client takes its next request elsewhere.
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let io = TokioIo::new(socket);
     if http2 {

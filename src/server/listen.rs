@@ -3,11 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::worker::{Accepted, Worker};
@@ -69,14 +72,17 @@ fn mend(cause: &io::Error) -> &'static str {
 #[derive(Debug)]
 enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener),
 }
 
 /// A bound listener.
 #[derive(Debug)]
 pub struct Bound {
     listener: Listener,
+    configured: ListenOn,
     address: ListenOn,
+    /// Whether the file of a Unix socket is somebody else's to remove.
+    keeps_file: AtomicBool,
 }
 
 /// A connection between two runtimes.
@@ -108,10 +114,41 @@ impl Bound {
             }
             ListenOn::Unix(path) => {
                 let listener = bind_unix(path).map_err(fail)?;
-                (Listener::Unix(listener, path.clone()), on.clone())
+                (Listener::Unix(listener), on.clone())
             }
         };
-        Ok(Self { listener, address })
+        Ok(Self { listener, configured: on.clone(), address, keeps_file: AtomicBool::new(false) })
+    }
+
+    /// Takes over a socket that listens already, from the process before this one or from the service
+    /// manager. Its file is left alone until [`Bound::keep_file`] says otherwise. Needs a tokio runtime.
+    pub fn adopt(socket: OwnedFd, configured: &ListenOn) -> Result<Self, ListenError> {
+        let fail = |cause| ListenError { address: configured.clone(), cause };
+        let address = local(&socket).map_err(fail)?;
+        let socket = Socket::from(socket);
+        // A non-blocking accept is what tokio asks for, and whoever made the socket may have left it.
+        let listener = socket.set_nonblocking(true).and_then(|()| match &address {
+            ListenOn::Tcp(_) => TcpListener::from_std(socket.into()).map(Listener::Tcp),
+            ListenOn::Unix(_) => UnixListener::from_std(OwnedFd::from(socket).into()).map(Listener::Unix),
+        });
+        let listener = listener.map_err(fail)?;
+        Ok(Self { listener, configured: configured.clone(), address, keeps_file: AtomicBool::new(true) })
+    }
+
+    /// The address as it was asked for.
+    pub fn configured(&self) -> &ListenOn {
+        &self.configured
+    }
+
+    /// Whether the file of a Unix socket is left where it is when this is dropped, since it is
+    /// somebody else's.
+    pub fn keep_file(&self, keep: bool) {
+        self.keeps_file.store(keep, Ordering::Relaxed);
+    }
+
+    /// What [`Bound::keep_file`] said.
+    pub fn keeps_file(&self) -> bool {
+        self.keeps_file.load(Ordering::Relaxed)
     }
 
     /// The real address: port 0 has become a number.
@@ -126,17 +163,42 @@ impl Bound {
                 stream.set_nodelay(true)?;
                 Ok(Raw::Tcp(stream.into_std()?, peer))
             }
-            Listener::Unix(listener, _) => Ok(Raw::Unix(listener.accept().await?.0.into_std()?)),
+            Listener::Unix(listener) => Ok(Raw::Unix(listener.accept().await?.0.into_std()?)),
         }
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path) = &self.listener {
+        if let ListenOn::Unix(path) = &self.address
+            && !self.keeps_file()
+        {
             // Left behind, it would only be in the way of the next start.
             drop(std::fs::remove_file(path));
         }
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// Where a socket listens; an error for one that does not, or not for a stream of bytes.
+pub fn local(socket: &OwnedFd) -> io::Result<ListenOn> {
+    let socket = SockRef::from(socket);
+    if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a listening stream socket"));
+    }
+    let address = socket.local_addr()?;
+    match (address.as_socket(), address.as_pathname()) {
+        (Some(address), _) => Ok(ListenOn::Tcp(address)),
+        (None, Some(path)) => Ok(ListenOn::Unix(path.to_owned())),
+        (None, None) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket of neither the internet nor a file")),
     }
 }
 
@@ -149,16 +211,22 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// A socket file that nobody listens on any more is removed first.
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
+    over_leftover(path, || UnixListener::bind(path))
+}
+
+/// Binds a Unix socket; a socket file there that nobody listens on any more is removed first.
+pub fn over_leftover<T>(path: &Path, bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match bind() {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            // Connecting to a file that is no socket is refused, too, and that file is no leftover.
+            let socket = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
             let dead = StdUnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
-            if !dead {
+            if !socket || !dead {
                 return Err(error);
             }
             std::fs::remove_file(path)?;
-            UnixListener::bind(path)
+            bind()
         }
         bound => bound,
     }

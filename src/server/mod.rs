@@ -12,5 +12,5 @@ mod socket;
 pub mod tls;
 mod worker;
 
-pub use listen::{Bound, ListenError, ListenOn, accept};
-pub use worker::{Worker, WorkerError};
+pub use listen::{Bound, ListenError, ListenOn, accept, local, over_leftover};
+pub use worker::{Leave, Worker, WorkerError};

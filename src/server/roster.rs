@@ -17,6 +17,10 @@ pub(super) const TICK: Duration = Duration::from_millis(200);
 /// How long the proxy's own answers may wait to be written. Others have their route's `timeouts.body`.
 const STALL: Duration = Duration::from_secs(60);
 
+/// How long a connection may be silent in a gentle drain before it is closed: a client that has not
+/// asked for so long is hardly about to.
+const LULL: Duration = Duration::from_secs(5);
+
 /// What a connection is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -94,6 +98,11 @@ impl Watch {
         };
         Duration::from_millis(waited) > bound
     }
+
+    /// Whether it has been waiting for its client since this moment of the worker's clock.
+    fn silent_since(&self, moment: u64) -> bool {
+        self.phase.load(Ordering::Relaxed) != Phase::Busy as u8 && self.since.load(Ordering::Relaxed) <= moment
+    }
 }
 
 /// What a connection is told.
@@ -115,9 +124,16 @@ pub(super) struct Member {
     verdict: Cell<Verdict>,
     waker: RefCell<Option<Waker>>,
     load: Arc<AtomicUsize>,
+    /// When its worker's gentle drain began, by the worker's clock.
+    leaving: Rc<Cell<Option<u64>>>,
 }
 
 impl Member {
+    /// Whether its next answer over HTTP/1 is its last.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get().is_some()
+    }
+
     /// What it is told; it will be woken when that changes.
     pub(super) fn verdict(&self, waker: &Waker) -> Verdict {
         let mut known = self.waker.borrow_mut();
@@ -172,6 +188,9 @@ pub(super) struct Roster {
     clock: Arc<AtomicU64>,
     epoch: Instant,
     draining: Cell<bool>,
+    leaving: Rc<Cell<Option<u64>>>,
+    /// How long a gentle drain waits for a silent client, in milliseconds.
+    lull: Cell<u64>,
     /// Connections of this worker, counted up by the acceptor and down by the last of `Member`.
     load: Arc<AtomicUsize>,
 }
@@ -183,6 +202,8 @@ impl Roster {
             clock: Arc::default(),
             epoch: Instant::now(),
             draining: Cell::new(false),
+            leaving: Rc::default(),
+            lull: Cell::new(millis(Some(LULL))),
             load,
         }
     }
@@ -199,7 +220,8 @@ impl Roster {
             stall: AtomicU64::new(millis(Some(STALL))),
         });
         let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });
-        let member = Rc::new(Member { watch, verdict, waker: RefCell::default(), load: Arc::clone(&self.load) });
+        let (load, leaving) = (Arc::clone(&self.load), Rc::clone(&self.leaving));
+        let member = Rc::new(Member { watch, verdict, waker: RefCell::default(), load, leaving });
         self.members.borrow_mut().push(Rc::downgrade(&member));
         member
     }
@@ -215,9 +237,22 @@ impl Roster {
                 let http2 = member.watch.http2.load(Ordering::Relaxed) != 0;
                 // HTTP/2 clients are told first (GOAWAY); at the next look they are overdue again.
                 member.tell(if http2 && !again { Verdict::Finish } else { Verdict::Close });
+            } else if let Some(began) = self.leaving.get() {
+                self.part(&member, began, millis);
             }
             true
         });
+    }
+
+    /// A gentle drain's look at one connection.
+    fn part(&self, member: &Member, began: u64, now: u64) {
+        // GOAWAY loses nothing: what crosses it is still answered (RFC 9113 section 6.8).
+        let http2 = member.watch.http2.load(Ordering::Relaxed) != 0;
+        let lull = self.lull.get();
+        let silent = now.saturating_sub(began) > lull && member.watch.silent_since(now.saturating_sub(lull));
+        if (http2 || silent) && member.verdict.get() == Verdict::GoOn {
+            member.tell(Verdict::Finish);
+        }
     }
 
     /// Tells every connection, and those that still come, to finish.
@@ -233,6 +268,13 @@ impl Roster {
                 member.tell(Verdict::Finish);
             }
         }
+    }
+
+    /// Lets every connection ask once more, and closes it with the answer, or when it was silent for
+    /// a while (never longer than `most`).
+    pub(super) fn drain_gently(&self, most: Duration) {
+        self.lull.set(millis(Some(most)).min(self.lull.get()));
+        self.leaving.set(Some(self.clock.load(Ordering::Relaxed)));
     }
 
     /// Connections, requests and tunnels that are left.

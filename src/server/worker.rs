@@ -36,7 +36,17 @@ pub(super) struct Accepted {
 #[derive(Debug)]
 enum Message {
     Connection(Accepted),
-    Drain(Duration),
+    Drain(Leave, Duration),
+}
+
+/// How a worker takes leave of the connections on which nothing is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leave {
+    /// They are closed at once: nobody is there to answer any more.
+    AtOnce,
+    /// Each is let ask once more, and told with the answer that it was the last: another process
+    /// answers already, and a request that crosses the closing would be lost for nothing.
+    WithTheNextAnswer,
 }
 
 /// A handle to a worker's thread.
@@ -80,9 +90,9 @@ impl Worker {
     }
 
     /// Tells it to finish its requests within this time, then to end.
-    pub fn drain(&self, deadline: Duration) {
+    pub fn drain(&self, leave: Leave, deadline: Duration) {
         // A worker that is gone has nothing to finish.
-        drop(self.messages.send(Message::Drain(deadline)));
+        drop(self.messages.send(Message::Drain(leave, deadline)));
     }
 
     /// Waits for its end. Blocks.
@@ -96,12 +106,12 @@ async fn work(mut inbox: mpsc::UnboundedReceiver<Message>, shared: Arc<Shared>, 
     let proxy = Proxy::new(shared);
     // One regular tick also spares every other timer its own wake-up of the runtime.
     let ticking = tokio::task::spawn_local(tick(Rc::clone(&roster), Rc::clone(&proxy)));
-    let mut deadline = None;
+    let (mut leave, mut deadline) = (Leave::AtOnce, Duration::ZERO);
     while let Some(message) = inbox.recv().await {
         match message {
             Message::Connection(accepted) => welcome(accepted, &roster, &proxy),
-            Message::Drain(within) => {
-                deadline = Some(within);
+            Message::Drain(how, within) => {
+                (leave, deadline) = (how, within);
                 break;
             }
         }
@@ -110,13 +120,16 @@ async fn work(mut inbox: mpsc::UnboundedReceiver<Message>, shared: Arc<Shared>, 
     while let Ok(Message::Connection(accepted)) = inbox.try_recv() {
         welcome(accepted, &roster, &proxy);
     }
-    roster.drain();
+    match leave {
+        Leave::AtOnce => roster.drain(),
+        Leave::WithTheNextAnswer => roster.drain_gently(deadline / 2),
+    }
     let emptied = async {
         while roster.left() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    if tokio::time::timeout(deadline.unwrap_or_default(), emptied).await.is_err() {
+    if tokio::time::timeout(deadline, emptied).await.is_err() {
         tracing::warn!(connections = roster.left(), "connections cut off at the end of the drain");
     }
     ticking.abort();

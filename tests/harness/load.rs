@@ -102,7 +102,9 @@ async fn attempt(
         None => Connection::try_open(address).await?,
     };
     let answer = open.send(request).await.map_err(std::io::Error::other)?;
-    *connection = Some(open);
+    // Told that this answer is the last, a client asks on another connection.
+    let last = answer.headers().get("connection").is_some_and(|value| value == "close");
+    *connection = (!last).then_some(open);
     Ok(answer)
 }
 

@@ -18,7 +18,7 @@ pub struct Process {
     pub address: SocketAddr,
     stderr: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
-    pub folder: TempDir,
+    pub folder: Arc<TempDir>,
 }
 
 impl Process {
@@ -31,13 +31,23 @@ impl Process {
 
     /// The same, in a folder that has its `proxy.yaml` already.
     pub fn start_in(folder: TempDir, variables: &[(&str, &str)]) -> Self {
-        let mut child = command(folder.path())
-            .arg("run")
-            .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = command(folder.path());
+        command.arg("run").envs(variables.iter().copied());
+        Self::launch(Arc::new(folder), command)
+    }
+
+    /// Another one in the same folder, while this one runs. The test's own servers and clients go on
+    /// meanwhile.
+    pub async fn successor(&self) -> Self {
+        let folder = Arc::clone(&self.folder);
+        let mut command = command(folder.path());
+        command.arg("run");
+        tokio::task::spawn_blocking(move || Self::launch(folder, command)).await.unwrap()
+    }
+
+    /// Runs a command that becomes the proxy, and waits until it listens.
+    pub fn launch(folder: Arc<TempDir>, mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
         let mut readers = vec![collect(child.stderr.take().unwrap(), Arc::clone(&stderr))];
         let mut stdout = BufReader::new(child.stdout.take().unwrap());

@@ -46,6 +46,7 @@ impl Proxy {
             config: folder.path().join("proxy.yaml"),
             environment: Arc::new(move |name: &str| variables.get(name).cloned()),
             watch: true,
+            sockets: Vec::new(),
         };
         let expected = complete(yaml).matches("address:").count().max(1);
         let thread = std::thread::spawn(move || {

@@ -4,6 +4,7 @@
 mod access;
 mod certificate;
 mod credential;
+mod handover;
 mod header;
 mod listener;
 mod route;
@@ -87,6 +88,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
     let open = listeners.iter().any(|listener| listener::is_open(&listener.address));
     let routes = check.routes(root, &credentials, &inherited, open);
     let workers = check.workers(&general);
+    let handover = check.handover(root, &general, &listeners);
     if !check.report.is_sound() {
         return None;
     }
@@ -97,6 +99,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
         workers,
         shutdown_timeout: general.shutdown_timeout.map_or(Duration::from_secs(30), |span| span.0),
         drain_delay: general.drain_delay.map_or(Duration::ZERO, |span| span.0),
+        handover,
         client,
         replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
         store,

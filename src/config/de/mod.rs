@@ -23,7 +23,6 @@ const LATER: &[&str] = &[
     "telemetry",
     "tracing",
     "metrics",
-    "handover",
     "release",
     "proxy",
     "client_ca",

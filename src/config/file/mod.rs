@@ -44,6 +44,10 @@ pub(crate) struct General {
     /// How long to go on serving after the signal to end, before the listeners close.
     #[schemars(extend("default" = "0s"))]
     pub(crate) drain_delay: Option<Of<Span>>,
+    /// A Unix socket by which a new process takes over the listening sockets and the tokens of the
+    /// running one, so that a deploy loses no request and costs no login. For the proxy's own user only.
+    #[schemars(extend("examples" = ["/run/tokenferry/handover.sock"]))]
+    pub(crate) handover: Option<Of<word::Path>>,
     /// Patience with clients.
     pub(crate) client: Option<Client>,
     /// Bounds of the whole proxy.
@@ -126,6 +130,7 @@ pub(crate) const TOP: &[&str] = &[
     "workers",
     "shutdown_timeout",
     "drain_delay",
+    "handover",
     "client",
     "limits",
     "store",

@@ -33,6 +33,7 @@ const HARMLESS: &[&str] = &[
     "deny",
     "drain",
     "drain_delay",
+    "handover",
     "encoded_slash",
     "environment",
     "exclusive",

@@ -649,7 +649,7 @@ fn what_is_for_the_whole_proxy_is_checked() {
             "8:19 shutdown_timeout: is not a duration | write a number with a unit: 250ms, 30s, 5m, 2h or 1m30s",
         ),
         ("admin: {address: 127.0.0.1:9901}", "8:1 admin: `admin` is not supported by this version | take it out"),
-        ("handover: true", "8:1 handover: `handover` is not supported by this version | take it out"),
+        ("handover: true", "8:11 handover: must be the path of a socket | write /run/tokenferry/handover.sock"),
         (
             "shutdown_timout: 3s",
             "8:1 shutdown_timout: unknown field `shutdown_timout` | did you mean `shutdown_timeout`?",
@@ -745,4 +745,25 @@ fn no_more_than_a_hundred_problems_are_told_and_the_rest_is_counted() {
     let problems = refused(&yaml);
     assert_eq!(problems.list.len(), 101);
     assert_eq!(problems.list[100].message, "and 400 more errors");
+}
+
+#[test]
+fn a_handover_socket_needs_a_place_of_its_own() {
+    let long = "x".repeat(120);
+    for (handover, listener, expected) in [
+        ("no-such-folder/a.sock", "127.0.0.1:0", "is in a folder that does not exist"),
+        ("/no-such-folder/a.sock", "127.0.0.1:0", "is in a folder that does not exist"),
+        ("/tmp", "127.0.0.1:0", "is a folder"),
+        ("/tmp/a.sock", "unix:/tmp/a.sock", "a listener has this path"),
+        (long.as_str(), "127.0.0.1:0", "the path of a Unix socket may have 107 bytes at most"),
+        ("''", "127.0.0.1:0", "is not the path of a file"),
+    ] {
+        let yaml = format!(
+            "listeners: [{{address: '{listener}'}}]\nhandover: {handover}\nroutes: [{{name: one, respond: 204}}]\n"
+        );
+        let problems = refused(&yaml);
+        let told: Vec<_> = problems.list.iter().map(|problem| (problem.path.as_str(), problem.line)).collect();
+        assert_eq!(told, [("handover", 2)], "{handover}: {problems}");
+        assert!(problems.list[0].message.contains(expected), "{problems}");
+    }
 }

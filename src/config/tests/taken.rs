@@ -382,3 +382,12 @@ routes:
         (&"ES256".into(), &"5m".into(), &"me".into())
     );
 }
+
+#[test]
+fn the_handover_socket_is_relative_to_the_file() {
+    let yaml = "listeners: [{address: '127.0.0.1:0'}]\nhandover: a.sock\nroutes: [{name: one, respond: 204}]\n";
+    let loaded = load_bytes(Path::new("/tmp/proxy.yaml"), yaml.as_bytes(), &|_| None).unwrap();
+    assert_eq!(loaded.settings.handover.as_deref(), Some(Path::new("/tmp/a.sock")));
+    assert!(effective(&loaded, Format::Yaml).contains("handover: a.sock\n"));
+    assert_eq!(taken(BASE).settings.handover, None);
+}

@@ -1,0 +1,162 @@
+//! Start, reload, drain: the only place that starts long-lived threads and tasks. The binary, the
+//! tests and the benches all come in by [`run`].
+//!
+//! `control` is the thread that starts the proxy and reloads; `read` makes a configuration ready to
+//! run; `report` is what the log is told of it; `sockets` finds each listener its socket; `handover`
+//! is between this process, the one before and the one after it.
+
+mod control;
+pub mod handover;
+mod read;
+mod report;
+mod sockets;
+
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use self::control::{Control, Ended, Started};
+use self::handover::{Giver, HandoverError};
+use crate::config::Problems;
+use crate::server::{Bound, Leave, ListenError, ListenOn, Worker, WorkerError, accept};
+
+pub use read::{assemble, warnings};
+
+/// Where `${NAME}` is looked up, at the start and at every reload.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// The process's own environment.
+pub fn process_environment() -> Environment {
+    Arc::new(|name| std::env::var(name).ok())
+}
+
+/// What to run.
+pub struct Start {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Where `${NAME}` is looked up.
+    pub environment: Environment,
+    /// Whether the files of the configuration are watched.
+    pub watch: bool,
+    /// Sockets that listen already, as a service manager gives them: each goes to the listener with
+    /// its address.
+    pub sockets: Vec<OwnedFd>,
+}
+
+/// Why it did not start, or not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration is invalid.
+    #[error("the configuration is invalid")]
+    Config(Problems),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A worker did not start.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A running process is there, and nothing could be taken over from it.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
+    /// A second signal came before the drain was over.
+    #[error("stopped by a second signal, without finishing what was under way")]
+    CutOff,
+    /// The task that reads configurations broke off.
+    #[error("reading the configuration was interrupted")]
+    Interrupted,
+}
+
+/// Runs the proxy until `shutdown` completes or another process has taken over, and the drain is
+/// over. `announce` is told each address once it accepts connections; a message in `hangups` asks for
+/// a reload.
+pub async fn run(
+    start: Start,
+    mut announce: impl FnMut(&ListenOn),
+    hangups: mpsc::Receiver<()>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), AppError> {
+    let Started { control, mut sockets, workers, hatch, taken } = Control::start(start).await?;
+    let workers = Arc::new(workers);
+    let live = Arc::clone(&control.live);
+    let accept_on = |(place, bound): (usize, &Arc<Bound>)| {
+        let (live, workers, bound) = (Arc::clone(&live), Arc::clone(&workers), Arc::clone(bound));
+        tokio::spawn(async move { accept(&bound, place, &live, &workers).await })
+    };
+    let accepting: Vec<_> = sockets.bound.iter().enumerate().map(accept_on).collect();
+    if let Some(taken) = taken
+        && let Err(error) = taken.serving().await
+    {
+        // The old process goes on as before; what came here in this moment is answered all the same,
+        // with tokens that stay the old one's.
+        if let Some(path) = &control.settings.handover {
+            control.book.follow(path);
+        }
+        close(accepting).await;
+        drain(workers, Leave::WithTheNextAnswer, control.settings.shutdown_timeout).await;
+        return Err(error.into());
+    }
+    sockets.own();
+    if let Some(hatch) = &hatch {
+        hatch.keep_file(false);
+    }
+    sockets.bound.iter().for_each(|bound| announce(bound.address()));
+    let giver = hatch.map(|hatch| Giver::new(hatch, &sockets.bound, Arc::clone(&control.book)));
+    drop(sockets);
+    let giving = giver.as_ref().map(|giver| tokio::spawn(Arc::clone(giver).serve()));
+    let (ended, times) = control.serve(hangups, end(shutdown, giver.as_deref())).await;
+    if let Some(giving) = giving {
+        giving.abort();
+        drop(giving.await);
+    }
+    drop(giver);
+    let (leave, delay) = match ended {
+        Ended::Stopped => (Leave::AtOnce, times.drain_delay),
+        Ended::HandedOver => (Leave::WithTheNextAnswer, Duration::ZERO),
+    };
+    tracing::info!(?delay, timeout = ?times.shutdown_timeout, "draining");
+    tokio::time::sleep(delay).await;
+    close(accepting).await;
+    drain(workers, leave, times.shutdown_timeout).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// How it ends: by a signal, or since another process has taken over. A signal that comes while one
+/// is about to waits until that is decided, or there would be no process for a moment.
+async fn end(shutdown: impl Future<Output = ()>, giver: Option<&Giver>) -> Ended {
+    let Some(giver) = giver else {
+        shutdown.await;
+        return Ended::Stopped;
+    };
+    tokio::select! {
+        () = giver.given() => Ended::HandedOver,
+        () = shutdown => if giver.decided().await { Ended::HandedOver } else { Ended::Stopped },
+    }
+}
+
+/// Stops accepting.
+async fn close(accepting: Vec<JoinHandle<()>>) {
+    for task in accepting {
+        task.abort();
+        // Only once the task is gone is its listener closed and its hold on the workers released.
+        drop(task.await);
+    }
+}
+
+async fn drain(workers: Arc<Vec<Worker>>, leave: Leave, timeout: Duration) {
+    let Some(workers) = Arc::into_inner(workers) else { return };
+    for worker in &workers {
+        worker.drain(leave, timeout);
+    }
+    let joined = tokio::task::spawn_blocking(move || {
+        workers.into_iter().map(Worker::join).filter(std::thread::Result::is_err).count()
+    });
+    if let Ok(lost @ 1..) = joined.await {
+        tracing::error!(workers = lost, "workers ended by a panic");
+    }
+}

@@ -1,0 +1,68 @@
+//! Reads configurations and makes them ready to run.
+
+use super::{AppError, Start};
+use crate::assemble::{Assembled, Assembly};
+use crate::config::{Loaded, Problems, load};
+use crate::model::{Problem, Severity};
+
+/// An error, with the assembly where it is not lost.
+pub(super) type Failed = Box<(Option<Assembly>, AppError)>;
+
+pub(super) async fn read(start: &Start, assembly: Assembly) -> Result<(Assembly, Loaded, Assembled), Failed> {
+    match read_changed(start, assembly, [0; 32]).await? {
+        (assembly, Some((loaded, assembled))) => Ok((assembly, loaded, assembled)),
+        (assembly, None) => Err(Box::new((Some(assembly), AppError::Interrupted))),
+    }
+}
+
+/// Reads and assembles on a thread for blocking work: a large file must not keep the control thread
+/// from accepting connections. `None` where the content is the one of `before`.
+pub(super) async fn read_changed(
+    start: &Start,
+    mut assembly: Assembly,
+    before: [u8; 32],
+) -> Result<(Assembly, Option<(Loaded, Assembled)>), Failed> {
+    let (path, environment) = (start.config.clone(), start.environment.clone());
+    let task = tokio::task::spawn_blocking(move || {
+        let loaded = match load(&path, &*environment) {
+            Ok(loaded) => loaded,
+            Err(problems) => return Err(Box::new((Some(assembly), AppError::Config(problems)))),
+        };
+        if loaded.settings.fingerprint == before {
+            return Ok((assembly, None));
+        }
+        match assemble(loaded, &mut assembly) {
+            Ok(both) => Ok((assembly, Some(both))),
+            Err(problems) => Err(Box::new((Some(assembly), AppError::Config(problems)))),
+        }
+    });
+    task.await.unwrap_or_else(|_| Err(Box::new((None, AppError::Interrupted))))
+}
+
+/// Makes a configuration ready to run. What stands in the way is told beside its warnings.
+pub fn assemble(loaded: Loaded, assembly: &mut Assembly) -> Result<(Loaded, Assembled), Problems> {
+    match assembly.build(&loaded.settings) {
+        Ok(assembled) => Ok((loaded, assembled)),
+        Err(errors) => {
+            let mut list = loaded.warnings;
+            list.extend(errors.iter().map(|error| error.problem(&loaded.locator)));
+            list.sort_by_key(|problem| (problem.line, problem.column));
+            Err(Problems { list, files: loaded.settings.files })
+        }
+    }
+}
+
+/// All warnings of a configuration: those of its check and those of its routes' order.
+pub fn warnings(loaded: &Loaded, assembled: &Assembled) -> Vec<Problem> {
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(assembled.shadowed.iter().map(|(hidden, first)| {
+        let name = |place: &usize| loaded.settings.routes.get(*place).map_or("", |route| route.name.as_str());
+        loaded.locator.problem(
+            Severity::Warning,
+            &format!("routes[{hidden}]"),
+            format!("the route {} can never match: {} always goes first", name(hidden), name(first)),
+            "narrow the other route's match, or remove this one",
+        )
+    }));
+    warnings
+}
