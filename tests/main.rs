@@ -30,6 +30,7 @@ mod memory;
 mod outage;
 mod own_logins;
 mod protocols;
+mod release;
 mod reload;
 mod replicas;
 mod revoked;

@@ -30,10 +30,12 @@ pub(super) enum Reloaded {
     Refused(AppError),
 }
 
-/// What times a drain.
-pub(super) struct DrainTimes {
+/// What times a drain, and what is left to do behind it.
+pub(super) struct Rest {
     pub(super) drain_delay: Duration,
     pub(super) shutdown_timeout: Duration,
+    /// The tokens: `None` where a reload that nobody waits for any more has them.
+    pub(super) assembly: Option<Assembly>,
 }
 
 /// The control thread's state.
@@ -110,7 +112,7 @@ impl Control {
         mut self,
         mut hangups: mpsc::Receiver<()>,
         ended: impl Future<Output = Ended>,
-    ) -> (Ended, DrainTimes) {
+    ) -> (Ended, Rest) {
         let mut ended = std::pin::pin!(ended);
         // Whoever was told of a bad file is told when it is good again.
         let mut refused = false;
@@ -140,7 +142,7 @@ impl Control {
             }
         };
         let Settings { drain_delay, shutdown_timeout, .. } = self.settings;
-        (end, DrainTimes { drain_delay, shutdown_timeout })
+        (end, Rest { drain_delay, shutdown_timeout, assembly: self.assembly })
     }
 
     async fn reload(&mut self) -> Reloaded {

@@ -108,20 +108,25 @@ pub async fn run(
     let giver = hatch.map(|hatch| Giver::new(hatch, &sockets.bound, Arc::clone(&control.book)));
     drop(sockets);
     let giving = giver.as_ref().map(|giver| tokio::spawn(Arc::clone(giver).serve()));
-    let (ended, times) = control.serve(hangups, end(shutdown, giver.as_deref())).await;
+    let (ended, rest) = control.serve(hangups, end(shutdown, giver.as_deref())).await;
     if let Some(giving) = giving {
         giving.abort();
         drop(giving.await);
     }
     drop(giver);
     let (leave, delay) = match ended {
-        Ended::Stopped => (Leave::AtOnce, times.drain_delay),
+        Ended::Stopped => (Leave::AtOnce, rest.drain_delay),
         Ended::HandedOver => (Leave::WithTheNextAnswer, Duration::ZERO),
     };
-    tracing::info!(?delay, timeout = ?times.shutdown_timeout, "draining");
+    tracing::info!(?delay, timeout = ?rest.shutdown_timeout, "draining");
     tokio::time::sleep(delay).await;
     close(accepting).await;
-    drain(workers, leave, times.shutdown_timeout).await;
+    drain(workers, leave, rest.shutdown_timeout).await;
+    // Nobody uses a token any more: where the vendor has a call for that, it is given up.
+    drop(live);
+    if let Some(assembly) = rest.assembly {
+        assembly.retire().await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
