@@ -114,6 +114,14 @@ pub struct Assembled {
     pub logins: Vec<(TokenKey, Arc<Cell>)>,
 }
 
+impl Assembled {
+    /// The key by which others know this credential's login; `None` where nothing is asked for.
+    pub fn key_of(&self, credential: &str) -> Option<TokenKey> {
+        let cell = self.cells.get(credential)?;
+        self.logins.iter().find(|(_, known)| Arc::ptr_eq(known, cell)).map(|(key, _)| *key)
+    }
+}
+
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::login::{complaint, fault_json, log_in};
+use super::login::{NoToken, complaint, fault_json, obtain_all};
 use super::ready::{NotReady, Ready, ready};
 use super::{ConfigArg, Format, FormatArg, INVALID, out, ready as reading, words};
 use crate::app::warnings;
-use crate::config::{CredentialSettings, to_json};
+use crate::config::to_json;
 use crate::model::Problem;
 
 /// Its arguments.
@@ -16,7 +16,7 @@ use crate::model::Problem;
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigArg,
-    /// Also log in with each credential.
+    /// Also obtain each token: from the running proxy or the store where one is there, else by a login.
     #[arg(long)]
     connect: bool,
     /// With `--connect`: log in also where that kills the token that a running proxy uses.
@@ -64,14 +64,11 @@ fn text(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> Result<
     }
     let mut code = ExitCode::SUCCESS;
     let mut printed = Ok(());
-    for credential in settings.credentials.values().filter(|credential| is_spared(credential, args)) {
-        out::print(&format!("{}: {NOT_TRIED}\n", words::plain(&credential.name)))?;
-    }
-    let tried = settings.credentials.values().map(|c| &**c).filter(|credential| !is_spared(credential, args));
-    log_in(ready, tried, |credential, outcome| {
+    obtain_all(ready, settings.credentials.values().map(|c| &**c), args.force, |credential, outcome| {
         let line = match outcome {
-            Ok(obtained) => obtained.sentence(),
-            Err(unavailable) => {
+            Ok(found) => found.sentence(),
+            Err(NoToken::Spared) => NOT_TRIED.to_owned(),
+            Err(NoToken::Unavailable(unavailable)) => {
                 code = ExitCode::from(1);
                 let (message, mend) = complaint(&unavailable);
                 format!("no token: {message}; {mend}")
@@ -95,30 +92,28 @@ fn json(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> ExitCod
     });
     let mut code = ExitCode::SUCCESS;
     if args.connect {
-        let spared = settings.credentials.values().filter(|credential| is_spared(credential, args));
-        let mut connected: Vec<Value> = spared
-            .map(|credential| json!({ "credential": credential.name, "outcome": "not tried", "reason": NOT_TRIED }))
-            .collect();
-        let tried = settings.credentials.values().map(|c| &**c).filter(|credential| !is_spared(credential, args));
-        log_in(ready, tried, |credential, outcome| match outcome {
-            Ok(obtained) => {
-                let mut told = obtained.json();
-                told.insert("credential".to_owned(), json!(credential.name));
-                told.insert("outcome".to_owned(), json!("token"));
-                connected.push(Value::Object(told));
-            }
-            Err(unavailable) => {
-                code = ExitCode::from(1);
-                let fault = fault_json(&unavailable);
-                connected.push(json!({ "credential": credential.name, "outcome": "no token", "fault": fault }));
-            }
-        });
+        let mut connected: Vec<Value> = Vec::new();
+        obtain_all(
+            ready,
+            settings.credentials.values().map(|c| &**c),
+            args.force,
+            |credential, outcome| match outcome {
+                Err(NoToken::Spared) => connected
+                    .push(json!({ "credential": credential.name, "outcome": "not tried", "reason": NOT_TRIED })),
+                Ok(found) => {
+                    let mut told = found.json();
+                    told.insert("credential".to_owned(), json!(credential.name));
+                    told.insert("outcome".to_owned(), json!("token"));
+                    connected.push(Value::Object(told));
+                }
+                Err(NoToken::Unavailable(unavailable)) => {
+                    code = ExitCode::from(1);
+                    let fault = fault_json(&unavailable);
+                    connected.push(json!({ "credential": credential.name, "outcome": "no token", "fault": fault }));
+                }
+            },
+        );
         answer["connect"] = Value::Array(connected);
     }
     out::finish(&out::json(&answer), code)
-}
-
-/// Whether a login would do harm that was not asked for.
-fn is_spared(credential: &CredentialSettings, args: &Args) -> bool {
-    credential.exclusive && !args.force
 }

@@ -1,18 +1,25 @@
-//! Logging in with credentials of the configuration, once each, by the cells that `run` would use.
+//! The tokens of the configuration's credentials, one each: the one that a running proxy or the store
+//! has, else a login by the cell that `run` would use.
+
+mod found;
 
 use std::future::Future;
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::ready::Ready;
 use super::words;
 use crate::config::CredentialSettings;
-use crate::token::{BootClock, Cell, Clock, Token, Unavailable};
-use crate::vendor::{FaultClass, FaultReason, LifetimeSource, TokenFault};
+use crate::token::{AfterRefusal, Cell, TokenKey, Unavailable};
+use crate::vendor::{FaultClass, FaultReason, TokenFault};
+
+pub(super) use found::Found;
+use found::{Looked, Origin, look};
 
 /// A login is bounded by its credential's `timeout`; this is for what comes around it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -20,49 +27,83 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A wait that is shorter needs no sign of life.
 const SHORT: Duration = Duration::from_millis(500);
 
-/// A token that was just obtained.
-pub(super) struct Obtained {
-    pub(super) token: Arc<Token>,
-    /// `None` is for ever.
-    pub(super) lifetime: Option<Duration>,
-    /// How long after the login a proxy would renew it; `None` where it is served to its end.
-    pub(super) renewal: Option<Duration>,
-    /// How long the login took.
-    took: Duration,
+/// Why there is no token to show.
+#[derive(Debug)]
+pub(super) enum NoToken {
+    /// There is none to be had.
+    Unavailable(Unavailable),
+    /// A login might kill a live one, and nobody asked for that.
+    Spared,
 }
 
-/// A login's end.
-pub(super) type Outcome = Result<Obtained, Unavailable>;
+/// What came of a credential.
+pub(super) type Outcome = Result<Found, NoToken>;
 
-/// Logs in with each of these credentials, all at once, and hands over each outcome in their order.
-pub(super) fn log_in<'s>(
+/// Finds or obtains a token of each of these credentials, all at once, and hands over each outcome in
+/// their order. With `force` always by a login.
+pub(super) fn obtain_all<'s>(
     ready: &Ready,
     credentials: impl IntoIterator<Item = &'s CredentialSettings>,
+    force: bool,
     mut tell: impl FnMut(&'s CredentialSettings, Outcome),
 ) {
     let _entered = ready.runtime.enter();
+    let handover = ready.loaded.settings.handover.as_deref();
     let under_way: Vec<_> = credentials
         .into_iter()
         .filter_map(|credential| {
             let cell = Arc::clone(ready.assembled.cells.get(&credential.name)?);
-            Some((credential, tokio::spawn(obtain(cell, credential.timeout + GRACE))))
+            let key = ready.assembled.key_of(&credential.name);
+            let running = handover.map(ToOwned::to_owned).zip(key).filter(|_| !force);
+            let patience = credential.timeout + GRACE;
+            // A fixed token costs nobody anything.
+            let exclusive = credential.exclusive && key.is_some();
+            let obtaining = obtain(cell, running, Asked { exclusive, force, patience });
+            Some((credential, tokio::spawn(obtaining)))
         })
         .collect();
     for (credential, task) in under_way {
-        let what = format!("logging in with {}", words::plain(&credential.name));
+        let what = format!("obtaining a token of {}", words::plain(&credential.name));
         let outcome = ready.runtime.block_on(with_progress(&what, task)).unwrap_or_else(|_| {
             let fault = TokenFault::new(FaultClass::Transient, FaultReason::Interrupted);
-            Err(Unavailable::Fault { fault, retry_after: Duration::ZERO })
+            Err(NoToken::Unavailable(Unavailable::Fault { fault, retry_after: Duration::ZERO }))
         });
         tell(credential, outcome);
     }
 }
 
-async fn obtain(cell: Arc<Cell>, patience: Duration) -> Outcome {
-    let (began, clock) = (Instant::now(), BootClock.now());
-    let token = cell.acquire(patience).await?;
-    let since = |moment| clock.until(moment);
-    Ok(Obtained { lifetime: token.expires.map(since), renewal: token.renew.map(since), took: began.elapsed(), token })
+/// How a token is asked for.
+#[derive(Clone, Copy)]
+struct Asked {
+    exclusive: bool,
+    force: bool,
+    patience: Duration,
+}
+
+async fn obtain(cell: Arc<Cell>, running: Option<(PathBuf, TokenKey)>, asked: Asked) -> Outcome {
+    // Whether somebody who must know says that there is no live token.
+    let mut is_none = false;
+    if !asked.force {
+        match look(&cell, running.as_ref().map(|(path, key)| (path.as_path(), key))).await {
+            Looked::Found(found) => return Ok(found),
+            Looked::None => is_none = true,
+            Looked::Unknown => {}
+        }
+    }
+    if asked.exclusive && !asked.force && !is_none {
+        return Err(NoToken::Spared);
+    }
+    let began = Instant::now();
+    let mut token = cell.acquire(asked.patience).await.map_err(NoToken::Unavailable)?;
+    if asked.force && cell.status().fetches == 0 && cell.refused(token.generation) == AfterRefusal::Again {
+        // What came was the replicas' own: it is replaced as one that was refused is, by a login that all
+        // of them are told of.
+        token = cell.acquire(asked.patience).await.map_err(NoToken::Unavailable)?;
+    }
+    // Whoever logs in for all replicas must not go before they know.
+    cell.settled().await;
+    let origin = if cell.status().fetches > 0 { Origin::Login } else { Origin::Store };
+    Ok(Found::new(&token, origin, began.elapsed()))
 }
 
 /// Shows on a terminal that it is still waiting.
@@ -86,42 +127,6 @@ async fn with_progress<T>(what: &str, future: impl Future<Output = T>) -> T {
                 shown = true;
             }
         }
-    }
-}
-
-impl Obtained {
-    /// `a token for 1h, by the answer`.
-    pub(super) fn sentence(&self) -> String {
-        match self.lifetime {
-            Some(lifetime) => format!("a token for {}, {}", words::duration(lifetime), said_by(self.token.source)),
-            None => "a token that never expires".to_owned(),
-        }
-    }
-
-    /// What programs are told; never the token.
-    pub(super) fn json(&self) -> Map<String, Value> {
-        let seconds = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 10.0).round() / 10.0);
-        let source = match (self.lifetime, self.token.source) {
-            (None, _) => Value::Null,
-            (_, LifetimeSource::Answer) => json!("answer"),
-            (_, LifetimeSource::Token) => json!("token"),
-            (_, LifetimeSource::Configured) => json!("configuration"),
-        };
-        Map::from_iter([
-            ("lifetime_seconds".to_owned(), json!(seconds(self.lifetime))),
-            ("lifetime_source".to_owned(), source),
-            ("renewed_after_seconds".to_owned(), json!(seconds(self.renewal))),
-            ("login_seconds".to_owned(), json!(seconds(Some(self.took)))),
-        ])
-    }
-}
-
-/// Where a lifetime is known from.
-pub(super) fn said_by(source: LifetimeSource) -> &'static str {
-    match source {
-        LifetimeSource::Answer => "as the vendor's answer says",
-        LifetimeSource::Token => "as the token itself says (exp and iat)",
-        LifetimeSource::Configured => "as `lifetime` or its default says, since neither the answer nor the token does",
     }
 }
 

@@ -107,9 +107,11 @@ Examples:
   tokenferry explain POST http://crm.internal/contacts -H 'Content-Type: application/json' -d '{}'
   tokenferry explain GET /crm/contacts -H 'X-Api-Key: abc' --peer 10.1.2.3")]
     Explain(explain::Args),
-    /// Log in with a credential, and tell the token's lifetime and where that is known from.
+    /// Tell a credential's token: its lifetime, where it came from, and how far the vendor's clock is off.
     ///
-    /// This is always a fresh login: the tokens of a running proxy are its own.
+    /// The token of the running proxy where the configuration has a `handover` socket, else that of the
+    /// `store` that replicas share, else a fresh login. A login that might kill a live exclusive token is
+    /// made with --force only.
     #[command(after_help = "\
 Examples:
   tokenferry token crm

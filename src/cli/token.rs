@@ -1,11 +1,11 @@
-//! `tokenferry token`: a fresh login with one credential.
+//! `tokenferry token`: one credential's token.
 
 use std::fmt::Write;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::login::{Obtained, Outcome, complaint, fault_json, log_in, said_by};
+use super::login::{Found, NoToken, Outcome, complaint, fault_json, obtain_all};
 use super::ready::{Ready, ready};
 use super::{ConfigArg, Format, FormatArg, USAGE, fail, out, words};
 use crate::config::{CredentialSettings, nearest};
@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// Print the token itself.
     #[arg(long)]
     reveal: bool,
-    /// Log in also where that kills the token that a running proxy uses.
+    /// Log in anew, also where that kills the token that a running proxy uses.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -36,18 +36,8 @@ pub(super) fn token(args: &Args) -> ExitCode {
     let Some(credential) = ready.loaded.settings.credentials.get(&args.credential) else {
         return fail(&unknown(&ready, &args.credential), USAGE);
     };
-    if credential.exclusive && !args.force {
-        return fail(
-            &format!(
-                "{}: a new token of this credential invalidates the earlier ones, and so the one that a running proxy \
-                 may be using; --force logs in all the same",
-                words::plain(&credential.name)
-            ),
-            1,
-        );
-    }
     let mut code = ExitCode::from(1);
-    log_in(&ready, [&**credential], |credential, outcome| code = tell(args, credential, &outcome));
+    obtain_all(&ready, [&**credential], args.force, |credential, outcome| code = tell(args, credential, &outcome));
     code
 }
 
@@ -64,52 +54,62 @@ fn unknown(ready: &Ready, name: &str) -> String {
 
 fn tell(args: &Args, credential: &CredentialSettings, outcome: &Outcome) -> ExitCode {
     match (outcome, args.format.format) {
-        (Ok(obtained), Format::Text) => out::finish(&text(args, credential, obtained), ExitCode::SUCCESS),
-        (Ok(obtained), Format::Json) => {
-            let mut told = obtained.json();
+        (Err(NoToken::Spared), _) => fail(
+            &format!(
+                "{}: a new token of this credential invalidates the earlier ones, and so the one that a running proxy \
+                 may be using; --force logs in all the same",
+                words::plain(&credential.name)
+            ),
+            1,
+        ),
+        (Ok(found), Format::Text) => out::finish(&text(args, credential, found), ExitCode::SUCCESS),
+        (Ok(found), Format::Json) => {
+            let mut told = found.json();
             told.insert("credential".to_owned(), json!(credential.name));
             told.insert("provider".to_owned(), json!(credential.vendor.provider()));
             told.insert("exclusive".to_owned(), json!(credential.exclusive));
-            told.insert("token".to_owned(), json!(shown(args, obtained)));
+            told.insert("token".to_owned(), json!(shown(args, found)));
             out::finish(&out::json(&told.into()), ExitCode::SUCCESS)
         }
-        (Err(unavailable), Format::Text) => {
+        (Err(NoToken::Unavailable(unavailable)), Format::Text) => {
             let (message, mend) = complaint(unavailable);
             fail(&format!("{}: no token: {message}; {mend}", words::plain(&credential.name)), 1)
         }
-        (Err(unavailable), Format::Json) => {
+        (Err(NoToken::Unavailable(unavailable)), Format::Json) => {
             let told = json!({ "credential": credential.name, "fault": fault_json(unavailable) });
             out::finish(&out::json(&told), ExitCode::from(1))
         }
     }
 }
 
-fn text(args: &Args, credential: &CredentialSettings, obtained: &Obtained) -> String {
+fn text(args: &Args, credential: &CredentialSettings, found: &Found) -> String {
     let mut text = format!("credential: {} ({})\n", words::plain(&credential.name), credential.vendor.provider());
-    let lifetime = match obtained.lifetime {
-        Some(lifetime) => format!("{}, {}", words::duration(lifetime), said_by(obtained.token.source)),
-        None => "for ever".to_owned(),
-    };
-    let renewal = match (obtained.lifetime, obtained.renewal) {
-        (None, _) => "never".to_owned(),
-        (Some(_), Some(renewal)) => format!("after {}, if it is in use then", words::duration(renewal)),
-        (Some(_), None) => "at its end: it lives too briefly to be renewed ahead".to_owned(),
+    let renewal = match (found.left, found.renewal) {
+        (None, _) => Some("never".to_owned()),
+        (Some(_), Some(renewal)) => Some(format!("after {}, if it is in use then", words::duration(renewal))),
+        (Some(_), None) if found.is_ours() => Some("at its end: it lives too briefly to be renewed ahead".to_owned()),
+        // Whoever has it knows.
+        (Some(_), None) => None,
     };
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "from:       {}", origin(credential));
-    let _ = writeln!(text, "lifetime:   {lifetime}");
-    let _ = writeln!(text, "renewed:    {renewal}");
-    let _ = writeln!(text, "token:      {}", shown(args, obtained));
+    let _ = writeln!(text, "from:       {}", found.origin());
+    let _ = writeln!(text, "lifetime:   {}", found.lifetime());
+    if let Some(left) = found.left.filter(|_| !found.is_ours()) {
+        let _ = writeln!(text, "left:       {}", words::duration(left));
+    }
+    if let Some(renewal) = renewal {
+        let _ = writeln!(text, "renewed:    {renewal}");
+    }
+    if let Some(clock) = found.clock() {
+        let _ = writeln!(text, "clock:      {clock}");
+    }
+    let _ = writeln!(text, "token:      {}", shown(args, found));
     if !args.reveal {
         text.push_str("            (--reveal prints it)\n");
     }
     text
 }
 
-fn origin(credential: &CredentialSettings) -> &'static str {
-    if credential.vendor.token_url().is_some() { "a fresh login" } else { "the configuration" }
-}
-
-fn shown<'a>(args: &Args, obtained: &'a Obtained) -> &'a str {
-    if args.reveal { obtained.token.secret.expose() } else { "***" }
+fn shown<'a>(args: &Args, found: &'a Found) -> &'a str {
+    if args.reveal { found.token.expose() } else { "***" }
 }

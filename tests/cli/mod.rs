@@ -6,6 +6,7 @@ mod explain;
 mod shape;
 mod token;
 
+use std::path::Path;
 use std::process::Output;
 
 use tokenferry::demo::{OAuth2, Options, Simulator};
@@ -54,6 +55,13 @@ async fn ran_async(yaml: &str, arguments: &[&str]) -> Ran {
     let (yaml, arguments) = (yaml.to_owned(), arguments.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>());
     let run = move || ran(&yaml, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
     tokio::task::spawn_blocking(run).await.unwrap()
+}
+
+/// Runs a command in a folder that has its `proxy.yaml`, such as a running proxy's.
+async fn in_folder(folder: &Path, arguments: &[&str]) -> Ran {
+    let mut command = process::command(folder);
+    command.args(arguments);
+    tokio::task::spawn_blocking(move || command.output().unwrap().into()).await.unwrap()
 }
 
 /// A token endpoint, and a credential `partner` for it.

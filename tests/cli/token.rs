@@ -1,6 +1,12 @@
 //! `token`.
 
-use super::{partner, ran, ran_async};
+use tokenferry::demo::Crewmojo;
+
+use super::{in_folder, partner, ran, ran_async};
+use crate::harness::client::{get, token_number};
+use crate::harness::process::Process;
+use crate::harness::redis::RedisServer;
+use crate::harness::vendors::{config, crewmojo, route, simulate};
 
 #[tokio::test]
 async fn a_fresh_login_is_told_without_the_token() {
@@ -15,6 +21,7 @@ async fn a_fresh_login_is_told_without_the_token() {
             "credential: partner (oauth2)",
             "from:       a fresh login",
             "lifetime:   1h, as the vendor's answer says",
+            "clock:      the vendor's clock agrees with this machine's",
             "token:      ***",
             "            (--reveal prints it)",
         ]
@@ -122,4 +129,70 @@ token:      ***
             (--reveal prints it)
 "
     );
+}
+
+#[tokio::test]
+async fn a_vendors_wrong_clock_is_told() {
+    for (skew, told) in [(7200, "2h ahead of"), (-90, "1m 30s behind")] {
+        let (vendor, yaml) = partner().await;
+        vendor.adjust(|options| options.clock_skew = skew);
+        let out = ran_async(&yaml, &["token", "partner"]).await.done();
+        // The answer may be a second on its way.
+        let near = told.replace("1m 30s", "1m 31s");
+        assert!(out.contains(&format!("the vendor's clock is {told}")) || out.contains(&near), "{out}");
+        let json = ran_async(&yaml, &["token", "partner", "--format", "json"]).await.json();
+        assert!((json["clock_skew_seconds"].as_i64().unwrap() - skew).abs() <= 2, "{json}");
+        let checked = ran_async(&yaml, &["check", "--connect"]).await.done();
+        assert!(checked.contains("the vendor's clock is "), "{checked}");
+    }
+}
+
+#[tokio::test]
+async fn the_running_proxys_token_is_told_and_stays_alive() {
+    let simulator = simulate(Crewmojo::default()).await;
+    let upstream = format!("{}/v1", simulator.origin());
+    let yaml = config(&[crewmojo(simulator.origin(), "")], &[route("crewmojo", &upstream, "crewmojo", "")]);
+    let process = Process::start(&format!("handover: next.sock\n{yaml}"), &[]);
+    let folder = process.folder.path().to_owned();
+
+    // It has none yet: a login kills nothing of its own.
+    let fresh = in_folder(&folder, &["token", "crewmojo"]).await.done();
+    assert!(fresh.contains("from:       a fresh login"), "{fresh}");
+    assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(2), 2));
+
+    let out = in_folder(&folder, &["token", "crewmojo", "--reveal"]).await.done();
+    assert!(out.contains("from:       the running proxy") && out.contains("left:       "), "{out}");
+    assert!(out.contains("lifetime:   30m, as the vendor's answer says"), "{out}");
+    let checked = in_folder(&folder, &["check", "--connect"]).await.done();
+    assert!(checked.contains("more, from the running proxy"), "{checked}");
+    assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(2), 2));
+
+    in_folder(&folder, &["token", "crewmojo", "--force"]).await.done();
+    assert_eq!(simulator.tokens_issued(), 3);
+    // The proxy's own was killed by that, which its next request mends.
+    assert_eq!(token_number(&get(process.address, "/crewmojo/a").await), Some(4));
+}
+
+#[tokio::test]
+async fn the_token_that_replicas_share_is_told_and_a_forced_login_is_theirs_too() {
+    let (simulator, redis) = (simulate(Crewmojo::default()).await, RedisServer::start());
+    let upstream = format!("{}/v1", simulator.origin());
+    let yaml = config(&[crewmojo(simulator.origin(), "")], &[route("crewmojo", &upstream, "crewmojo", "")]);
+    let store = format!(
+        "store: {{kind: redis, url: \"{}\", encryption_key: q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=}}\n",
+        redis.url()
+    );
+    let process = Process::start(&format!("{store}{yaml}"), &[]);
+    let folder = process.folder.path().to_owned();
+
+    // The store has none: the login is made for all replicas.
+    let fresh = in_folder(&folder, &["token", "crewmojo"]).await.done();
+    assert!(fresh.contains("from:       a fresh login"), "{fresh}");
+    assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(1), 1));
+    let out = in_folder(&folder, &["token", "crewmojo"]).await.done();
+    assert!(out.contains("from:       the store that replicas share"), "{out}");
+
+    in_folder(&folder, &["token", "crewmojo", "--force"]).await.done();
+    assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(2), 2));
+    assert_eq!(simulator.refused(), 0, "the replica was told before its token died");
 }

@@ -62,8 +62,10 @@ pub(super) async fn fly(landing: Landing) {
             let granted = |grant| Landed::Granted { grant, fence: lease.fence, suspect: false };
             let outcome = cell.watch(number, fetch).await.map(granted);
             let fault = outcome.as_ref().err().cloned();
+            cell.step(|inner, _, _| inner.publishing = true);
             landing.with(outcome);
             cell.publish_to(share.as_ref(), lease, fault).await;
+            cell.step(|inner, _, steps| (inner.publishing, steps.wake) = (false, true));
         }
         Err(Away) => {
             let fetch = cell.close(number, None).await;

@@ -36,7 +36,7 @@ pub(super) use self::gate::Tally;
 use self::listen::listen;
 pub(super) use self::state::COME_AGAIN;
 use self::state::{Asked, Policy, Refused, State, Steps};
-use super::{Carried, Clock, Moment, SecretVersion, Share, Unavailable, Wanted};
+use super::{Away, Carried, Clock, Moment, SecretVersion, Share, Unavailable, Wanted};
 use crate::model::Margin;
 use crate::secret::Secret;
 use crate::vendor::{Grant, LifetimeSource, TokenFault};
@@ -199,6 +199,8 @@ struct Inner {
     listener: Option<tokio::task::AbortHandle>,
     /// Another process goes on with the token.
     handed_over: bool,
+    /// The other replicas are being told of a login.
+    publishing: bool,
 }
 
 impl Cell {
@@ -212,7 +214,7 @@ impl Cell {
             last_used: AtomicU64::new(0),
             worked: AtomicU64::new(0),
             gate: Arc::default(),
-            inner: Mutex::new(Inner { settings, state, listener: None, handed_over: false }),
+            inner: Mutex::new(Inner { settings, state, listener: None, handed_over: false, publishing: false }),
             landed: Notify::new(),
             clock,
             spawner,
@@ -258,15 +260,27 @@ impl Cell {
         self.step(|inner, _, steps| inner.state.pause(paused, steps));
     }
 
-    /// Returns when no login is under way that the vendor may still hear.
+    /// Returns when no login is under way that the vendor may still hear, or that other replicas are
+    /// still to be told of.
     pub async fn settled(&self) {
         loop {
             let landed = self.landed.notified();
-            if !self.lock().state.is_under_way() {
+            if self.is_settled() {
                 return;
             }
             landed.await;
         }
+    }
+
+    fn is_settled(&self) -> bool {
+        let inner = self.lock();
+        !inner.state.is_under_way() && !inner.publishing
+    }
+
+    /// The token that replicas share now, without a login; `None` where nothing is shared.
+    pub async fn look_up(&self) -> Option<Result<Option<Carried>, Away>> {
+        let share = self.share()?;
+        Some(share.read().await)
     }
 
     /// From now on another process has the token: it is asked for one by this fetch, and this cell
