@@ -26,6 +26,14 @@ test: rust-tools test-tools ## Format check, clippy with warnings denied, every 
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo test --locked
 
+# Each of these runs that long; all of it takes ten minutes at most.
+SOAK_SECONDS ?= 60
+
+.PHONY: soak
+soak: rust-tools test-tools ## What takes minutes: tokens that change under full load, on one process and on replicas
+	TOKENFERRY_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --release --locked --test tests -- \
+		rotation:: replicas:: --nocapture --test-threads=1
+
 .PHONY: e2e
 e2e: rust-tools .venv/installed ## Real foreign clients against the built binary: Crayon's SDK, curl, gRPC, WebSocket
 	cargo build --locked
@@ -50,10 +58,12 @@ rust-tools:
 			echo "missing: cargo $$component. It comes with the rustfmt and clippy of your Rust toolchain" >&2; exit 1; fi; \
 	done
 
-# A real server for the tests of the shared store; Debian's 6, 7 or 8 will do.
+# A real server for the tests of the shared store; Debian's 6, 7 or 8 will do. And what makes a process
+# believe in another time of day.
 .PHONY: test-tools
 test-tools:
 	@command -v redis-server >/dev/null || { $(call install,redis-server,redis-server); }
+	@find /usr/lib /usr/lib64 -name 'libfaketime.so.1' 2>/dev/null | grep -q . || { $(call install,libfaketime,libfaketime); }
 
 # curl must speak HTTP/2, as Debian's does; Python must be able to make environments.
 .PHONY: e2e-tools
