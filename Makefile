@@ -31,7 +31,7 @@ SOAK_SECONDS ?= 60
 
 .PHONY: soak
 soak: rust-tools test-tools ## What takes minutes: tokens that change under full load, on one process and on replicas
-	TOKENFERRY_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --release --locked --test tests -- \
+	TOKENFERRY_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --profile soak --locked --test tests -- \
 		rotation:: replicas:: --nocapture --test-threads=1
 
 .PHONY: e2e
