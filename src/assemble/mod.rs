@@ -2,33 +2,29 @@
 //!
 //! Cells whose key and upstreams whose target are unchanged live on, so that a reload that does not
 //! concern them costs no token and no connection. `upstreams` finds or makes the upstreams, `entries`
-//! the routes with their handles, `keeps` what must outlive a login; the cells are kept here.
+//! the routes with their handles, `keeps` what must outlive a login, `cells` the tokens.
 
+mod cells;
 mod entries;
 mod keeps;
 mod upstreams;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use entries::{Ready, entry};
-use keeps::{Keeps, keep};
+use cells::Cells;
+use entries::entry;
 use upstreams::{LazyRoots, Upstreams};
 
-use crate::config::{
-    CredentialSettings, ListenAddress, ListenerSettings, Locator, RedisSettings, RouteAction, RouteSettings, Settings,
-    StoreSettings,
-};
+use crate::config::{ListenAddress, ListenerSettings, Locator, RouteAction, Settings};
 use crate::live::{Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
 use crate::route::Table;
 use crate::server::{ListenOn, tls::server_config};
-use crate::token::{self, BootClock, Cell, CellSettings, Keep, Releases, SecretVersion, Share, Store, TokenKey, fetch};
+use crate::token::{Cell, TokenKey};
 use crate::upstream::{TlsSetupError, Upstream};
-use crate::vendor::Identity;
 
 /// Why a part of settings that were checked cannot be run all the same.
 #[derive(Debug, thiserror::Error)]
@@ -82,21 +78,13 @@ impl AssembleError {
     }
 }
 
-/// A lease outlives the longest login by this much: what is asked of the store around it.
-const LEASE_GRACE: Duration = Duration::from_secs(2);
-
 /// What outlives a Snapshot.
 #[derive(Debug)]
 pub struct Assembly {
-    spawner: Handle,
     generation: u64,
-    cells: HashMap<TokenKey, (SecretVersion, Arc<Cell>)>,
-    keeps: Keeps,
+    cells: Cells,
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
-    releases: Releases,
-    /// The store of the first configuration: another one needs a restart.
-    store: Option<(StoreSettings, Option<Arc<Store>>)>,
 }
 
 /// The next configuration, and what a person should know of it.
@@ -125,17 +113,13 @@ impl Assembled {
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
-        let (cells, keeps, upstreams) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let releases = Releases::default();
-        Self { spawner, generation: 0, cells, keeps, upstreams, doors: Vec::new(), releases, store: None }
+        Self { generation: 0, cells: Cells::new(spawner), upstreams: HashMap::new(), doors: Vec::new() }
     }
 
     /// Lets go of everything, and waits a moment for tokens that are given up by that. Whoever holds a
     /// Snapshot still keeps its tokens.
     pub async fn retire(self) {
-        let releases = self.releases;
-        drop(self.cells);
-        releases.done().await;
+        self.cells.retire().await;
     }
 
     /// Builds the next Snapshot. On an error, of which all are told, nothing has changed.
@@ -180,10 +164,10 @@ impl Assembly {
         // Nothing fails from here on.
         let next = upstreams.next;
         let (doors, mut restart_needed) = self.keep_doors(doors);
-        if self.store(&settings.store).0 != settings.store {
+        if self.cells.store(&settings.store).0 != settings.store {
             restart_needed.push("`store` has changed".to_owned());
         }
-        let ready = self.cells(settings, token_upstreams);
+        let ready = self.cells.build(settings, token_upstreams);
         let entries = settings
             .routes
             .iter()
@@ -206,30 +190,9 @@ impl Assembly {
             },
             doors,
         };
-        let logins = self.logins(settings, &ready);
+        let logins = self.cells.logins(settings, &ready);
         let cells = ready.into_iter().map(|(name, ready)| (name, ready.cell)).collect();
         Ok(Assembled { snapshot, shadowed, restart_needed, cells, logins })
-    }
-
-    /// The cells of those credentials that have somewhere to log in.
-    fn logins(&self, settings: &Settings, ready: &BTreeMap<String, Ready>) -> Vec<(TokenKey, Arc<Cell>)> {
-        let logs_in = settings.credentials.values().filter(|credential| credential.vendor.token_url().is_some());
-        let cells = logs_in.filter_map(|credential| Some(Arc::as_ptr(&ready.get(&credential.name)?.cell)));
-        let cells: HashSet<*const Cell> = cells.collect();
-        let known = self.cells.iter().filter(|(_, (_, cell))| cells.contains(&Arc::as_ptr(cell)));
-        known.map(|(key, (_, cell))| (*key, Arc::clone(cell))).collect()
-    }
-
-    /// The store that was chosen first: what is in it cannot be moved to another one.
-    fn store(&mut self, settings: &StoreSettings) -> &(StoreSettings, Option<Arc<Store>>) {
-        let spawner = &self.spawner;
-        self.store.get_or_insert_with(|| {
-            let store = match settings {
-                StoreSettings::Memory => None,
-                StoreSettings::Redis(redis) => Some(store(redis, spawner.clone())),
-            };
-            (settings.clone(), store)
-        })
     }
 
     /// The doors in the order in which they were bound. An address that came or went needs a
@@ -251,84 +214,6 @@ impl Assembly {
         }
         (self.doors.iter().map(|(_, door)| door.clone()).collect(), restart)
     }
-
-    /// Cells by credential name: those whose key is known live on and are told what is new.
-    fn cells(&mut self, settings: &Settings, upstreams: Vec<Option<Arc<Upstream>>>) -> BTreeMap<String, Ready> {
-        let waiting =
-            settings.routes.iter().filter_map(waiting).max().unwrap_or(crate::model::Limits::default().waiting);
-        let mut next: HashMap<TokenKey, (SecretVersion, Arc<Cell>)> = HashMap::new();
-        let mut alike: HashMap<(TokenKey, SecretVersion), TokenKey> = HashMap::new();
-        let mut ready = BTreeMap::new();
-        let mut keeps = Keeps::new();
-        for (credential, upstream) in settings.credentials.values().zip(upstreams) {
-            let identity = identity(credential);
-            let secret = SecretVersion::of(&identity);
-            let mut key = TokenKey::of(credential.vendor.provider(), &identity);
-            if next.get(&key).is_some_and(|(other, _)| *other != secret) {
-                // The same client with two secrets: two versions at once cannot share one cell.
-                key = TokenKey::of(credential.vendor.provider(), &named(identity, &credential.name));
-            }
-            // The same login under two names is one login, also where it is known by its key alone.
-            let whole = TokenKey::of(credential.vendor.provider(), &credential.vendor.identity());
-            let key = *alike.entry((whole, secret)).or_insert(key);
-            let store = self.store.as_ref().and_then(|(_, store)| store.as_deref());
-            let keep = keep(credential, store, &self.keeps, &mut keeps);
-            let share = self.share(&key, credential);
-            let settings = cell_settings(credential, upstream, keep, secret, waiting, &self.releases);
-            let cell = match next.get(&key).or_else(|| self.cells.get(&key)) {
-                Some((_, cell)) => Arc::clone(cell),
-                None => {
-                    Cell::new(CellSettings { share, ..settings.clone() }, Arc::new(BootClock), self.spawner.clone())
-                }
-            };
-            if !next.contains_key(&key) && self.cells.contains_key(&key) {
-                cell.configure(settings);
-            }
-            next.insert(key, (secret, Arc::clone(&cell)));
-            ready.insert(credential.name.clone(), Ready { cell, placement: Arc::new(credential.inject.clone()) });
-        }
-        self.cells = next;
-        self.keeps = keeps;
-        ready
-    }
-}
-
-impl Assembly {
-    /// What a credential's cells of all replicas agree on. A token that is written in the configuration
-    /// is in everybody's.
-    fn share(&self, key: &TokenKey, credential: &CredentialSettings) -> Option<Arc<dyn Share>> {
-        let (_, store) = self.store.as_ref()?;
-        credential.vendor.token_url()?;
-        Some(store.as_ref()?.share(*key, credential.timeout + credential.drain + LEASE_GRACE))
-    }
-}
-
-fn store(settings: &RedisSettings, spawner: Handle) -> Arc<Store> {
-    let RedisSettings { server, ca, key_prefix, keys, timeout, .. } = settings.clone();
-    Store::new(token::StoreSettings { server, ca, key_prefix, timeout }, keys, spawner)
-}
-
-/// A client that is known by its secret alone (a key, a fixed token) goes by its credential's name:
-/// a rotated key is then a new version of the same credential, whose token serves until the new key
-/// has proved itself.
-fn identity(credential: &CredentialSettings) -> Identity {
-    let identity = credential.vendor.identity();
-    match identity.lasting() {
-        (_, true) => identity,
-        (parts, false) => named(Identity { parts, secrets: identity.secrets }, &credential.name),
-    }
-}
-
-fn named(mut identity: Identity, name: &str) -> Identity {
-    identity.parts.push(("credential", name.to_owned()));
-    identity
-}
-
-fn waiting(route: &RouteSettings) -> Option<u32> {
-    match &route.action {
-        RouteAction::Forward(forward) => Some(forward.limits.waiting),
-        RouteAction::Respond(_) => None,
-    }
 }
 
 /// Whether a listener wants answers' header names as the upstream wrote them.
@@ -342,30 +227,6 @@ fn record_case(settings: &Settings) -> bool {
         RouteAction::Forward(forward) => forward.header_case == HeaderCase::Preserve,
         RouteAction::Respond(_) => false,
     })
-}
-
-fn cell_settings(
-    credential: &CredentialSettings,
-    upstream: Option<Arc<Upstream>>,
-    keep: Option<Arc<dyn Keep>>,
-    secret: SecretVersion,
-    waiting: u32,
-    releases: &Releases,
-) -> CellSettings {
-    let release = releases.of(credential.name.clone(), Arc::clone(&credential.vendor), upstream.clone());
-    CellSettings {
-        name: credential.name.clone(),
-        fetch: fetch(Arc::clone(&credential.vendor), upstream, credential.timeout, keep),
-        secret,
-        refresh_before: credential.refresh_before,
-        lifetime: credential.lifetime,
-        idle_lifetime: credential.idle_lifetime,
-        exclusive: credential.exclusive,
-        drain: credential.drain,
-        waiting,
-        release,
-        share: None,
-    }
 }
 
 /// The address as the server binds it.

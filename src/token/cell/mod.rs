@@ -2,8 +2,9 @@
 //!
 //! `state` decides, and is pure; `backoff` and `life` are its arithmetic, `event` what it tells the
 //! log. `gate` counts requests under way; `flight` is the task that a login runs in, `listen` the one
-//! that hears other replicas. What is left here is the shell: the lock around the state, the token
-//! that is read without it, and the requests that wait.
+//! that hears other replicas, `succession` what goes from one process to the next. `settings` is what
+//! a cell is given, `status` what it tells. What is left here is the shell: the lock around the state,
+//! the token that is read without it, and the requests that wait.
 
 mod backoff;
 mod event;
@@ -15,13 +16,14 @@ mod listen;
 mod properties;
 #[cfg(test)]
 pub(super) mod script;
+mod settings;
 mod state;
+mod status;
+mod succession;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,140 +36,11 @@ use self::gate::Gate;
 pub use self::gate::Slot;
 pub(super) use self::gate::Tally;
 use self::listen::listen;
+pub use self::settings::{CellSettings, Fetch, Release};
 pub(super) use self::state::COME_AGAIN;
 use self::state::{Asked, Policy, Refused, State, Steps};
-use super::{Away, Carried, Clock, Moment, SecretVersion, Share, Unavailable, Wanted};
-use crate::model::Margin;
-use crate::secret::Secret;
-use crate::vendor::{Grant, LifetimeSource, TokenFault};
-
-/// Asks the vendor for a token, once. Owned by the cell; knows the network, which the cell does not.
-pub type Fetch = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Grant, TokenFault>> + Send>> + Send + Sync>;
-
-/// Gives a token up at the vendor, as well as that can be done.
-pub type Release = Arc<dyn Fn(Secret) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
-
-/// What a configuration says of a cell; changes with a reload while the cell lives on.
-#[derive(Clone)]
-pub struct CellSettings {
-    /// The credential's name, for logs.
-    pub name: String,
-    /// How the token is come by.
-    pub fetch: Fetch,
-    /// The version of the secret that `fetch` uses.
-    pub secret: SecretVersion,
-    /// How long before its end the token is renewed.
-    pub refresh_before: Margin,
-    /// The life of a token that says nothing of it; `None` is for ever.
-    pub lifetime: Option<Duration>,
-    /// A token unused that long is dead.
-    pub idle_lifetime: Option<Duration>,
-    /// Whether a new token invalidates the earlier ones.
-    pub exclusive: bool,
-    /// How long the change of an exclusive token waits for requests under way.
-    pub drain: Duration,
-    /// Requests that may wait at once.
-    pub waiting: u32,
-    /// How a token is given up when nobody uses the cell any more; `None` where it is left to end.
-    pub release: Option<Release>,
-    /// What is agreed on with other replicas; `None` where there are none.
-    pub share: Option<Arc<dyn Share>>,
-}
-
-/// A token in force.
-#[derive(Debug)]
-pub struct Token {
-    /// Grows by one with every token of its cell; named in logs.
-    pub generation: u64,
-    /// The token itself.
-    pub secret: Secret,
-    /// Its end; `None` is never.
-    pub expires: Option<Moment>,
-    /// When its renewal begins, if it is used then.
-    pub renew: Option<Moment>,
-    /// Where its lifetime came from.
-    pub source: LifetimeSource,
-    /// How far the vendor's clock is ahead of ours, in seconds, where its answer told.
-    pub skew: Option<i64>,
-}
-
-/// What a cell is at, in a word.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CellState {
-    /// No token, and nobody asks for one.
-    Asleep,
-    /// No live token; a login is under way.
-    Fetching,
-    /// A live token.
-    Live,
-    /// A live token, and a login that is to replace it.
-    Renewing,
-    /// The last login failed. Where there is a live token, it serves to its end.
-    Failing,
-}
-
-impl CellState {
-    /// The word, in lower case.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Asleep => "asleep",
-            Self::Fetching => "fetching",
-            Self::Live => "live",
-            Self::Renewing => "renewing",
-            Self::Failing => "failing",
-        }
-    }
-}
-
-impl fmt::Display for CellState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What a cell tells of itself; never a secret.
-#[derive(Clone, Debug)]
-pub struct CellStatus {
-    /// All of the following in a word.
-    pub state: CellState,
-    /// The current token's generation; 0 before the first.
-    pub generation: u64,
-    /// Left to live; `None` without a token or for one that lives for ever.
-    pub expires_in: Option<Duration>,
-    /// Where the latest token's lifetime came from.
-    pub lifetime_source: Option<LifetimeSource>,
-    /// Whether there is a live token.
-    pub live: bool,
-    /// Whether the vendor may hold another one valid: it is used until it is refused.
-    pub suspect: bool,
-    /// Whether something else seems to log in with the same client: tokens that worked were refused
-    /// before their end, several times in a row. Exclusive credentials only.
-    pub disturbed: bool,
-    /// How many tokens died that way since the cell was made.
-    pub disturbances: u64,
-    /// The number by which other replicas know the latest token; 0 where they do not.
-    pub fence: u64,
-    /// How far the vendor's clock is ahead of ours, in seconds, where the latest login's answer told.
-    pub skew: Option<i64>,
-    /// The last login's fault, until one succeeds.
-    pub fault: Option<TokenFault>,
-    /// When another login may be tried, while one that failed keeps it waiting.
-    pub retry_after: Option<Duration>,
-    /// Requests that wait for a token now.
-    pub waiting: u32,
-    /// Logins that were begun since the cell was made.
-    pub fetches: u64,
-}
-
-/// What to do after a vendor refused a token.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AfterRefusal {
-    /// A newer token is or will be there: acquire again and send again.
-    Again,
-    /// The token was born of a refusal a moment ago, or for this very request: the vendor's answer
-    /// passes.
-    Pass,
-}
+pub use self::status::{AfterRefusal, CellState, CellStatus, Token};
+use super::{Clock, Moment, Share, Unavailable, Wanted};
 
 /// No moment ever: nothing to attend to, no idle lifetime.
 const NEVER: u64 = u64::MAX;
@@ -238,68 +111,6 @@ impl Cell {
         });
     }
 
-    /// The live token, for another process; `None` where there is none, or it lives for ever.
-    pub fn carry(&self) -> Option<Carried> {
-        let mut inner = self.lock();
-        inner.state.note_use(Moment::from_nanos(self.last_used.load(Ordering::Relaxed)));
-        inner.state.carry(self.clock.now())
-    }
-
-    /// The generation of the latest token; 0 before the first.
-    pub fn generation(&self) -> u64 {
-        self.status().generation
-    }
-
-    /// Puts another process's or replica's token in force, unless the one in hand is as good.
-    pub fn adopt(self: &Arc<Self>, token: Carried) {
-        self.step(|inner, now, steps| inner.state.adopt(now, token, steps));
-    }
-
-    /// Begins no login from now on, or begins them again: whoever needs one waits meanwhile.
-    pub fn pause(self: &Arc<Self>, paused: bool) {
-        self.step(|inner, _, steps| inner.state.pause(paused, steps));
-    }
-
-    /// Returns when no login is under way that the vendor may still hear, or that other replicas are
-    /// still to be told of.
-    pub async fn settled(&self) {
-        loop {
-            let landed = self.landed.notified();
-            if self.is_settled() {
-                return;
-            }
-            landed.await;
-        }
-    }
-
-    fn is_settled(&self) -> bool {
-        let inner = self.lock();
-        !inner.state.is_under_way() && !inner.publishing
-    }
-
-    /// The token that replicas share now, without a login; `None` where nothing is shared.
-    pub async fn look_up(&self) -> Option<Result<Option<Carried>, Away>> {
-        let share = self.share()?;
-        Some(share.read().await)
-    }
-
-    /// From now on another process has the token: it is asked for one by this fetch, and this cell
-    /// neither logs in, nor shares, nor gives the token up.
-    pub fn follow(self: &Arc<Self>, fetch: Fetch) {
-        let listener = self.step(|inner, now, steps| {
-            let settings = &mut inner.settings;
-            (settings.fetch, settings.exclusive, settings.share) = (fetch, false, None);
-            let policy = Policy::from(&*settings);
-            inner.state.configure(now, policy, steps);
-            inner.state.pause(false, steps);
-            inner.handed_over = true;
-            inner.listener.take()
-        });
-        if let Some(listener) = listener {
-            listener.abort();
-        }
-    }
-
     /// A count of one worker's requests under way, where the credential is exclusive.
     pub(super) fn tally(&self) -> Option<Arc<Tally>> {
         self.lock().settings.exclusive.then(|| self.gate.tally())
@@ -367,8 +178,7 @@ impl Cell {
 
     /// What there is to tell.
     pub fn status(&self) -> CellStatus {
-        let mut inner = self.lock();
-        inner.state.note_use(Moment::from_nanos(self.last_used.load(Ordering::Relaxed)));
+        let inner = self.lock_noting();
         inner.state.status(self.clock.now())
     }
 
@@ -393,8 +203,7 @@ impl Cell {
     /// Tells the state of an event, and does what follows from it.
     fn step<R>(self: &Arc<Self>, event: impl FnOnce(&mut Inner, Moment, &mut Steps) -> R) -> R {
         let mut steps = Steps::default();
-        let mut inner = self.lock();
-        inner.state.note_use(Moment::from_nanos(self.last_used.load(Ordering::Relaxed)));
+        let mut inner = self.lock_noting();
         let now = self.clock.now();
         inner.state.settle(now, &mut steps);
         let result = event(&mut inner, now, &mut steps);
@@ -470,6 +279,13 @@ impl Cell {
         self.lock().state.is_awake()
     }
 
+    /// The lock, with what the path without it noted.
+    fn lock_noting(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        inner.state.note_use(Moment::from_nanos(self.last_used.load(Ordering::Relaxed)));
+        inner
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // The state is whole between events, also when one of them panicked.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -496,23 +312,5 @@ struct Seat<'a> {
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
         self.cell.lock().state.leave();
-    }
-}
-
-/// Nobody refers to the cell any more, no request and no configuration: its token is given up, where
-/// the vendor has a call for that and nobody else goes on with it.
-impl Drop for Cell {
-    fn drop(&mut self) {
-        let now = self.clock.now();
-        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listener) = inner.listener.take() {
-            listener.abort();
-        }
-        let alone = inner.settings.share.is_none() && !inner.handed_over;
-        if let Some(release) = inner.settings.release.take().filter(|_| alone)
-            && let Some(carried) = inner.state.carry(now)
-        {
-            self.spawner.spawn(release(carried.token));
-        }
     }
 }
