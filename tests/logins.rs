@@ -229,17 +229,18 @@ async fn no_kill_between_an_answer_and_its_use_locks_the_credential_out() {
 }
 
 #[tokio::test]
-async fn a_state_file_that_does_not_open_counts_as_absent_and_is_told_of() {
+async fn a_state_file_that_does_not_open_is_told_of_and_no_older_token_is_used_instead() {
     let folder = TempDir::new().unwrap();
     let state = folder.path().join("state");
-    for content in [&b""[..], b"not a state file at all, but longer than a nonce and a tag", b"\x01"] {
+    for content in [&b"not a state file at all, but longer than a nonce and a tag"[..], b"\x01"] {
         let simulator = simulate(OAuth2::default()).await;
         fs::write(&state, content).unwrap();
         let process = Process::start(&yaml(&simulator, &refreshing(&state, KEY)), &[]);
-        assert_eq!(get(process.address, "/partner/x").await.status(), 200, "{}", process.log());
-        assert!(process.log().contains("does not open"), "{}", process.log());
+        assert_unavailable(&get(process.address, "/partner/x").await, "token_unavailable");
+        assert!(process.log().contains("the state file does not open"), "{}", process.log());
+        assert_eq!(simulator.token_requests(), 0);
     }
-    // Sealed with a key that is gone: the configured one was used up, and that is said plainly.
+    // Sealed with a key that is gone: the configured one was used up.
     let simulator = simulate(OAuth2::default()).await;
     fs::remove_file(&state).unwrap();
     let proxy = Proxy::start(&yaml(&simulator, &refreshing(&state, KEY))).await;
@@ -248,12 +249,14 @@ async fn a_state_file_that_does_not_open_counts_as_absent_and_is_told_of() {
         simulator.revoke_all();
     }
     proxy.stop().await;
+    let before = simulator.token_requests();
     let process = Process::start(&yaml(&simulator, &refreshing(&state, OTHER_KEY)), &[]);
     assert_unavailable(&get(process.address, "/partner/x").await, "token_unavailable");
     let log = process.log();
     assert!(log.contains("a key that is not in the configuration"), "{log}");
-    assert!(log.contains("refused the refresh token (invalid_grant)"), "{log}");
+    assert!(log.contains("or remove the file to begin with the configured refresh token"), "{log}");
     assert!(!log.contains("demo-oauth2-refresh"), "{log}");
+    assert_eq!(simulator.token_requests(), before, "the vendor sees no refresh token a second time");
 }
 
 #[tokio::test]

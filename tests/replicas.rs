@@ -141,7 +141,7 @@ async fn without_redis_only_the_exclusive_credential_suffers_and_all_converge_wh
     assert!(exclusive.statuses.keys().all(|status| matches!(status, 200 | 503)), "{:?}", exclusive.statuses);
     assert!(refused_after <= 10, "{refused_after} refused although all share one token again");
     eventually_within(Duration::from_secs(10), "the log tells that the store is back", || {
-        house.replicas.iter().all(|replica| replica.log().contains("tokenferry::store"))
+        house.replicas.iter().all(|replica| replica.log().contains("the store is back"))
     })
     .await;
 }

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use tokenferry::demo::{Crewmojo, Fault, Simulator};
 
+use crate::harness::client::{get, text};
+use crate::harness::eventually;
+
 use crate::harness::mix::{Mix, Sum};
 use crate::harness::process::Process;
 use crate::harness::vendors::{config, crewmojo, route, simulate};
@@ -119,4 +122,67 @@ async fn nobody_notices_that_every_third_login_fails() {
         tell(&format!("every third login: {fault:?}"), &sum, &rotations, &simulator);
         sum.assert_all_served(500);
     }
+}
+
+/// Somebody else logs in with the same client every 700 ms.
+#[tokio::test]
+async fn whoever_disturbs_is_named_and_requests_are_answered_all_the_same() {
+    let simulator = simulate(Crewmojo::default()).await;
+    let process = proxy(&simulator);
+    let address = process.address;
+    let clients = Mix { reads: 3, uploads: 1, ..MIX }.start("/crewmojo/humans", move |_, _| address);
+    eventually("the load is on", || simulator.data_requests() > 20).await;
+    let (rounds, before) = (seconds().min(30), simulator.token_requests());
+    for _ in 0..rounds {
+        // What their login does to our token.
+        simulator.revoke_all();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    let sum = clients.stop().await;
+    tell("disturbed every 700 ms", &sum, &[], &simulator);
+    assert_eq!(sum.failed(), 0, "{:?} {:?}", sum.statuses, sum.first_failure);
+    let logins = simulator.token_requests() - before;
+    assert!(logins <= rounds + 2, "{logins} logins of ours in {rounds} rounds");
+    eventually("it is told", || process.log().contains("something else seems to log in with the same client")).await;
+}
+
+/// A request that the vendor refuses with any token, among others that it takes.
+#[tokio::test]
+async fn a_request_that_is_refused_with_any_token_costs_the_others_nothing() {
+    let simulator = simulate(Crewmojo::default()).await;
+    let forbidding = crate::harness::upstream::Upstream::answering(|seen| {
+        let status = if seen.path().ends_with("forbidden") { 401 } else { 200 };
+        http::Response::builder().status(status).body(http_body_util::Full::from("as it is")).unwrap()
+    })
+    .await;
+    let yaml = config(&[crewmojo(simulator.origin(), "")], &[route("crewmojo", &forbidding.url(""), "crewmojo", "")]);
+    let process = Process::start(&yaml, &[]);
+    let address = process.address;
+    let clients = Mix { reads: 2, uploads: 0, ..MIX }.start("/crewmojo/humans", move |_, _| address);
+    let end = Instant::now() + Duration::from_secs(2);
+    let mut refused = 0;
+    while Instant::now() < end {
+        let answer = get(address, "/crewmojo/forbidden").await;
+        assert_eq!((answer.status().as_u16(), text(&answer).as_str()), (401, "as it is"), "the vendor's answer passes");
+        refused += 1;
+    }
+    let sum = clients.stop().await;
+    sum.assert_all_served(10);
+    assert!(refused > 5, "{refused}");
+    assert!(simulator.token_requests() <= 3, "{} logins", simulator.token_requests());
+}
+
+/// A vendor that looks at the token when it answers, and answers later than the token lives.
+#[tokio::test]
+async fn an_answer_that_outlasts_its_token_is_not_asked_for_without_end() {
+    let simulator = vendor().await;
+    simulator.adjust(|options| {
+        options.lifetime = Some(Duration::from_secs(1));
+        options.data_delay = Duration::from_millis(1500);
+    });
+    let process = proxy(&simulator);
+    let answer = get(process.address, "/crewmojo/report").await;
+    assert_eq!(answer.status(), 401, "the vendor's answer passes");
+    assert!((2..=6).contains(&simulator.data_requests()), "{} times", simulator.data_requests());
+    eventually("it is told", || process.log().contains("answers take longer than the token lives")).await;
 }

@@ -11,8 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 use tokenferry::secret::{SealKeys, Secret};
 use tokenferry::token::{
-    Away, Carried, Keep, Kept, Laid, Lease, SecretVersion, Share, Store, StoreKeep, StoreSettings, TokenKey, Told,
-    Turn, Wanted,
+    Away, Carried, Keep, Kept, Laid, Lease, SecretVersion, Share, Shelf, Store, StoreKeep, StoreSettings, TokenKey,
+    Told, Turn, Unkept, Wanted,
 };
 use tokenferry::vendor::{FaultClass, FaultReason, Identity, LifetimeSource, TokenFault};
 use tokio::runtime::Handle;
@@ -32,6 +32,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 fn settings(url: &str) -> StoreSettings {
     let server = url.into_connection_info().unwrap();
     StoreSettings { server, ca: None, key_prefix: "tokenferry".to_owned(), timeout: PATIENCE }
+}
+
+/// The stored token, where one opens.
+trait There {
+    async fn there(&self) -> Result<Option<Carried>, Away>;
+}
+
+impl There for Arc<dyn Share> {
+    async fn there(&self) -> Result<Option<Carried>, Away> {
+        Ok(match self.read().await? {
+            Shelf::Token(token) => Some(token),
+            Shelf::Shut | Shelf::Empty => None,
+        })
+    }
 }
 
 fn keys(keys: &[&str]) -> Arc<SealKeys> {
@@ -78,8 +92,8 @@ fn fault(heard: bool) -> TokenFault {
     TokenFault { heard, code: Some("invalid_client".to_owned()), ..fault }
 }
 
-const fn beyond(beyond: u64) -> Wanted {
-    Wanted { beyond, secret: None }
+fn beyond(beyond: u64) -> Wanted {
+    Wanted { beyond, secret: version("first"), proves: false }
 }
 
 async fn login(share: &Arc<dyn Share>, wanted: Wanted) -> Lease {
@@ -135,7 +149,7 @@ async fn a_token_that_one_replica_lays_is_the_others() {
     let lease = login(&one, beyond(0)).await;
     assert_eq!(one.lay(lease, token("first")).await, Ok(Laid::Kept));
     told(&other, Told::Token(lease.fence)).await;
-    let read = other.read().await.unwrap().unwrap();
+    let read = other.there().await.unwrap().unwrap();
     assert!(read.left > Duration::from_secs(490) && read.left <= Duration::from_secs(500), "{:?}", read.left);
     let expected = Carried { fence: lease.fence, left: read.left, ..token("first") };
     assert_eq!(read, expected, "which holds every field");
@@ -173,7 +187,7 @@ async fn nothing_in_the_store_shows_a_token_or_a_secret() {
     store.share(credential("c"), LEASE).offer(token(CANARY)).await.unwrap();
     keep(&store, "a").save(&Secret::new(CANARY)).await.unwrap();
     let all = everything(&server).await;
-    for part in [":token ", ":lease ", ":fence ", ":fault ", ":refresh "] {
+    for part in [":token ", ":lease ", ":fence ", ":fault ", ":refresh:"] {
         assert!(all.contains(part), "{part} in\n{all}");
     }
     assert!(!all.contains(CANARY) && !all.contains(&version("first").hex()), "{all}");
@@ -204,10 +218,10 @@ async fn a_token_that_does_not_open_counts_as_absent_and_is_replaced() {
     one.lay(lease, token(CANARY)).await.unwrap();
     let stranger = Store::new(settings(&server.url()), keys(&[OTHER_KEY]), Handle::current());
     let other = stranger.share(credential("a"), LEASE);
-    assert_eq!(other.read().await, Ok(None));
+    assert_eq!(other.read().await, Ok(Shelf::Shut), "there is one, but not for this key");
     let offered = other.offer(token("third")).await.unwrap();
     assert!(offered.fence > lease.fence && offered.token == Secret::new("third"));
-    assert_eq!(one.read().await, Ok(None));
+    assert_eq!(one.there().await, Ok(None));
     assert!(login(&one, beyond(0)).await.fence > offered.fence);
 }
 
@@ -220,8 +234,8 @@ async fn a_sealed_token_moved_to_another_credential_is_none_there() {
     share.lay(lease, token("first")).await.unwrap();
     let at = |name: &str| format!("tokenferry:{{{}}}:token", credential(name).hex());
     let _: i64 = ask(&server, redis::cmd("COPY").arg(at("a")).arg(at("b"))).await;
-    assert!(share.read().await.unwrap().is_some());
-    assert_eq!(store.share(credential("b"), LEASE).read().await, Ok(None));
+    assert!(share.there().await.unwrap().is_some());
+    assert_eq!(store.share(credential("b"), LEASE).there().await, Ok(None));
 }
 
 #[tokio::test]
@@ -231,12 +245,13 @@ async fn a_changed_secret_asks_past_tokens_and_faults_of_the_old_one() {
     let share = store.share(credential("a"), LEASE);
     let old = login(&share, beyond(0)).await;
     share.lay(old, token("first")).await.unwrap();
-    let wanted = |secret: &str| Wanted { beyond: 0, secret: Some(version(secret)) };
+    let wanted = |secret: &str| Wanted { beyond: 0, secret: version(secret), proves: true };
     assert_eq!(taken(&share, wanted("first")).await.fence, old.fence);
     let new = login(&share, wanted("second")).await;
     assert!(new.fence > old.fence);
     share.give_back(new, fault(false), LEASE).await;
-    assert!(matches!(share.turn(beyond(old.fence)).await, Ok(Turn::Leave(_))));
+    let second = Wanted { secret: version("second"), ..beyond(old.fence) };
+    assert!(matches!(share.turn(second).await, Ok(Turn::Leave(_))));
     login(&share, wanted("second")).await;
 }
 
@@ -262,11 +277,11 @@ async fn a_login_that_may_have_been_heard_puts_the_stored_token_in_doubt() {
     let server = RedisServer::start();
     let share = store(&server).share(credential("a"), LEASE);
     for (heard, suspect) in [(false, false), (true, true)] {
-        let lease = login(&share, beyond(share.read().await.unwrap().map_or(0, |token| token.fence))).await;
+        let lease = login(&share, beyond(share.there().await.unwrap().map_or(0, |token| token.fence))).await;
         share.lay(lease, token("first")).await.unwrap();
         let next = login(&share, beyond(lease.fence)).await;
         share.give_back(next, fault(heard), Duration::ZERO).await;
-        assert_eq!(share.read().await.unwrap().unwrap().suspect, suspect);
+        assert_eq!(share.there().await.unwrap().unwrap().suspect, suspect);
     }
 }
 
@@ -282,7 +297,7 @@ async fn a_lease_that_ran_out_is_anothers_and_its_token_is_lost() {
     assert!(begun.elapsed() >= Duration::from_millis(50) && won.fence > lost.fence);
     assert_eq!(other.lay(won, token("won")).await, Ok(Laid::Kept));
     assert_eq!(slow.lay(lost, token("lost")).await, Ok(Laid::Lost));
-    let stored = other.read().await.unwrap().unwrap();
+    let stored = other.there().await.unwrap().unwrap();
     assert!(stored.suspect && stored.token == Secret::new("won"));
 }
 
@@ -296,7 +311,7 @@ async fn a_login_under_way_while_a_lost_one_comes_in_is_in_doubt_too() {
     let won = login(&other, beyond(0)).await;
     assert_eq!(slow.lay(lost, token("lost")).await, Ok(Laid::Lost));
     assert_eq!(other.lay(won, token("won")).await, Ok(Laid::Lost), "which of the two is valid, nobody knows");
-    assert!(other.read().await.unwrap().unwrap().suspect);
+    assert!(other.there().await.unwrap().unwrap().suspect);
 }
 
 #[tokio::test]
@@ -353,7 +368,7 @@ async fn a_dead_server_costs_one_timeout_and_then_nothing() {
     let store = Store::new(settings, keys(&[KEY]), Handle::current());
     let share = store.share(credential("a"), LEASE);
     let begun = Instant::now();
-    assert_eq!(share.read().await, Err(Away));
+    assert_eq!(share.there().await, Err(Away));
     let first = begun.elapsed();
     assert!(first < Duration::from_millis(400), "{first:?}");
     let begun = Instant::now();
@@ -371,14 +386,14 @@ async fn a_server_that_freezes_is_away_within_the_timeout_and_back_when_it_thaws
     let store = Store::new(settings, keys(&[KEY]), Handle::current());
     let share = store.share(credential("a"), LEASE);
     told(&share, Told::Back).await;
-    assert_eq!(share.read().await, Ok(None));
+    assert_eq!(share.there().await, Ok(None));
     server.freeze();
     let begun = Instant::now();
-    assert_eq!(share.read().await, Err(Away));
+    assert_eq!(share.there().await, Err(Away));
     assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
     server.thaw();
     told(&share, Told::Back).await;
-    assert_eq!(share.read().await, Ok(None));
+    assert_eq!(share.there().await, Ok(None));
 }
 
 #[tokio::test]
@@ -388,11 +403,11 @@ async fn after_a_crash_of_the_store_replicas_agree_again() {
     let (one, other) = (one.share(credential("a"), LEASE), other.share(credential("a"), LEASE));
     for share in [&one, &other] {
         told(share, Told::Back).await;
-        assert_eq!(share.read().await, Ok(None));
+        assert_eq!(share.there().await, Ok(None));
     }
     server.kill();
-    assert_eq!(one.read().await, Err(Away));
-    assert_eq!(other.read().await, Err(Away));
+    assert_eq!(one.there().await, Err(Away));
+    assert_eq!(other.there().await, Err(Away));
     server.start_again();
     told(&one, Told::Back).await;
     told(&other, Told::Back).await;
@@ -417,7 +432,7 @@ async fn what_is_on_disk_is_there_again_after_a_crash() {
     server.kill();
     server.start_again();
     // A connection from before is found dead, and another one made, within one call.
-    assert_eq!(share.read().await.unwrap().unwrap().token, Secret::new("first"));
+    assert_eq!(share.there().await.unwrap().unwrap().token, Secret::new("first"));
     assert_eq!(keep(&store, "a").load().await, Ok(Some(Secret::new("refresh"))));
     assert_eq!(keep(&store, "b").load().await, Ok(None));
 }
@@ -470,17 +485,17 @@ async fn a_token_is_gone_from_the_store_when_its_life_is_over() {
     let lease = login(&share, beyond(0)).await;
     share.lay(lease, Carried { left: Duration::from_millis(100), ..token("first") }).await.unwrap();
     sleep(Duration::from_millis(150)).await;
-    assert_eq!(share.read().await, Ok(None));
+    assert_eq!(share.there().await, Ok(None));
     assert!(!everything(&server).await.contains(":token "));
 }
 
 #[tokio::test]
 async fn a_password_is_said_and_a_wrong_one_is_away() {
     let server = RedisServer::start_with(Options { password: Some("hunter2".to_owned()), ..Options::default() });
-    assert_eq!(store(&server).share(credential("a"), LEASE).read().await, Ok(None));
+    assert_eq!(store(&server).share(credential("a"), LEASE).there().await, Ok(None));
     let wrong = settings(&server.url().replace("hunter2", "other"));
     let wrong = Store::new(wrong, keys(&[KEY]), Handle::current());
-    assert_eq!(wrong.share(credential("a"), LEASE).read().await, Err(Away));
+    assert_eq!(wrong.share(credential("a"), LEASE).there().await, Err(Away));
 }
 
 #[tokio::test]
@@ -506,7 +521,7 @@ async fn by_tls_the_server_is_judged_by_the_private_authority() {
     let by_address = server.url().replace("localhost", "127.0.0.1");
     for (ca, url) in [("stranger.pem", server.url()), ("ca.pem", by_address)] {
         let share = of(&path(ca), &url).share(credential("a"), LEASE);
-        assert_eq!(share.read().await, Err(Away), "{ca} {url}");
+        assert_eq!(share.there().await, Err(Away), "{ca} {url}");
     }
 }
 
@@ -526,7 +541,7 @@ async fn a_lease_lives_as_long_as_its_holder_and_three_seconds_longer() {
     let server = RedisServer::start();
     let (one, other) = (store(&server), store(&server));
     let (holder, waiter) = (one.share(credential("a"), LEASE), other.share(credential("a"), LEASE));
-    let wanted = Wanted { beyond: 0, secret: None };
+    let wanted = beyond(0);
     assert!(matches!(holder.turn(wanted).await, Ok(Turn::Login(_))));
     let waiting = tokio::spawn(async move { waiter.turn(wanted).await });
     sleep(Duration::from_secs(4)).await;
@@ -537,4 +552,69 @@ async fn a_lease_lives_as_long_as_its_holder_and_three_seconds_longer() {
     let turn = timeout(PATIENCE, waiting).await.expect("the lease of the dead").unwrap();
     assert!(matches!(turn, Ok(Turn::Login(_))), "{turn:?}");
     assert!(silent.elapsed() < Duration::from_millis(4500), "{:?}", silent.elapsed());
+}
+
+#[tokio::test]
+async fn two_refresh_tokens_of_one_client_are_kept_apart() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let client = Kept::key("test", &identity("app", ""));
+    let (one, two) = (store.keep(&client, &Secret::new("first a")), store.keep(&client, &Secret::new("first b")));
+    one.save(&Secret::new("rotated a")).await.unwrap();
+    two.save(&Secret::new("rotated b")).await.unwrap();
+    assert_eq!(one.load().await, Ok(Some(Secret::new("rotated a"))));
+    assert_eq!(two.load().await, Ok(Some(Secret::new("rotated b"))));
+}
+
+#[tokio::test]
+async fn what_failed_with_another_secret_says_nothing_of_this_one() {
+    let server = RedisServer::start();
+    let (one, other) = (store(&server), store(&server));
+    let (wrong, right) = (one.share(credential("a"), LEASE), other.share(credential("a"), LEASE));
+    let with = |secret: &str| Wanted { secret: version(secret), ..beyond(0) };
+    let lease = login(&wrong, with("wrong")).await;
+    wrong.give_back(lease, fault(false), LEASE).await;
+    assert!(matches!(wrong.turn(with("wrong")).await, Ok(Turn::Leave(_))));
+    assert!(matches!(right.turn(with("right")).await, Ok(Turn::Login(_))));
+    let all = everything(&server).await;
+    assert!(!all.contains(&version("wrong").hex()), "{all}");
+}
+
+#[tokio::test]
+async fn whoever_writes_to_the_store_makes_no_token_live_longer() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    let share = store.share(credential("a"), LEASE);
+    let lease = login(&share, beyond(0)).await;
+    let brief = Carried { life: Duration::from_secs(60), left: Duration::from_secs(60), ..token("brief") };
+    share.lay(lease, brief).await.unwrap();
+    let place = format!("tokenferry:{{{}}}:token", credential("a").hex());
+    ask::<()>(&server, Cmd::new().arg("HSET").arg(&place).arg("life").arg(86_400_000)).await;
+    ask::<()>(&server, Cmd::new().arg("PEXPIRE").arg(&place).arg(86_400_000)).await;
+    let read = share.there().await.unwrap().unwrap();
+    assert!(read.life == Duration::from_secs(60) && read.left <= read.life, "{read:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_lost_a_refresh_token_gets_the_latest_back() {
+    let server = RedisServer::start();
+    let store = store(&server);
+    keep(&store, "a").save(&Secret::new("second")).await.unwrap();
+    let place = ask::<Vec<String>>(&server, Cmd::new().arg("KEYS").arg("*:refresh:*")).await.remove(0);
+    let older: Vec<u8> = ask(&server, Cmd::new().arg("GET").arg(&place)).await;
+    keep(&store, "a").save(&Secret::new("third")).await.unwrap();
+    ask::<()>(&server, Cmd::new().arg("FLUSHALL")).await;
+    assert_eq!(keep(&store, "a").load().await, Ok(Some(Secret::new("third"))));
+    // Back in the store, for other replicas and a restart.
+    let replica = Store::new(settings(&server.url()), keys(&[KEY]), Handle::current());
+    assert_eq!(keep(&replica, "a").load().await, Ok(Some(Secret::new("third"))));
+    // From an older snapshot, which a process that had the newer one knows.
+    ask::<()>(&server, Cmd::new().arg("SET").arg(&place).arg(older)).await;
+    assert_eq!(keep(&store, "a").load().await, Ok(Some(Secret::new("third"))));
+    // What another replica has is newer.
+    keep(&replica, "a").save(&Secret::new("fourth")).await.unwrap();
+    assert_eq!(keep(&store, "a").load().await, Ok(Some(Secret::new("fourth"))));
+    // Sealed with a key that is not here: no login is made with an older one.
+    let stranger = Store::new(settings(&server.url()), keys(&[OTHER_KEY]), Handle::current());
+    assert_eq!(keep(&stranger, "a").load().await, Err(Unkept));
 }

@@ -40,6 +40,11 @@ impl Cells {
         releases.done().await;
     }
 
+    /// The store that replicas share, where there is one.
+    pub(super) fn shared(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()?.1.as_ref()
+    }
+
     /// The store that was chosen first: what is in it cannot be moved to another one.
     pub(super) fn store(&mut self, settings: &StoreSettings) -> &(StoreSettings, Option<Arc<Store>>) {
         let spawner = &self.spawner;
@@ -74,7 +79,7 @@ impl Cells {
             // The same login under two names is one login, also where it is known by its key alone.
             let whole = TokenKey::of(credential.vendor.provider(), &credential.vendor.identity());
             let key = *alike.entry((whole, secret)).or_insert(key);
-            let store = self.store.as_ref().and_then(|(_, store)| store.as_deref());
+            let store = self.shared().map(|store| &**store);
             let keep = keep(credential, store, &self.keeps, &mut keeps);
             let share = self.share(&key, credential);
             let settings = cell_settings(credential, upstream, keep, secret, waiting, &self.releases);
@@ -107,9 +112,9 @@ impl Cells {
     /// What a credential's cells of all replicas agree on. A token that is written in the configuration
     /// is in everybody's.
     fn share(&self, key: &TokenKey, credential: &CredentialSettings) -> Option<Arc<dyn Share>> {
-        let (_, store) = self.store.as_ref()?;
+        let store = self.shared()?;
         credential.vendor.token_url()?;
-        Some(store.as_ref()?.share(*key, credential.timeout + credential.drain + LEASE_GRACE))
+        Some(store.share(*key, credential.timeout + credential.drain + LEASE_GRACE))
     }
 }
 

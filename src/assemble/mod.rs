@@ -23,7 +23,7 @@ use crate::live::{Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
 use crate::route::Table;
 use crate::server::{ListenOn, tls::server_config};
-use crate::token::{Cell, TokenKey};
+use crate::token::{Cell, Store, TokenKey};
 use crate::upstream::{TlsSetupError, Upstream};
 
 /// Why a part of settings that were checked cannot be run all the same.
@@ -100,6 +100,8 @@ pub struct Assembled {
     pub cells: BTreeMap<String, Arc<Cell>>,
     /// The tokens that logins are made for, each once, under the key that says which login it is.
     pub logins: Vec<(TokenKey, Arc<Cell>)>,
+    /// The store that replicas share, where there is one.
+    pub store: Option<Arc<Store>>,
 }
 
 impl Assembled {
@@ -192,7 +194,8 @@ impl Assembly {
         };
         let logins = self.cells.logins(settings, &ready);
         let cells = ready.into_iter().map(|(name, ready)| (name, ready.cell)).collect();
-        Ok(Assembled { snapshot, shadowed, restart_needed, cells, logins })
+        let store = self.cells.shared().cloned();
+        Ok(Assembled { snapshot, shadowed, restart_needed, cells, logins, store })
     }
 
     /// The doors in the order in which they were bound. An address that came or went needs a

@@ -27,8 +27,15 @@ pub(super) struct Args {
 }
 
 /// Why an exclusive credential is left alone.
-const NOT_TRIED: &str =
-    "not tried: a login kills the token that a running proxy may be using; --force logs in all the same";
+fn not_tried(why: Option<&str>) -> String {
+    format!("not tried: {}", NoToken::spared(why))
+}
+
+/// Whether the store that replicas share answers, where there is one.
+fn store(ready: &Ready) -> Option<bool> {
+    let store = ready.assembled.store.as_ref()?;
+    Some(ready.runtime.block_on(store.answers()))
+}
 
 /// Runs the command.
 pub(super) fn check(args: &Args) -> ExitCode {
@@ -63,11 +70,23 @@ fn text(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> Result<
         return Ok(ExitCode::SUCCESS);
     }
     let mut code = ExitCode::SUCCESS;
+    match store(ready) {
+        Some(true) => out::print("store: ok\n")?,
+        Some(false) => {
+            code = ExitCode::from(1);
+            out::print("store: cannot be reached; check its `url` and password, and whether it runs\n")?;
+        }
+        None => {}
+    }
     let mut printed = Ok(());
     obtain_all(ready, settings.credentials.values().map(|c| &**c), args.force, |credential, outcome| {
         let line = match outcome {
             Ok(found) => found.sentence(),
-            Err(NoToken::Spared) => NOT_TRIED.to_owned(),
+            Err(NoToken::Spared(why)) => not_tried(why.as_deref()),
+            Err(NoToken::Running(why)) => {
+                code = ExitCode::from(1);
+                format!("no token of the running proxy: {why}")
+            }
             Err(NoToken::Unavailable(unavailable)) => {
                 code = ExitCode::from(1);
                 let (message, mend) = complaint(&unavailable);
@@ -92,14 +111,26 @@ fn json(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> ExitCod
     });
     let mut code = ExitCode::SUCCESS;
     if args.connect {
+        if let Some(answers) = store(ready) {
+            answer["store"] = json!(if answers { "ok" } else { "away" });
+            if !answers {
+                code = ExitCode::from(1);
+            }
+        }
         let mut connected: Vec<Value> = Vec::new();
         obtain_all(
             ready,
             settings.credentials.values().map(|c| &**c),
             args.force,
             |credential, outcome| match outcome {
-                Err(NoToken::Spared) => connected
-                    .push(json!({ "credential": credential.name, "outcome": "not tried", "reason": NOT_TRIED })),
+                Err(NoToken::Spared(why)) => {
+                    let reason = not_tried(why.as_deref());
+                    connected.push(json!({ "credential": credential.name, "outcome": "not tried", "reason": reason }));
+                }
+                Err(NoToken::Running(why)) => {
+                    code = ExitCode::from(1);
+                    connected.push(json!({ "credential": credential.name, "outcome": "no token", "reason": why }));
+                }
                 Ok(found) => {
                     let mut told = found.json();
                     told.insert("credential".to_owned(), json!(credential.name));

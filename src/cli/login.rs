@@ -32,8 +32,10 @@ const SHORT: Duration = Duration::from_millis(500);
 pub(super) enum NoToken {
     /// There is none to be had.
     Unavailable(Unavailable),
-    /// A login might kill a live one, and nobody asked for that.
-    Spared,
+    /// A login might kill a live one, and nobody asked for that; why nobody knows, if anybody was asked.
+    Spared(Option<String>),
+    /// The running proxy has none, and says why.
+    Running(String),
 }
 
 /// What came of a credential.
@@ -54,7 +56,7 @@ pub(super) fn obtain_all<'s>(
         .filter_map(|credential| {
             let cell = Arc::clone(ready.assembled.cells.get(&credential.name)?);
             let key = ready.assembled.key_of(&credential.name);
-            let running = handover.map(ToOwned::to_owned).zip(key).filter(|_| !force);
+            let running = handover.map(ToOwned::to_owned).zip(key);
             let patience = credential.timeout + GRACE;
             // A fixed token costs nobody anything.
             let exclusive = credential.exclusive && key.is_some();
@@ -81,17 +83,11 @@ struct Asked {
 }
 
 async fn obtain(cell: Arc<Cell>, running: Option<(PathBuf, TokenKey)>, asked: Asked) -> Outcome {
-    // Whether somebody who must know says that there is no live token.
-    let mut is_none = false;
-    if !asked.force {
-        match look(&cell, running.as_ref().map(|(path, key)| (path.as_path(), key))).await {
-            Looked::Found(found) => return Ok(found),
-            Looked::None => is_none = true,
-            Looked::Unknown => {}
-        }
-    }
-    if asked.exclusive && !asked.force && !is_none {
-        return Err(NoToken::Spared);
+    let looked = look(&cell, running.as_ref().map(|(path, key)| (path.as_path(), key)), asked.force).await?;
+    match looked {
+        Looked::Found(found) => return Ok(found),
+        Looked::Unknown(why) if asked.exclusive && !asked.force => return Err(NoToken::Spared(why)),
+        Looked::None | Looked::Unknown(_) => {}
     }
     let began = Instant::now();
     let mut token = cell.acquire(asked.patience).await.map_err(NoToken::Unavailable)?;
@@ -104,6 +100,17 @@ async fn obtain(cell: Arc<Cell>, running: Option<(PathBuf, TokenKey)>, asked: As
     cell.settled().await;
     let origin = if cell.status().fetches > 0 { Origin::Login } else { Origin::Store };
     Ok(Found::new(&token, origin, began.elapsed()))
+}
+
+impl NoToken {
+    /// Why a login was not made.
+    pub(super) fn spared(why: Option<&str>) -> String {
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+        format!(
+            "a new token of this credential invalidates the earlier ones, and so the one that a running proxy may be \
+             using{why}; --force logs in all the same"
+        )
+    }
 }
 
 /// Shows on a terminal that it is still waiting.

@@ -54,14 +54,12 @@ fn unknown(ready: &Ready, name: &str) -> String {
 
 fn tell(args: &Args, credential: &CredentialSettings, outcome: &Outcome) -> ExitCode {
     match (outcome, args.format.format) {
-        (Err(NoToken::Spared), _) => fail(
-            &format!(
-                "{}: a new token of this credential invalidates the earlier ones, and so the one that a running proxy \
-                 may be using; --force logs in all the same",
-                words::plain(&credential.name)
-            ),
-            1,
-        ),
+        (Err(NoToken::Spared(why)), _) => {
+            fail(&format!("{}: {}", words::plain(&credential.name), NoToken::spared(why.as_deref())), 1)
+        }
+        (Err(NoToken::Running(why)), _) => {
+            fail(&format!("{}: no token of the running proxy: {why}", words::plain(&credential.name)), 1)
+        }
         (Ok(found), Format::Text) => out::finish(&text(args, credential, found), ExitCode::SUCCESS),
         (Ok(found), Format::Json) => {
             let mut told = found.json();

@@ -51,7 +51,7 @@ impl Files {
         Self { folder, read: HashMap::new(), order: Vec::new() }
     }
 
-    /// The path as it stands for itself.
+    /// A path as the configuration means it; nothing is read there.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
@@ -66,11 +66,6 @@ impl Files {
         self.order.push(full.clone());
         self.read.insert(full.clone(), content.clone());
         (full, content)
-    }
-
-    /// A path as the configuration means it; nothing is read there.
-    pub(crate) fn place(&self, path: &str) -> PathBuf {
-        self.folder.join(path)
     }
 
     /// The paths, in the order in which they were first named.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
@@ -26,6 +26,12 @@ use crate::route::{Credential, Forward};
 use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
 use crate::upstream::{Answer, Plan, SendError};
+
+/// A refusal that came so long after its sending may be of a token that was alive at first.
+const LATE: Duration = Duration::from_secs(1);
+
+/// So many of them, and the request is not sent again: its answers outlast their token.
+const LATE_REFUSALS: u32 = 4;
 
 /// One request on a forwarding route.
 pub(super) struct Exchange<'a> {
@@ -138,11 +144,14 @@ impl Exchange<'_> {
         let (mut reuse, mut replaced, mut sending) = (true, false, 0);
         // Tokens may change as often as they like; what ends a request that is refused again and again
         // is the patience for its answer.
-        let mut refused_first = None;
+        let (mut refused_first, mut refused_late, mut sent_with) = (None, 0, None);
         loop {
             sending += 1;
             let guard = self.token().await?;
             self.note(sending, guard.as_ref());
+            let generation = guard.as_ref().map(|guard| guard.generation);
+            let twice = generation.is_some() && sent_with.replace(generation) == Some(generation);
+            let began = Instant::now();
             match self.send(&mut prepared, guard, reuse).await? {
                 Outcome::Answered(response, ahead) => {
                     return self.hand_back(response, ahead, prepared, client_upgrade);
@@ -153,15 +162,21 @@ impl Exchange<'_> {
                     let lane = self.handles.lane.as_ref().ok_or(Refusal::Internal)?;
                     let cell = lane.cell();
                     let current = cell.is_current(generation);
-                    let after = if replaced { cell.refused_again(generation) } else { cell.refused(generation) };
+                    let after = match (replaced, twice) {
+                        (true, _) => cell.refused_again(generation),
+                        (false, true) => cell.refused_twice(generation),
+                        (false, false) => cell.refused(generation),
+                    };
                     let now = Instant::now();
                     let late = now.duration_since(*refused_first.get_or_insert(now)) >= self.forward.timeouts.response;
+                    refused_late += u32::from(now.duration_since(began) >= LATE);
+                    let after = if refused_late >= LATE_REFUSALS { self.give_in() } else { after };
                     match after {
                         AfterRefusal::Again if late => return Err(Refusal::UpstreamTimeout),
                         AfterRefusal::Again if prepared.body.replayable() => {
                             // A token is replaced once for a request; one that was replaced meanwhile
                             // does not count.
-                            replaced |= current;
+                            replaced |= current && !cell.is_current(generation);
                             wait::discard(response);
                         }
                         AfterRefusal::Again => return Err(Refusal::NotKept),
@@ -170,6 +185,15 @@ impl Exchange<'_> {
                 }
             }
         }
+    }
+
+    /// Answers that outlast their token are refused whenever they come.
+    fn give_in(&self) -> AfterRefusal {
+        tracing::warn!(
+            credential = self.credential.map(|credential| credential.name.as_str()),
+            "answers take longer than the token lives: the vendor refuses each when it comes, and its answer passes"
+        );
+        AfterRefusal::Pass
     }
 
     fn lane(&self) -> Option<&Rc<Lane>> {
@@ -225,8 +249,10 @@ impl Exchange<'_> {
         let still: Option<&dyn Fn() -> bool> = if lane.is_some() { Some(&current) } else { None };
         let (connect, upgrade) = (self.forward.timeouts.connect, prepared.upgrade.is_some());
         let sending = pin!(pool.send(request, Plan { connect, reuse, upgrade, still }));
-        if let Some(upload) = prepared.body.upload() {
-            upload.count(slot);
+        match prepared.body.upload() {
+            Some(upload) => upload.count(slot),
+            // The guard has one of its own, which ends with it.
+            None => drop(slot),
         }
         let sent = wait::head(sending, prepared.body.upload(), &self.forward.timeouts).await;
         if let Some(upload) = prepared.body.upload() {
@@ -256,7 +282,13 @@ impl Exchange<'_> {
             cause: UpstreamFault::Broke(cause),
             proxy_error: "http_response_incomplete",
         })?;
-        Ok(if refused { Outcome::Refused(response, ahead, generation) } else { Outcome::Answered(response, ahead) })
+        if refused {
+            return Ok(Outcome::Refused(response, ahead, generation));
+        }
+        if let Some(lane) = lane {
+            lane.worked(generation);
+        }
+        Ok(Outcome::Answered(response, ahead))
     }
 
     /// The answer as the client sees it.

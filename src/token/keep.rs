@@ -12,6 +12,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::TokenKey;
+use super::key::hex;
 use super::share::Pending;
 use crate::secret::{SealKeys, Secret, Unsealed};
 use crate::vendor::Identity;
@@ -43,6 +44,13 @@ impl First {
     pub fn of(refresh_token: &Secret) -> Self {
         let digest = Sha256::new_with_prefix("tokenferry first refresh token\0");
         Self(digest.chain_update(refresh_token.expose()).finalize().into())
+    }
+}
+
+impl First {
+    /// Enough to tell it from another one of the same client, and too little to find the token by.
+    pub(super) fn mark(&self) -> String {
+        hex(self.0.first_chunk::<8>().map_or(&[], |mark| mark))
     }
 }
 

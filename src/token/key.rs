@@ -68,7 +68,8 @@ fn digest<'a>(purpose: &'a str, fields: impl Iterator<Item = &'a str>) -> [u8; 3
     hasher.finalize().into()
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// In lower case.
+pub(super) fn hex(bytes: &[u8]) -> String {
     use fmt::Write;
 
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {

@@ -23,5 +23,5 @@ pub use fetch::{Releases, fetch};
 pub use keep::{First, Keep, Kept, LocalKeep, StateFile, Unkept};
 pub use key::{SecretVersion, TokenKey};
 pub use lane::{Guard, Lane, Rendered};
-pub use share::{Away, Carried, Laid, Lease, Pending, Share, Told, Turn, Wanted};
+pub use share::{Away, Carried, Laid, Lease, Pending, Share, Shelf, Told, Turn, Wanted};
 pub use store::{Store, StoreKeep, StoreSettings};

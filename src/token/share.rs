@@ -43,8 +43,10 @@ pub struct Carried {
 pub struct Wanted {
     /// Only a token with a greater fence.
     pub beyond: u64,
-    /// Only a token that was got with this secret, where the secret has changed.
-    pub secret: Option<SecretVersion>,
+    /// The secret in force here: what failed with another one says nothing of it.
+    pub secret: SecretVersion,
+    /// Only a token that was got with that secret: it is to prove itself.
+    pub proves: bool,
 }
 
 /// What a cell is to do.
@@ -73,6 +75,17 @@ pub enum Laid {
     /// The lease had run out, and another replica may have logged in meanwhile: nobody knows which
     /// token the vendor holds valid. What is stored, if anything, has been marked suspect.
     Lost,
+}
+
+/// What there is in a store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Shelf {
+    /// This token.
+    Token(Carried),
+    /// One that does not open: it was sealed with another key, or written by another version.
+    Shut,
+    /// Nothing.
+    Empty,
 }
 
 /// The store cannot be reached, or does not answer in time. Why is logged by the store.
@@ -107,12 +120,16 @@ pub trait Share: fmt::Debug + Send + Sync {
     /// Lays the token of a login into the store, gives the lease back, and tells the others.
     fn lay(&self, lease: Lease, token: Carried) -> Pending<'_, Result<Laid, Away>>;
 
-    /// Gives the lease back without a token. Until `pause` is over the others are told of the fault
-    /// instead of logging in; where it was heard, what is stored is suspect from now on.
+    /// Whether the lease is held still, as far as can be known: asked right before a login is sent. A
+    /// store that does not answer leaves it at that.
+    fn holds(&self, lease: Lease) -> Pending<'_, bool>;
+
+    /// Gives the lease back without a token. Until `pause` is over the others with the same secret are
+    /// told of the fault instead of logging in; where it was heard, what is stored is suspect from now on.
     fn give_back(&self, lease: Lease, fault: TokenFault, pause: Duration) -> Pending<'_, ()>;
 
-    /// The token that is stored, whatever its number.
-    fn read(&self) -> Pending<'_, Result<Option<Carried>, Away>>;
+    /// What is stored, whatever its number.
+    fn read(&self) -> Pending<'_, Result<Shelf, Away>>;
 
     /// Lays a token into the store that was got while it was away, unless there is a better one;
     /// returns the one that is there then, and tells the others.

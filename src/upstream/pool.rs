@@ -108,6 +108,9 @@ where
                     Err(Failure::Unsent(back, _)) => {
                         self.forget_closed();
                         request = *back;
+                        if plan.still.is_some_and(|still| !still()) {
+                            return Err(SendError::Unwanted);
+                        }
                     }
                 }
             }

@@ -183,7 +183,7 @@ async fn an_exclusive_token_is_left_alone_unless_forced() {
     let spared = ran_async(&yaml, &["check", "--connect"]).await.done();
     assert_eq!(
         spared.lines().last().unwrap(),
-        "partner: not tried: a login kills the token that a running proxy may be using; --force logs in all the same"
+        "partner: not tried: a new token of this credential invalidates the earlier ones, and so the one that a running proxy may be using; --force logs in all the same"
     );
     assert_eq!(vendor.token_requests(), 0);
     let forced = ran_async(&yaml, &["check", "--connect", "--force"]).await.done();

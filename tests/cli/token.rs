@@ -4,6 +4,7 @@ use tokenferry::demo::Crewmojo;
 
 use super::{in_folder, partner, ran, ran_async};
 use crate::harness::client::{get, token_number};
+use crate::harness::eventually;
 use crate::harness::process::Process;
 use crate::harness::redis::RedisServer;
 use crate::harness::vendors::{config, crewmojo, route, simulate};
@@ -155,22 +156,35 @@ async fn the_running_proxys_token_is_told_and_stays_alive() {
     let process = Process::start(&format!("handover: next.sock\n{yaml}"), &[]);
     let folder = process.folder.path().to_owned();
 
-    // It has none yet: a login kills nothing of its own.
+    // It has none yet, and logs in for it.
     let fresh = in_folder(&folder, &["token", "crewmojo"]).await.done();
-    assert!(fresh.contains("from:       a fresh login"), "{fresh}");
-    assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(2), 2));
+    assert!(fresh.contains("from:       a login by the running proxy"), "{fresh}");
+    assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(1), 1));
 
     let out = in_folder(&folder, &["token", "crewmojo", "--reveal"]).await.done();
     assert!(out.contains("from:       the running proxy") && out.contains("left:       "), "{out}");
     assert!(out.contains("lifetime:   30m, as the vendor's answer says"), "{out}");
     let checked = in_folder(&folder, &["check", "--connect"]).await.done();
     assert!(checked.contains("more, from the running proxy"), "{checked}");
-    assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(2), 2));
+    assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(1), 1));
 
+    // What is forced is the proxy's own, which it goes on with.
     in_folder(&folder, &["token", "crewmojo", "--force"]).await.done();
-    assert_eq!(simulator.tokens_issued(), 3);
-    // The proxy's own was killed by that, which its next request mends.
-    assert_eq!(token_number(&get(process.address, "/crewmojo/a").await), Some(4));
+    assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(2), 2));
+    assert_eq!(simulator.refused(), 0);
+
+    // Nobody there, and why is said.
+    drop(process);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(
+        folder.join("proxy.yaml"),
+        format!("listeners: [{{address: 127.0.0.1:0}}]\nhandover: next.sock\n{yaml}"),
+    )
+    .unwrap();
+    let ran = in_folder(&folder, &["token", "crewmojo"]).await;
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(ran.code == Some(1) && ran.err.contains("(no proxy runs at next.sock)"), "{ran:?}");
+    assert_eq!(simulator.tokens_issued(), 2);
 }
 
 #[tokio::test]
@@ -191,8 +205,53 @@ async fn the_token_that_replicas_share_is_told_and_a_forced_login_is_theirs_too(
     assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(1), 1));
     let out = in_folder(&folder, &["token", "crewmojo"]).await.done();
     assert!(out.contains("from:       the store that replicas share"), "{out}");
+    let checked = in_folder(&folder, &["check", "--connect"]).await.done();
+    assert!(checked.contains("store: ok\n") && checked.contains("from the store"), "{checked}");
 
     in_folder(&folder, &["token", "crewmojo", "--force"]).await.done();
     assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(2), 2));
     assert_eq!(simulator.refused(), 0, "the replica was told before its token died");
+}
+
+#[tokio::test]
+async fn a_token_in_the_store_that_does_not_open_here_is_not_killed_unasked() {
+    let (simulator, redis) = (simulate(Crewmojo::default()).await, RedisServer::start());
+    let upstream = format!("{}/v1", simulator.origin());
+    let yaml = config(&[crewmojo(simulator.origin(), "")], &[route("crewmojo", &upstream, "crewmojo", "")]);
+    let store = |key: &str| format!("store: {{kind: redis, url: \"{}\", encryption_key: {key}}}\n", redis.url());
+    let process = Process::start(&format!("{}{yaml}", store("q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=")), &[]);
+    assert_eq!(token_number(&get(process.address, "/crewmojo/a").await), Some(1));
+    eventually("the token lies in the store", || redis.has_token()).await;
+    let other = store("ASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4mrze8=");
+    std::fs::write(
+        process.folder.path().join("other.yaml"),
+        format!("listeners: [{{address: 127.0.0.1:0}}]\n{other}{yaml}"),
+    )
+    .unwrap();
+    let ran = in_folder(process.folder.path(), &["token", "-c", "other.yaml", "crewmojo"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+    assert!(ran.err.contains("--force") && ran.err.contains("does not open"), "{}", ran.err);
+    assert_eq!((token_number(&get(process.address, "/crewmojo/b").await), simulator.tokens_issued()), (Some(1), 1));
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_fails_the_check_and_spares_the_token() {
+    let (simulator, mut redis) = (simulate(Crewmojo::default()).await, RedisServer::start());
+    let upstream = format!("{}/v1", simulator.origin());
+    let yaml = config(&[crewmojo(simulator.origin(), "")], &[route("crewmojo", &upstream, "crewmojo", "")]);
+    let store = format!(
+        "store: {{kind: redis, url: \"{}\", encryption_key: q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=}}\n",
+        redis.url()
+    );
+    redis.kill();
+    let yaml = format!("listeners: [{{address: 127.0.0.1:0}}]\n{store}{yaml}");
+    let checked = ran_async(&yaml, &["check", "--connect"]).await;
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+    assert!(
+        checked.out.contains("store: cannot be reached") && checked.out.contains("(the store cannot be reached)"),
+        "{checked:?}"
+    );
+    let json = ran_async(&yaml, &["check", "--connect", "--format", "json"]).await;
+    assert_eq!((json.code, json.json()["store"].as_str()), (Some(1), Some("away")));
+    assert_eq!(simulator.token_requests(), 0);
 }

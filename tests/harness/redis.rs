@@ -53,6 +53,16 @@ impl RedisServer {
         format!("{scheme}://{password}{host}:{}/0", self.port)
     }
 
+    /// Whether a token lies in it; for a server that asks for neither a password nor TLS.
+    pub fn has_token(&self) -> bool {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.write_all(b"KEYS *:token\r\n").unwrap();
+        let mut answer = [0; 64];
+        let length = stream.read(&mut answer).unwrap();
+        !answer[..length].starts_with(b"*0")
+    }
+
     /// Kills it, as a crash does.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -36,9 +36,24 @@ pub struct Peeked {
 pub async fn peek(path: &Path, key: &TokenKey) -> io::Result<Option<Peeked>> {
     let asked = Instant::now();
     let answer = ask(path, &Question::Peek { peek: key.hex() }).await?;
-    let held = answer.tokens.first();
-    let peeked = |token, generation| Peeked { token, generation };
-    Ok(held.and_then(|held| Some(peeked(held.carried(asked.elapsed())?, held.generation))))
+    Ok(answer.peeked(asked))
+}
+
+impl Answer {
+    /// The first token, some of whose life went by on its way since it was asked for.
+    fn peeked(&self, asked: Instant) -> Option<Peeked> {
+        let held = self.tokens.first()?;
+        Some(Peeked { token: held.carried(asked.elapsed())?, generation: held.generation })
+    }
+}
+
+/// Has the process that listens at `path` log in anew with this key, as after a refusal of the token that
+/// it has, `held`; where it has none, log in at all. The error tells why there is no token.
+pub async fn renew(path: &Path, key: &TokenKey, held: Option<&Secret>) -> io::Result<Option<Peeked>> {
+    let asked = Instant::now();
+    let (not, refused) = (held.map(digest).unwrap_or_default(), held.is_some());
+    let answer = ask(path, &Question::Want { want: key.hex(), not, refused }).await?;
+    Ok(answer.peeked(asked))
 }
 
 /// How a process that drains comes by tokens: it asks the one that listens there now, which need not

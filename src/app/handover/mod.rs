@@ -19,7 +19,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use ask::{Peeked, peek};
+pub use ask::{Peeked, peek, renew};
 pub(super) use book::Book;
 pub(super) use give::Giver;
 pub(super) use hatch::Hatch;

@@ -1,14 +1,16 @@
 //! A token as the command line tells of it, and the looking for one that is there already.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::app::handover::peek;
+use crate::app::handover::{peek, renew};
+use crate::cli::login::NoToken;
 use crate::cli::words;
 use crate::secret::Secret;
-use crate::token::{BootClock, Carried, Cell, Clock, Token, TokenKey};
+use crate::token::{BootClock, Carried, Cell, Clock, Shelf, Token, TokenKey};
 use crate::vendor::LifetimeSource;
 
 /// `Date` is in whole seconds, and an answer is on its way for a while: less is no skew.
@@ -21,6 +23,8 @@ pub(in crate::cli) enum Origin {
     Login,
     /// The proxy that runs with this configuration.
     Running,
+    /// A login that the running proxy made for this.
+    RunningLogin,
     /// The store that replicas share.
     Store,
     /// It is written in the configuration.
@@ -46,32 +50,47 @@ pub(in crate::cli) struct Found {
     took: Duration,
 }
 
-/// What there is to find without a login.
+/// What there is to find without a login of our own.
 pub(in crate::cli) enum Looked {
     Found(Found),
     /// Whoever would have one has none.
     None,
-    /// Nobody was there to ask.
-    Unknown,
+    /// Nobody who was there to ask knows; why.
+    Unknown(Option<String>),
 }
 
-/// Asks the running proxy, then the store.
-pub(super) async fn look(cell: &Cell, running: Option<(&Path, &TokenKey)>) -> Looked {
-    let mut looked = Looked::Unknown;
+/// Asks the running proxy, then the store. Where a proxy runs, it is the one to log in, also for
+/// `force`: the token is then its own.
+pub(super) async fn look(cell: &Cell, running: Option<(&Path, &TokenKey)>, force: bool) -> Result<Looked, NoToken> {
+    let mut unknown = None;
     if let Some((path, key)) = running {
         match peek(path, key).await {
-            Ok(Some(peeked)) => return Looked::Found(Found::carried(peeked.token, Origin::Running)),
-            Ok(None) => looked = Looked::None,
-            Err(error) => tracing::debug!(%error, "no running proxy to ask"),
+            Ok(Some(peeked)) if !force => return Ok(Looked::Found(Found::carried(peeked.token, Origin::Running))),
+            Ok(peeked) => {
+                let held = peeked.as_ref().map(|peeked| &peeked.token.token);
+                let renewed = renew(path, key, held).await.map_err(|error| NoToken::Running(error.to_string()))?;
+                let renewed = renewed.ok_or_else(|| NoToken::Running("it has none".to_owned()))?;
+                return Ok(Looked::Found(Found::carried(renewed.token, Origin::RunningLogin)));
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                unknown = Some(format!("no proxy runs at {}", path.display()));
+            }
+            Err(error) => unknown = Some(format!("the proxy at {} cannot be asked: {error}", path.display())),
         }
     }
-    match cell.look_up().await {
-        Some(Ok(Some(carried))) => Looked::Found(Found::carried(carried, Origin::Store)),
-        Some(Ok(None)) => Looked::None,
-        // A store that is away may have one.
-        Some(Err(_)) => Looked::Unknown,
-        None => looked,
+    if force {
+        return Ok(Looked::Unknown(unknown));
     }
+    Ok(match cell.look_up().await {
+        Some(Ok(Shelf::Token(carried))) => Looked::Found(Found::carried(carried, Origin::Store)),
+        Some(Ok(Shelf::Empty)) => Looked::None,
+        // One that does not open with the keys here may be alive; a store that is away may have one.
+        Some(Ok(Shelf::Shut)) => {
+            Looked::Unknown(Some("the token in the store does not open with this encryption_key".to_owned()))
+        }
+        Some(Err(_)) => Looked::Unknown(Some("the store cannot be reached".to_owned())),
+        None => Looked::Unknown(unknown),
+    })
 }
 
 impl Found {
@@ -116,6 +135,7 @@ impl Found {
         match self.origin {
             Origin::Login => "a fresh login",
             Origin::Running => "the running proxy",
+            Origin::RunningLogin => "a login by the running proxy",
             Origin::Store => "the store that replicas share",
             Origin::Configuration => "the configuration",
         }
@@ -162,6 +182,7 @@ impl Found {
         let origin = match self.origin {
             Origin::Login => "login",
             Origin::Running => "running proxy",
+            Origin::RunningLogin => "login by the running proxy",
             Origin::Store => "store",
             Origin::Configuration => "configuration",
         };

@@ -1,5 +1,6 @@
 //! The handover socket: a place where it can be made.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::check::Check;
@@ -18,7 +19,7 @@ impl Check<'_> {
         general: &General,
         listeners: &[ListenerSettings],
     ) -> Option<PathBuf> {
-        let path = self.files.place(&general.handover.as_ref()?.0);
+        let path = self.files.path(&general.handover.as_ref()?.0);
         let spot = Spot::ROOT.key("handover");
         if matches!(root.get("handover")?.value, Value::Bool(..)) {
             self.report.error(&spot, "must be the path of a socket", "write /run/tokenferry/handover.sock");
@@ -32,6 +33,8 @@ impl Check<'_> {
             self.report.error(&spot, "is in a folder that does not exist", "make the folder, or name another one");
         } else if path.is_dir() {
             self.report.error(&spot, "is a folder", "name a file in it, such as handover.sock");
+        } else if path.symlink_metadata().is_ok_and(|there| !there.file_type().is_socket()) {
+            self.report.error(&spot, "is a file, not a socket", "remove the file, or name another path");
         }
         if listeners.iter().any(|listener| listener.address == ListenAddress::Unix(path.clone())) {
             self.report.error(&spot, "a listener has this path", "give the handover a socket of its own");

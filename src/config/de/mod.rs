@@ -23,7 +23,6 @@ const LATER: &[&str] = &[
     "telemetry",
     "tracing",
     "metrics",
-    "release",
     "proxy",
     "client_ca",
     "rate",

@@ -78,10 +78,10 @@ impl Event {
                 warn!(target: TARGET, credential, generation, times, outcome = "disturbed", "tokens die before their end, again and again: something else seems to log in with the same client, and each login kills the token of the other");
             }
             Self::Alone { generation, exclusive: true } => {
-                warn!(target: TARGET, credential, generation, outcome = "alone", "the store is away and the token is over: this replica logs in for itself, which kills the token of the others until the store is back");
+                warn!(target: TARGET, credential, generation, outcome = "alone", "the store is away and there is no token: this replica logs in for itself, and each such login kills the token of the others until the store is back");
             }
             Self::Alone { generation, exclusive: false } => {
-                info!(target: TARGET, credential, generation, outcome = "alone", "the store is away and the token is over: this replica logs in for itself");
+                info!(target: TARGET, credential, generation, outcome = "alone", "the store is away and there is no token: this replica logs in for itself");
             }
             Self::Overtaken { generation } => {
                 warn!(target: TARGET, credential, generation, outcome = "overtaken", "the lease ran out during the login: another replica may have logged in as well, and one of the two tokens is dead");

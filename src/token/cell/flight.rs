@@ -43,36 +43,62 @@ pub(super) async fn fly(landing: Landing) {
     let (cell, number) = (Arc::clone(&landing.cell), landing.number);
     cell.find_quiet(number).await;
     let Some(share) = cell.share() else {
-        let fetch = cell.close(number, None).await;
+        let Some(fetch) = cell.close(number, None).await else { return };
         let granted = |grant| Landed::Granted { grant, fence: 0, suspect: false };
         return landing.with(cell.watch(number, fetch).await.map(granted));
     };
-    let turn = match share.turn(cell.wanted()).await {
-        Ok(turn) => Ok(turn),
-        Err(Away) if cell.serves() => {
-            return landing.with(Err(TokenFault::new(FaultClass::Transient, FaultReason::StoreAway)));
+    loop {
+        let turn = match share.turn(cell.wanted()).await {
+            Err(Away) if cell.serves() => {
+                return landing.with(Err(TokenFault::new(FaultClass::Transient, FaultReason::StoreAway)));
+            }
+            Err(Away) => cell.wait_alone(share.as_ref()).await,
+            turn => turn,
+        };
+        match turn {
+            Ok(Turn::Take(carried)) => return landing.with(Ok(Landed::Carried(carried))),
+            Ok(Turn::Leave(fault)) => return landing.with(Err(fault)),
+            Ok(Turn::Login(lease)) => {
+                if let Some(fetch) = cell.close(number, Some((share.as_ref(), lease))).await {
+                    return log_in(landing, share.as_ref(), lease, fetch).await;
+                }
+                // It ran out meanwhile, as that of a process that stood still.
+            }
+            Err(Away) => {
+                let Some(fetch) = cell.close(number, None).await else { return };
+                // Nobody else was told: another replica may log in at this very moment.
+                let granted = |grant| Landed::Granted { grant, fence: 0, suspect: true };
+                return landing.with(cell.watch(number, fetch).await.map(granted));
+            }
         }
-        Err(Away) => cell.wait_alone(share.as_ref()).await,
-    };
-    match turn {
-        Ok(Turn::Take(carried)) => landing.with(Ok(Landed::Carried(carried))),
-        Ok(Turn::Leave(fault)) => landing.with(Err(fault)),
-        Ok(Turn::Login(lease)) => {
-            let fetch = cell.close(number, Some((share.as_ref(), lease))).await;
-            let granted = |grant| Landed::Granted { grant, fence: lease.fence, suspect: false };
-            let outcome = cell.watch(number, fetch).await.map(granted);
-            let fault = outcome.as_ref().err().cloned();
-            cell.step(|inner, _, _| inner.publishing = true);
-            landing.with(outcome);
-            cell.publish_to(share.as_ref(), lease, fault).await;
-            cell.step(|inner, _, steps| (inner.publishing, steps.wake) = (false, true));
-        }
-        Err(Away) => {
-            let fetch = cell.close(number, None).await;
-            // Nobody else was told: another replica may log in at this very moment.
-            let granted = |grant| Landed::Granted { grant, fence: 0, suspect: true };
-            landing.with(cell.watch(number, fetch).await.map(granted));
-        }
+    }
+}
+
+/// Makes the login that the lease is for, and tells the other replicas what came of it.
+async fn log_in(landing: Landing, share: &dyn Share, lease: Lease, fetch: Fetch) {
+    let (cell, number) = (Arc::clone(&landing.cell), landing.number);
+    let granted = |grant| Landed::Granted { grant, fence: lease.fence, suspect: false };
+    let outcome = cell.watch(number, fetch).await.map(granted);
+    let fault = outcome.as_ref().err().cloned();
+    let publishing = Publishing::begin(&cell);
+    landing.with(outcome);
+    cell.publish_to(share, lease, fault).await;
+    drop(publishing);
+}
+
+/// The other replicas are being told; nobody must think the login settled meanwhile.
+struct Publishing(Arc<Cell>);
+
+impl Publishing {
+    fn begin(cell: &Arc<Cell>) -> Self {
+        cell.step(|inner, _, _| inner.publishing = true);
+        Self(Arc::clone(cell))
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.0.step(|inner, _, steps| (inner.publishing, steps.wake) = (false, true));
     }
 }
 
@@ -90,8 +116,9 @@ impl Cell {
     }
 
     /// Closes the gate where a live token dies by the login, here and at the other replicas, and waits
-    /// for requests under way. What comes back makes the login, which counts as sent from now on.
-    async fn close(self: &Arc<Self>, number: u64, lease: Option<(&dyn Share, Lease)>) -> Fetch {
+    /// for requests under way. What comes back makes the login, which counts as sent from now on; `None`
+    /// where the lease was lost meanwhile.
+    async fn close(self: &Arc<Self>, number: u64, lease: Option<(&dyn Share, Lease)>) -> Option<Fetch> {
         let bound = self.step(|inner, now, _| inner.state.close(now, number));
         let others = async {
             if let (Some((share, lease)), Some(bound)) = (lease, bound) {
@@ -99,10 +126,16 @@ impl Cell {
             }
         };
         tokio::join!(others, self.drain(number));
-        self.step(|inner, now, _| {
+        if let (Some((share, lease)), Some(_)) = (lease, bound)
+            && !share.holds(lease).await
+        {
+            self.step(|inner, _, steps| inner.state.reopen(number, steps));
+            return None;
+        }
+        Some(self.step(|inner, now, _| {
             inner.state.sent(now, number);
             Arc::clone(&inner.settings.fetch)
-        })
+        }))
     }
 
     /// Makes the login; when it takes too long, requests go on meanwhile.

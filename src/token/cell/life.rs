@@ -29,11 +29,11 @@ pub(super) fn lifetime(grant: &Grant, configured: Option<Duration>) -> (Option<D
     }
 }
 
-/// When the renewal of a token begins that was asked for at `begun` and lives for `life`: `margin`
-/// before its end, and never less than a fetch as slow as `slowest` may take. `None` where the
+/// When the renewal of a token begins that ends at `end` and lives for `life` in all: `margin` before
+/// its end, and never less than a fetch as slow as `slowest` may take. `None` where the
 /// margin takes up the life: then it is served to its end, without a fetch a request.
 pub(super) fn renewal(
-    begun: Moment,
+    end: Moment,
     life: Duration,
     margin: Margin,
     slowest: Duration,
@@ -49,7 +49,7 @@ pub(super) fn renewal(
         return None;
     }
     let margin = part(wanted, 1.0 + JITTER * (2.0 * rng.f64() - 1.0)).max(slowest).min(most);
-    Some(begun.after(life).before(margin))
+    Some(end.before(margin))
 }
 
 /// How long the change of an exclusive token may wait for requests under way: as configured, and never
@@ -93,7 +93,7 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(7);
         let end = BEGUN.after(life);
         let mut draws =
-            (0..1000).map(|_| renewal(BEGUN, life, margin, slowest, &mut rng).map(|at| at.until(end).as_millis()));
+            (0..1000).map(|_| renewal(end, life, margin, slowest, &mut rng).map(|at| at.until(end).as_millis()));
         let first = draws.next().unwrap()?;
         Some(draws.fold((first, first), |(least, most), draw| (least.min(draw.unwrap()), most.max(draw.unwrap()))))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Cell;
-use crate::token::{Carried, Share, Told};
+use crate::token::{Carried, Share, Shelf, Told};
 
 /// How much longer than its own login a replica holds requests for another's, whose message took a
 /// while.
@@ -29,6 +29,8 @@ pub(super) async fn listen(cell: Weak<Cell>, share: Arc<dyn Share>) {
         let Some(cell) = cell.upgrade() else { return };
         match told {
             Told::Hold(fence, drain) => {
+                // The others have the same settings; whatever the message says, it holds nobody longer.
+                let drain = drain.min(cell.step(|inner, _, _| inner.state.drain_bound()));
                 let within = drain + cell.step(|inner, _, _| inner.state.patience()) + GRACE;
                 if cell.step(|inner, now, _| inner.state.hold(now, fence, within)) {
                     expiry = Some(Instant::now() + within);
@@ -71,16 +73,13 @@ async fn confirm(cell: Arc<Cell>, share: Arc<dyn Share>, fence: u64, deadline: I
 impl Cell {
     /// Reads what is stored, unless nobody uses this cell.
     pub(super) async fn learn(self: &Arc<Self>, share: &dyn Share) {
-        if !self.is_awake() {
-            return;
+        if self.is_awake()
+            && let Ok(Shelf::Token(carried)) = share.read().await
+        {
+            self.adopt(carried);
         }
-        match share.read().await {
-            Ok(Some(carried)) => self.adopt(carried),
-            Ok(None) | Err(_) => {
-                // A hold whose time is over ends with any event.
-                self.step(|_, _, _| ());
-            }
-        }
+        // A hold whose time is over ends with any event, also at a cell that is asleep.
+        self.step(|_, _, _| ());
     }
 
     /// The store is reached again: what was got meanwhile is laid into it, or given up for what is there.
@@ -88,11 +87,10 @@ impl Cell {
         let (carried, stored, fence) =
             self.step(|inner, now, _| (inner.state.carry(now), inner.state.is_stored(), inner.state.fence()));
         let Some(carried) = carried else { return };
-        let there = if stored { share.read().await.ok().flatten() } else { None };
-        let there = match there {
-            Some(there) => Some(there),
+        let there = match (stored, share.read().await) {
+            (true, Ok(Shelf::Token(there))) => Some(there),
             // What is stored from before the store was away is older; what another has laid since is not.
-            None => share.offer(Carried { fence: if stored { fence } else { fence + 1 }, ..carried }).await.ok(),
+            _ => share.offer(Carried { fence: if stored { fence } else { fence + 1 }, ..carried }).await.ok(),
         };
         if let Some(there) = there {
             self.adopt(there);

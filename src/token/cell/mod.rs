@@ -24,7 +24,7 @@ mod succession;
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ pub struct Cell {
     last_used: AtomicU64,
     /// The latest generation that the vendor took; kept only for exclusive credentials.
     worked: AtomicU64,
+    /// Refusals of the token in force since the vendor last took it; kept only for exclusive credentials.
+    strikes: AtomicU32,
     gate: Arc<Gate>,
     inner: Mutex<Inner>,
     landed: Notify,
@@ -86,6 +88,7 @@ impl Cell {
             idle: AtomicU64::new(idle_nanos(&settings)),
             last_used: AtomicU64::new(0),
             worked: AtomicU64::new(0),
+            strikes: AtomicU32::new(0),
             gate: Arc::default(),
             inner: Mutex::new(Inner { settings, state, listener: None, handed_over: false, publishing: false }),
             landed: Notify::new(),
@@ -104,10 +107,15 @@ impl Cell {
     /// shared with other replicas stays as it was when the cell was made.
     pub fn configure(self: &Arc<Self>, settings: CellSettings) {
         self.step(|inner, now, steps| {
+            if inner.handed_over {
+                // Whoever has the token goes by its own file.
+                return;
+            }
+            let share = inner.settings.share.take();
+            let settings = CellSettings { share, ..settings };
             inner.state.configure(now, Policy::from(&settings), steps);
             self.idle.store(idle_nanos(&settings), Ordering::Relaxed);
-            let share = inner.settings.share.take();
-            inner.settings = CellSettings { share, ..settings };
+            inner.settings = settings;
         });
     }
 
@@ -121,6 +129,9 @@ impl Cell {
     pub fn worked(&self, generation: u64) {
         if self.worked.load(Ordering::Relaxed) < generation {
             self.worked.fetch_max(generation, Ordering::Relaxed);
+        }
+        if self.strikes.load(Ordering::Relaxed) > 0 && self.is_current(generation) {
+            self.strikes.store(0, Ordering::Relaxed);
         }
     }
 
@@ -157,18 +168,25 @@ impl Cell {
 
     /// The vendor refused the token of this generation.
     pub fn refused(self: &Arc<Self>, generation: u64) -> AfterRefusal {
-        self.refuse(generation, false)
+        self.refuse(generation, false, false)
+    }
+
+    /// The same, to a request that was sent twice with this very token.
+    pub fn refused_twice(self: &Arc<Self>, generation: u64) -> AfterRefusal {
+        self.refuse(generation, false, true)
     }
 
     /// The same, to a request for which the token was replaced already: another login would not
     /// help it, however long the vendor takes to refuse.
     pub fn refused_again(self: &Arc<Self>, generation: u64) -> AfterRefusal {
-        self.refuse(generation, true)
+        self.refuse(generation, true, false)
     }
 
-    fn refuse(self: &Arc<Self>, generation: u64, again: bool) -> AfterRefusal {
+    fn refuse(self: &Arc<Self>, generation: u64, again: bool, twice: bool) -> AfterRefusal {
         let worked = self.worked.load(Ordering::Relaxed) >= generation;
-        self.step(|inner, now, steps| inner.state.refused(now, Refused { generation, again, worked }, steps))
+        let strikes = if self.is_current(generation) { self.strikes.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
+        let refused = Refused { generation, again, twice, worked, strikes };
+        self.step(|inner, now, steps| inner.state.refused(now, refused, steps))
     }
 
     /// Whether this is the generation in force.
@@ -234,11 +252,18 @@ impl Cell {
     /// events is kept.
     fn publish(&self, state: &State) {
         self.last_used.fetch_max(state.last_used().nanos(), Ordering::Relaxed);
-        self.gate.close(state.is_closed());
         let served = state.served();
+        if !state.is_closed() {
+            self.gate.close(false);
+        }
         let generation = |token: Option<&Arc<Token>>| token.map(|token| token.generation);
         if generation(served) != generation(self.served.load().as_ref()) {
             self.served.store(served.cloned());
+            self.strikes.store(0, Ordering::Relaxed);
+        }
+        if state.is_closed() {
+            // Behind the token, so that nobody who finds the gate closed finds a token still.
+            self.gate.close(true);
         }
         let attention = state.attention().map_or(NEVER, Moment::nanos);
         if attention != self.attention.load(Ordering::Relaxed) {
@@ -299,7 +324,7 @@ impl fmt::Debug for Cell {
 }
 
 fn idle_nanos(settings: &CellSettings) -> u64 {
-    settings.idle_lifetime.map_or(NEVER, |idle| Moment::since_boot(idle).nanos())
+    settings.idle_lifetime.filter(|_| settings.share.is_none()).map_or(NEVER, |idle| Moment::since_boot(idle).nanos())
 }
 
 /// A place among those that wait; left when the request goes, whichever way.

@@ -401,7 +401,7 @@ impl Model {
     fn refuse(&mut self, generation: u64, worked: bool) {
         let status = self.state.status(self.now);
         let (current, live, flights) = (generation == status.generation, status.live, self.flights);
-        let refused = Refused { generation, again: false, worked };
+        let refused = Refused { generation, again: false, twice: false, worked, strikes: 2 };
         match self.step(|state, now, steps| state.refused(now, refused, steps)) {
             AfterRefusal::Pass => {
                 assert!(live && current, "only the live current token's refusal passes");

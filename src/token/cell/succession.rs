@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::state::Policy;
 use super::{Cell, Fetch};
-use crate::token::{Away, Carried};
+use crate::token::{Away, Carried, Shelf};
 
 impl Cell {
     /// The live token, for another process; `None` where there is none, or it lives for ever.
@@ -45,8 +45,8 @@ impl Cell {
         !inner.state.is_under_way() && !inner.publishing
     }
 
-    /// The token that replicas share now, without a login; `None` where nothing is shared.
-    pub async fn look_up(&self) -> Option<Result<Option<Carried>, Away>> {
+    /// What replicas share now, without a login; `None` where nothing is shared.
+    pub async fn look_up(&self) -> Option<Result<Shelf, Away>> {
         let share = self.share()?;
         Some(share.read().await)
     }

@@ -39,26 +39,45 @@ impl StateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             Err(error) => return Err(error),
         };
+        if sealed.is_empty() {
+            // Made beforehand, to be written to.
+            return Ok(Found::Nothing);
+        }
         Ok(match Kept::open(&sealed, &self.keys, purpose) {
             Ok(kept) => Found::Kept(kept),
             Err(why) => Found::Foreign(why.to_string()),
         })
     }
 
+    /// Whether it could be replaced: asked before a login, whose refresh token may be the last that the
+    /// vendor takes.
+    pub(super) fn probe(&self) -> io::Result<()> {
+        let next = self.next();
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
+        fs::remove_file(next)
+    }
+
     /// Replaces it. When this returns without an error, it outlives a loss of power.
     pub(super) fn write(&self, kept: &Kept, purpose: &str) -> io::Result<()> {
         let sealed = kept.seal(&self.keys, purpose).ok_or_else(|| io::Error::other("the system has no randomness"))?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // In the same folder, since a rename does not cross file systems; of a name of its own, since
-        // two processes may write at once.
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{:016x}.new", fastrand::u64(..)));
-        let next = folder.join(name);
-        let written = replace(&next, &self.path, &sealed).and_then(|()| File::open(folder)?.sync_all());
+        let next = self.next();
+        let written = replace(&next, &self.path, &sealed).and_then(|()| File::open(self.folder())?.sync_all());
         if written.is_err() {
             let _ = fs::remove_file(&next);
         }
         written
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
+    /// In the same folder, since a rename does not cross file systems; of a name of its own, since two
+    /// processes may write at once.
+    fn next(&self) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{:016x}.new", fastrand::u64(..)));
+        self.folder().join(name)
     }
 }
 

@@ -49,6 +49,11 @@ impl LocalKeep {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let ours = memory.kept.clone().filter(|kept| kept.first == self.first);
         let Some(file) = &self.file else { return Ok(ours.map(|kept| kept.token)) };
+        if let Err(error) = file.probe() {
+            warn!(target: TARGET, credential = self.credential, file = %file.path.display(), %error,
+                "the state file cannot be written: no login is made whose refresh token could not be kept");
+            return Err(Unkept);
+        }
         if let Some(kept) = ours.as_ref().filter(|_| memory.unwritten) {
             // The vendor has given it, and may take no other any more: not used before it is written.
             self.write(file, kept)?;
@@ -63,8 +68,11 @@ impl LocalKeep {
                     "another refresh token is configured than the kept one descends from: the kept one counts no more");
             }
             Ok(Found::Foreign(why)) => {
+                // The configured one was used long ago: a vendor that sees it again may take none any more.
                 warn!(target: TARGET, credential = self.credential, file = %file.path.display(), why,
-                    "the state file does not open, and counts as absent");
+                    "the state file does not open, and no login is made with an older refresh token: configure the \
+                     key that sealed it, or remove the file to begin with the configured refresh token");
+                return Err(Unkept);
             }
             Ok(Found::Nothing) => {}
             Err(error) => {

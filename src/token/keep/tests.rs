@@ -55,19 +55,23 @@ async fn the_first_key_seals_and_all_open() {
     assert_eq!(loaded(&both).await.as_deref(), Some("second"));
     both.save(&Secret::new("third")).await.unwrap();
     assert_eq!(loaded(&in_file(&path, &[2], "first", None)).await.as_deref(), Some("third"));
-    assert_eq!(loaded(&in_file(&path, &[1], "first", None)).await, None, "a file of another key counts as absent");
+    let gone = in_file(&path, &[1], "first", None);
+    assert_eq!(gone.load().await, Err(Unkept), "the configured one was used long ago");
 }
 
 #[tokio::test]
-async fn a_file_that_was_changed_or_cut_counts_as_absent() {
+async fn a_file_that_was_changed_or_cut_is_no_leave_to_use_an_older_token() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state");
     in_file(&path, &[1], "first", None).save(&Secret::new("second")).await.unwrap();
     let sound = fs::read(&path).unwrap();
-    for bytes in [&b""[..], b"x", &sound[..sound.len() - 1], &[&sound[..], b"x"].concat()] {
+    for bytes in [&b"x"[..], &sound[..sound.len() - 1], &[&sound[..], b"x"].concat()] {
         fs::write(&path, bytes).unwrap();
-        assert_eq!(loaded(&in_file(&path, &[1], "first", None)).await, None);
+        assert_eq!(in_file(&path, &[1], "first", None).load().await, Err(Unkept));
     }
+    // One that was made to be written to.
+    fs::write(&path, b"").unwrap();
+    assert_eq!(loaded(&in_file(&path, &[1], "first", None)).await, None);
 }
 
 #[tokio::test]
@@ -96,7 +100,7 @@ async fn while_the_new_token_cannot_be_written_the_old_one_in_the_file_is_not_us
     let long = folder.path().join("s".repeat(250));
     fs::copy(&short, &long).unwrap();
     let keep = in_file(&long, &[1], "first", None);
-    assert_eq!(loaded(&keep).await.as_deref(), Some("second"));
+    assert_eq!(keep.load().await, Err(Unkept), "what it brings could not be kept");
     assert_eq!(keep.save(&Secret::new("third")).await, Err(Unkept));
     assert_eq!(keep.load().await, Err(Unkept));
     assert_eq!(loaded(&in_file(&short, &[1], "first", Some(&keep))).await.as_deref(), Some("third"));

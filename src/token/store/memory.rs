@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::board::{Asked, Board, Numbered, Stored, Tell};
 use super::inbox::Inbox;
-use crate::token::{Away, Carried, Laid, Lease, Pending, Share, Told, Turn, Wanted};
+use crate::token::{Away, Carried, Laid, Lease, Pending, SecretVersion, Share, Shelf, Told, Turn, Wanted};
 use crate::vendor::{FaultReason, TokenFault};
 
 /// As the real one looks for itself.
@@ -26,7 +26,7 @@ pub(in crate::token) struct MemoryShares {
 
 #[derive(Default)]
 struct World {
-    board: Board<Carried, TokenFault>,
+    board: Board<Carried, (TokenFault, SecretVersion)>,
     token_end: Option<Instant>,
     lease_end: Option<Instant>,
     fault_end: Option<Instant>,
@@ -149,7 +149,8 @@ struct MemoryShare {
     shares: MemoryShares,
     replica: usize,
     inbox: Arc<Inbox>,
-    held: Mutex<Option<u64>>,
+    /// The lease's number, and the secret that its login is made with.
+    held: Mutex<Option<(u64, SecretVersion)>>,
 }
 
 impl MemoryShare {
@@ -160,27 +161,31 @@ impl MemoryShare {
         if world.away.contains(&self.replica) { Err(Away) } else { Ok(world) }
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<u64>> {
+    fn held(&self) -> MutexGuard<'_, Option<(u64, SecretVersion)>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn turn(&self, wanted: Wanted) -> Result<Turn, Away> {
-        let mut beyond = wanted.beyond;
+        let (mut beyond, mut over_fault) = (wanted.beyond, wanted.proves);
         loop {
             let mut changed = std::pin::pin!(self.shares.changed.notified());
             changed.as_mut().enable();
             {
                 let again = self.held().is_none();
                 let mut world = self.reach()?;
-                match world.board.turn(beyond, self.replica, wanted.secret.is_some(), again) {
-                    Asked::Stored(stored) if wanted.secret.is_none_or(|secret| stored.body.secret == secret) => {
+                match world.board.turn(beyond, self.replica, over_fault, again) {
+                    Asked::Stored(stored) if !wanted.proves || stored.body.secret == wanted.secret => {
                         return Ok(Turn::Take(world.carried(stored)));
                     }
                     Asked::Stored(stored) => {
                         beyond = stored.fence;
                         continue;
                     }
-                    Asked::Fault(fault) => {
+                    Asked::Fault((_, secret)) if secret != wanted.secret => {
+                        over_fault = true;
+                        continue;
+                    }
+                    Asked::Fault((fault, _)) => {
                         let pause = world.fault_end.map(|end| end.saturating_duration_since(Instant::now()));
                         return Ok(Turn::Leave(TokenFault {
                             reason: FaultReason::Elsewhere,
@@ -191,7 +196,7 @@ impl MemoryShare {
                     Asked::Lease(fence) => {
                         world.lease_end = Some(Instant::now() + self.shares.lease);
                         world.leases += 1;
-                        *self.held() = Some(fence);
+                        *self.held() = Some((fence, wanted.secret));
                         return Ok(Turn::Login(Lease { fence }));
                     }
                     Asked::Busy => {}
@@ -233,10 +238,10 @@ impl MemoryShare {
     }
 
     fn give_back(&self, lease: Lease, fault: TokenFault, pause: Duration) {
-        *self.held() = None;
+        let Some((_, secret)) = self.held().take() else { return };
         let Ok(mut world) = self.reach() else { return };
         let heard = fault.heard;
-        let left = (!pause.is_zero()).then_some(fault);
+        let left = (!pause.is_zero()).then_some((fault, secret));
         let (kept, told) = world.board.give_back(lease.fence, self.replica, left, heard);
         if kept && !pause.is_zero() {
             world.fault_end = Some(Instant::now() + pause);
@@ -245,9 +250,13 @@ impl MemoryShare {
         self.shares.changed.notify_waiters();
     }
 
-    fn read(&self) -> Result<Option<Carried>, Away> {
+    fn read(&self) -> Result<Shelf, Away> {
         let world = self.reach()?;
-        Ok(world.board.token.clone().map(|stored| world.carried(stored)))
+        Ok(world.board.token.clone().map_or(Shelf::Empty, |stored| Shelf::Token(world.carried(stored))))
+    }
+
+    fn holds(&self, lease: Lease) -> bool {
+        self.reach().map_or(true, |world| world.board.lease == Some((lease.fence, self.replica)))
     }
 
     fn offer(&self, token: Carried) -> Result<Carried, Away> {
@@ -301,7 +310,11 @@ impl Share for MemoryShare {
         Box::pin(async move { self.give_back(lease, fault, pause) })
     }
 
-    fn read(&self) -> Pending<'_, Result<Option<Carried>, Away>> {
+    fn holds(&self, lease: Lease) -> Pending<'_, bool> {
+        Box::pin(async move { self.holds(lease) })
+    }
+
+    fn read(&self) -> Pending<'_, Result<Shelf, Away>> {
         Box::pin(async move { self.read() })
     }
 
@@ -322,7 +335,6 @@ impl Share for MemoryShare {
 mod tests {
     use super::*;
     use crate::secret::Secret;
-    use crate::token::SecretVersion;
     use crate::vendor::{FaultClass, Identity, LifetimeSource};
 
     const LEASE: Duration = Duration::from_secs(14);
@@ -333,8 +345,13 @@ mod tests {
         Carried { fence: 0, token, left, life: left, source, secret, of_refusal: false, suspect: false }
     }
 
+    fn beyond_fence(beyond: u64) -> Wanted {
+        let secret = SecretVersion::of(&Identity { parts: Vec::new(), secrets: Vec::new() });
+        Wanted { beyond, secret, proves: false }
+    }
+
     async fn login(share: &Arc<dyn Share>, beyond: u64) -> Lease {
-        match share.turn(Wanted { beyond, secret: None }).await.unwrap() {
+        match share.turn(beyond_fence(beyond)).await.unwrap() {
             Turn::Login(lease) => lease,
             turn => panic!("{turn:?}"),
         }
@@ -349,9 +366,11 @@ mod tests {
         assert_eq!(one.lay(lease, token("first", Duration::from_secs(60))).await, Ok(Laid::Kept));
         assert_eq!(other.told().await, Told::Token(lease.fence));
         tokio::time::advance(Duration::from_secs(20)).await;
-        assert_eq!(other.read().await.unwrap().unwrap().left, Duration::from_secs(40));
+        assert!(
+            matches!(other.read().await, Ok(Shelf::Token(Carried { left, .. })) if left == Duration::from_secs(40))
+        );
         tokio::time::advance(Duration::from_secs(40)).await;
-        assert_eq!((other.read().await, shares.stored()), (Ok(None), None));
+        assert_eq!((other.read().await, shares.stored()), (Ok(Shelf::Empty), None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -388,7 +407,7 @@ mod tests {
         one.give_back(lease, TokenFault::new(FaultClass::Transient, FaultReason::Timeout), LEASE).await;
         assert_eq!(other.told().await, Told::Token(offered.fence));
         assert!(timeout(LEASE / 2, other.told()).await.is_err(), "what is told is lost");
-        let left = other.turn(Wanted { beyond: offered.fence, secret: None }).await;
+        let left = other.turn(beyond_fence(offered.fence)).await;
         assert!(matches!(left, Ok(Turn::Leave(TokenFault { reason: FaultReason::Elsewhere, .. }))), "{left:?}");
         assert_eq!(shares.stored(), Some((offered.fence, true)));
     }

@@ -41,6 +41,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use event::{Event, Kind};
+use keep::Remembered;
 use link::{Ask, Link};
 use server::Server;
 use share::RedisShare;
@@ -92,6 +93,8 @@ struct Core {
     process: String,
     spawner: Handle,
     shares: Mutex<HashMap<String, Weak<RedisShare>>>,
+    /// Refresh tokens that this process had, by their place.
+    remembered: Mutex<HashMap<String, Arc<Mutex<Remembered>>>>,
 }
 
 impl Store {
@@ -107,9 +110,15 @@ impl Store {
             process: format!("{:032x}", fastrand::u128(..)),
             spawner,
             shares: Mutex::default(),
+            remembered: Mutex::default(),
         });
         let task = core.spawner.spawn(listen::listen(Arc::clone(&core)));
         Arc::new(Self { core, task })
+    }
+
+    /// Whether it answers now.
+    pub async fn answers(&self) -> bool {
+        self.core.link.knock().await
     }
 
     /// A credential's share: the same one for the same key, as long as somebody has it. A lease must
@@ -159,6 +168,12 @@ impl Core {
             }
             None => {}
         }
+    }
+
+    /// What is remembered outlives reloads.
+    fn remembered(&self, place: &str) -> Arc<Mutex<Remembered>> {
+        let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(place.to_owned()).or_default())
     }
 
     fn back(&self) {

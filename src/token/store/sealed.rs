@@ -1,5 +1,7 @@
 //! What of a token is sealed, and opened again.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -14,6 +16,8 @@ struct Shut<'a> {
     token: &'a str,
     source: &'static str,
     secret: &'a str,
+    /// In milliseconds: nobody who can only write to the store makes a token live longer than that.
+    life: u64,
 }
 
 #[derive(Deserialize)]
@@ -21,6 +25,7 @@ struct Opened {
     token: Secret,
     source: String,
     secret: String,
+    life: u64,
 }
 
 /// Why a stored token is none.
@@ -45,7 +50,8 @@ pub(super) fn seal(keys: &SealKeys, hex: &str, fence: u64, token: &Carried) -> O
         LifetimeSource::Configured => "configured",
     };
     let secret = Zeroizing::new(token.secret.hex());
-    let shut = Shut { token: token.token.expose(), source, secret: &secret };
+    let life = u64::try_from(token.life.as_millis()).unwrap_or(u64::MAX);
+    let shut = Shut { token: token.token.expose(), source, secret: &secret, life };
     let text = Zeroizing::new(serde_json::to_vec(&shut).ok()?);
     keys.seal(&purpose(hex, fence), &text)
 }
@@ -60,11 +66,12 @@ pub(super) fn open(keys: &SealKeys, hex: &str, stored: &Stored) -> Result<Carrie
         "configured" => LifetimeSource::Configured,
         _ => return Err(Unreadable::Form),
     };
+    let life = Duration::from_millis(opened.life);
     Ok(Carried {
         fence: stored.fence,
         token: opened.token,
-        left: stored.left,
-        life: stored.life,
+        left: stored.left.min(life),
+        life,
         source,
         secret: SecretVersion::from_hex(&opened.secret).ok_or(Unreadable::Form)?,
         of_refusal: stored.of_refusal,
@@ -72,10 +79,24 @@ pub(super) fn open(keys: &SealKeys, hex: &str, stored: &Stored) -> Result<Carrie
     })
 }
 
-/// Why another replica's login failed, as it is left for the others: nothing of it is secret.
+/// Why another replica's login failed, as it is left for the others. Sealed as well: the version of a
+/// secret helps to guess a weak one.
 #[derive(Serialize, Deserialize)]
 pub(super) struct LeftFault {
     pub(super) refused: bool,
     pub(super) heard: bool,
     pub(super) code: Option<String>,
+    /// The secret that it failed with.
+    pub(super) secret: String,
+}
+
+/// Seals a fault; nothing where the system has no randomness.
+pub(super) fn seal_fault(keys: &SealKeys, hex: &str, fault: &LeftFault) -> Vec<u8> {
+    let text = Zeroizing::new(serde_json::to_vec(fault).unwrap_or_default());
+    keys.seal(&format!("fault {hex}"), &text).unwrap_or_default()
+}
+
+/// Opens a fault.
+pub(super) fn open_fault(keys: &SealKeys, hex: &str, sealed: &[u8]) -> Option<LeftFault> {
+    serde_json::from_slice(&keys.open(&format!("fault {hex}"), sealed).ok()?).ok()
 }

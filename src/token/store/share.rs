@@ -15,7 +15,7 @@ use super::event::{Event, Kind};
 use super::inbox::Inbox;
 use super::script::{Asked, Fresh, Numbered, Place, Stored};
 use super::sealed::{self, LeftFault};
-use crate::token::{Away, Carried, Laid, Lease, Pending, Share, TokenKey, Told, Turn, Wanted};
+use crate::token::{Away, Carried, Laid, Lease, Pending, SecretVersion, Share, Shelf, TokenKey, Told, Turn, Wanted};
 use crate::vendor::{FaultClass, FaultReason, TokenFault};
 
 /// A message may be lost: whoever waits looks for itself this often.
@@ -39,19 +39,24 @@ pub(super) struct RedisShare {
     confirmed: Notify,
 }
 
-/// Ends with the lease that it keeps alive.
-struct Beat(AbortHandle);
+/// A lease that is kept alive until this is dropped.
+struct Held {
+    fence: u64,
+    /// The secret that the login is made with.
+    secret: SecretVersion,
+    beat: AbortHandle,
+}
 
-impl Drop for Beat {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.0.abort();
+        self.beat.abort();
     }
 }
 
 #[derive(Default)]
 struct State {
     /// The lease that this process holds, as far as it knows, and what keeps it alive.
-    held: Option<(u64, Beat)>,
+    held: Option<Held>,
     /// The fence that is announced, and the processes that hold their requests for it.
     quiet: Option<(u64, HashSet<String>)>,
     /// The last fence of which was told that its token does not open.
@@ -139,7 +144,7 @@ impl RedisShare {
     }
 
     async fn turn(&self, wanted: Wanted) -> Result<Turn, Away> {
-        let mut beyond = wanted.beyond;
+        let (mut beyond, mut over_fault) = (wanted.beyond, wanted.proves);
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -147,20 +152,28 @@ impl RedisShare {
             let longest = Duration::from_millis(self.lease.load(Ordering::Relaxed));
             let life = longest.min(SILENCE);
             // A lease that is this process's, and of which it does not know, is one whose grant got lost.
-            let ways = (wanted.secret.is_some(), self.state().held.is_none());
+            let ways = (over_fault, self.state().held.is_none());
             match self.place.turn(&self.core.link, beyond, &self.core.process, life, ways).await? {
                 Asked::Stored(stored) => {
                     let fence = stored.fence;
-                    let will_do = |token: &Carried| wanted.secret.is_none_or(|secret| token.secret == secret);
+                    let will_do = |token: &Carried| !wanted.proves || token.secret == wanted.secret;
                     match self.opened(&stored, asked).filter(will_do) {
                         Some(token) => return Ok(Turn::Take(token)),
                         None => beyond = beyond.max(fence),
                     }
                 }
-                Asked::Fault(fault, pause) => return Ok(Turn::Leave(left_fault(&fault, pause))),
+                Asked::Fault(fault, pause) => {
+                    match sealed::open_fault(&self.core.keys, &self.place.hex, &fault) {
+                        Some(left) if left.secret == wanted.secret.hex() => {
+                            return Ok(Turn::Leave(left_fault(left, pause)));
+                        }
+                        // What failed with another secret may go well with this one.
+                        _ => over_fault = true,
+                    }
+                }
                 Asked::Lease(fence) => {
                     let beat = self.keep_alive(fence, asked + longest);
-                    self.state().held = Some((fence, beat));
+                    self.state().held = Some(Held { fence, secret: wanted.secret, beat });
                     return Ok(Turn::Login(Lease { fence }));
                 }
                 Asked::Busy(left) => {
@@ -201,8 +214,10 @@ impl RedisShare {
 
     async fn give_back(&self, lease: Lease, fault: TokenFault, pause: Duration) {
         let heard = fault.heard;
-        let left = LeftFault { refused: fault.class == FaultClass::Refused, heard, code: fault.code };
-        let left = serde_json::to_vec(&left).unwrap_or_default();
+        let secret = self.state().held.as_ref().filter(|held| held.fence == lease.fence).map(|held| held.secret);
+        let secret = secret.map(|secret| secret.hex()).unwrap_or_default();
+        let left = LeftFault { refused: fault.class == FaultClass::Refused, heard, code: fault.code, secret };
+        let left = sealed::seal_fault(&self.core.keys, &self.place.hex, &left);
         // Where the store is away the lease runs out by itself.
         let given = self.place.give_back(&self.core.link, lease.fence, &self.core.process, (&left, pause), heard).await;
         let _ = given;
@@ -210,7 +225,7 @@ impl RedisShare {
     }
 
     /// Keeps a lease alive until it is given back, and no longer than until `end`.
-    fn keep_alive(&self, fence: u64, end: Instant) -> Beat {
+    fn keep_alive(&self, fence: u64, end: Instant) -> AbortHandle {
         let (core, place) = (Arc::clone(&self.core), self.place.clone());
         let beating = self.core.spawner.spawn(async move {
             loop {
@@ -222,19 +237,25 @@ impl RedisShare {
                 }
             }
         });
-        Beat(beating.abort_handle())
+        beating.abort_handle()
     }
 
     /// From now on a lease of this process that is found in the store is an old one.
     fn let_go(&self, lease: Lease) {
         let mut state = self.state();
-        state.held.take_if(|(fence, _)| *fence == lease.fence);
+        state.held.take_if(|held| held.fence == lease.fence);
     }
 
-    async fn read(&self) -> Result<Option<Carried>, Away> {
+    async fn read(&self) -> Result<Shelf, Away> {
         let asked = Instant::now();
-        let stored = self.place.read(&self.core.link).await?;
-        Ok(stored.and_then(|stored| self.opened(&stored, asked)))
+        let Some(stored) = self.place.read(&self.core.link).await? else { return Ok(Shelf::Empty) };
+        Ok(self.opened(&stored, asked).map_or(Shelf::Shut, Shelf::Token))
+    }
+
+    async fn holds(&self, lease: Lease) -> bool {
+        let life = Duration::from_millis(self.lease.load(Ordering::Relaxed)).min(SILENCE);
+        let held = self.place.extend(&self.core.link, lease.fence, &self.core.process, life).await;
+        held.unwrap_or(true)
     }
 
     async fn offer(&self, token: Carried) -> Result<Carried, Away> {
@@ -271,12 +292,9 @@ fn fresh<'a>(token: &Carried, sealed: &'a [u8]) -> Fresh<'a> {
     Fresh { suspect, of_refusal, life, left, sealed }
 }
 
-fn left_fault(text: &[u8], pause: Duration) -> TokenFault {
-    let left: Option<LeftFault> = serde_json::from_slice(text).ok();
-    let refused = left.as_ref().is_some_and(|left| left.refused);
+fn left_fault(left: LeftFault, pause: Duration) -> TokenFault {
+    let LeftFault { refused, heard, code, .. } = left;
     let class = if refused { FaultClass::Refused } else { FaultClass::Transient };
-    let heard = left.as_ref().is_some_and(|left| left.heard);
-    let code = left.and_then(|left| left.code);
     TokenFault { class, reason: FaultReason::Elsewhere, code, retry_after: Some(pause), heard }
 }
 
@@ -304,7 +322,11 @@ impl Share for RedisShare {
         Box::pin(self.give_back(lease, fault, pause))
     }
 
-    fn read(&self) -> Pending<'_, Result<Option<Carried>, Away>> {
+    fn holds(&self, lease: Lease) -> Pending<'_, bool> {
+        Box::pin(self.holds(lease))
+    }
+
+    fn read(&self) -> Pending<'_, Result<Shelf, Away>> {
         Box::pin(self.read())
     }
 

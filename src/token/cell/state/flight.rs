@@ -19,13 +19,15 @@ use crate::vendor::{FaultClass, FaultReason, Grant, TokenFault};
 const AWAY: Duration = Duration::from_secs(1);
 
 /// A login under way.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
     pub(super) number: u64,
     /// Before its request was sent: what its token's life counts from.
     begun: Moment,
     secret: SecretVersion,
     of_refusal: bool,
+    /// Not looked further before this moment.
+    earliest: Moment,
     stage: Stage,
 }
 
@@ -70,6 +72,11 @@ impl Flight {
 
 impl State {
     pub(super) fn begin(&mut self, now: Moment, steps: &mut Steps) -> u64 {
+        self.begin_after(now, now, steps)
+    }
+
+    /// Begins a login that is not sent before this moment.
+    pub(super) fn begin_after(&mut self, now: Moment, earliest: Moment, steps: &mut Steps) -> u64 {
         self.flights += 1;
         let close = self.live(now).filter(|_| self.policy.exclusive && self.is_proved(now)).map_or(now, |held| {
             let (Some(life), Some(end)) = (held.life, held.token.expires) else { return now };
@@ -80,6 +87,7 @@ impl State {
             begun: now,
             secret: self.policy.secret,
             of_refusal: false,
+            earliest,
             stage: Stage::Looking(close),
         });
         steps.fetch = Some(self.flights);
@@ -102,6 +110,9 @@ impl State {
         }
         let flight = self.flight.as_mut().filter(|flight| flight.number == number)?;
         let Stage::Looking(close) = flight.stage else { return None };
+        if now < flight.earliest {
+            return Some(now.until(flight.earliest));
+        }
         if live && !quiet && now < close {
             return Some(now.until(close));
         }
@@ -130,6 +141,14 @@ impl State {
         Some(now.until(until)).filter(|left| !left.is_zero())
     }
 
+    /// It is not ours to make after all: whose it is, is found out anew.
+    pub(in crate::token::cell) fn reopen(&mut self, number: u64, steps: &mut Steps) {
+        if let Some(flight) = self.flight.as_mut().filter(|flight| flight.number == number) {
+            flight.stage = Stage::Turning;
+            steps.wake = true;
+        }
+    }
+
     /// From now on the vendor may hear it.
     pub(in crate::token::cell) fn sent(&mut self, now: Moment, number: u64) {
         let of_refusal = self.held.as_ref().is_some_and(Held::was_refused);
@@ -137,15 +156,19 @@ impl State {
         if let (Stage::Draining(since, _), Some(held)) = (flight.stage, &mut self.held) {
             held.drained += since.until(now);
         }
-        *flight = Flight { number, begun: now, secret: self.policy.secret, of_refusal, stage: Stage::Sent };
+        *flight = Flight { begun: now, secret: self.policy.secret, of_refusal, stage: Stage::Sent, ..*flight };
         self.logins += 1;
+    }
+
+    /// How long the change of the token in hand waits for requests under way at the most.
+    pub(in crate::token::cell) fn drain_bound(&self) -> Duration {
+        drain(self.policy.drain, self.held.as_ref().and_then(|held| held.life).unwrap_or(Duration::MAX))
     }
 
     /// How long requests wait for the answer of a login that they would meet the end of. An outage of
     /// the vendor's should not be noticed while there may be a live token.
     pub(in crate::token::cell) fn patience(&self) -> Duration {
-        let life = self.held.as_ref().and_then(|held| held.life).unwrap_or(Duration::MAX);
-        patience(drain(self.policy.drain, life), self.slowest)
+        patience(self.drain_bound(), self.slowest)
     }
 
     /// The answer takes longer than that. The token in hand may be dead and may be not: it is used
@@ -220,7 +243,7 @@ impl State {
         self.slowest = flight.begun.until(now).max(self.slowest / 2);
         let incoming = Incoming {
             token: grant.token,
-            begun: flight.begun,
+            expires: life.map(|life| flight.begun.after(life)),
             life,
             source,
             skew: grant.skew,

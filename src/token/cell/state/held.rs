@@ -47,8 +47,8 @@ pub(super) enum Death {
 /// A token that is to be the one in hand. What it needs of the cell is found out as it is put there.
 pub(super) struct Incoming {
     pub(super) token: crate::secret::Secret,
-    /// What its life counts from.
-    pub(super) begun: Moment,
+    /// Its end; `None` is never.
+    pub(super) expires: Option<Moment>,
     pub(super) life: Option<Duration>,
     pub(super) source: crate::vendor::LifetimeSource,
     pub(super) skew: Option<i64>,
@@ -69,9 +69,10 @@ impl Held {
 impl State {
     /// Puts a token in force that is not past its end.
     pub(super) fn put(&mut self, now: Moment, incoming: Incoming, steps: &mut Steps) {
-        let Incoming { token, begun, life, source, skew, secret, fence, of_refusal, suspect, adopted } = incoming;
-        let expires = life.map(|life| begun.after(life));
-        let renew = life.and_then(|life| renewal(begun, life, self.policy.refresh_before, self.slowest, &mut self.rng));
+        let Incoming { token, expires, life, source, skew, secret, fence, of_refusal, suspect, adopted } = incoming;
+        let renew = life
+            .zip(expires)
+            .and_then(|(life, end)| renewal(end, life, self.policy.refresh_before, self.slowest, &mut self.rng));
         let previous = self.held.take();
         // Some vendors give the same token until its end, whatever became of it: then nothing was
         // replaced, and its next refusal passes like any newborn's.
@@ -84,7 +85,7 @@ impl State {
             Some(held) if held.was_refused() => Outcome::Replaced,
             Some(_) => Outcome::Renewed,
         };
-        if previous.as_ref().is_some_and(|held| !held.was_refused()) {
+        if previous.as_ref().is_some_and(|held| !held.was_refused()) && !of_refusal {
             // One that lived until it was replaced: nobody else logs in with this client.
             self.disturbed = 0;
         }
@@ -106,8 +107,12 @@ impl State {
         });
         self.last_used = now;
         self.fault = None;
-        self.told = None;
-        self.backoff.reset();
+        if !adopted {
+            // Another's login says nothing of our own secret.
+            self.told = None;
+            self.backoff.reset();
+        }
+        self.told_alone &= fence == 0;
         steps.wake = true;
         steps.events.push(Event::Token { outcome, generation, expires_in, source });
     }

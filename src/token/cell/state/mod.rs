@@ -47,7 +47,9 @@ impl From<&CellSettings> for Policy {
             secret: settings.secret,
             refresh_before: settings.refresh_before,
             lifetime: settings.lifetime,
-            idle_lifetime: settings.idle_lifetime,
+            // Others use a shared token too, so that nobody here knows when it was not used: the vendor
+            // says so, by a refusal.
+            idle_lifetime: settings.idle_lifetime.filter(|_| settings.share.is_none()),
             exclusive: settings.exclusive,
             drain: settings.drain,
             waiting: settings.waiting,
@@ -117,6 +119,8 @@ pub(super) struct State {
     hold: Option<Hold>,
     /// The last login that was made without asking the store, which was away.
     alone: Option<Moment>,
+    /// The log was told that logins are made without the store.
+    told_alone: bool,
     /// No renewal before this moment: the store was away.
     away: Moment,
     /// Tokens in a row that worked and were then refused before their end (exclusive ones only).
@@ -146,6 +150,7 @@ impl State {
             paused: false,
             hold: None,
             alone: None,
+            told_alone: false,
             away: Moment::BOOT,
             disturbed: 0,
             disturbances: 0,
@@ -271,7 +276,7 @@ impl State {
 
     /// Whether the cell was ever used.
     pub(super) fn is_awake(&self) -> bool {
-        self.flights > 0 || self.held.is_some()
+        self.flights > 0 || self.held.is_some() || self.waiting > 0
     }
 
     /// What there is to tell.

@@ -14,6 +14,14 @@ use crate::token::cell::event::Event;
 const NEWBORN_FIRST: Duration = Duration::from_secs(5);
 /// That time doubles up to this while tokens born of refusals keep being refused.
 const NEWBORN_LONGEST: Duration = Duration::from_secs(60);
+/// So many refusals in a row, without one request in between whose token the vendor took, mean that the
+/// token is dead.
+const STRIKES: u32 = 2;
+/// Where tokens die young by somebody else's logins, ours follow each other no quicker than this; the
+/// time doubles with each such death in a row.
+const PACE_FIRST: Duration = Duration::from_millis(500);
+/// And no slower than this: requests wait for them meanwhile.
+const PACE_LONGEST: Duration = Duration::from_secs(5);
 /// So many tokens in a row that worked and were refused before their end are somebody else's doing:
 /// one may be the vendor's operator, two may be that and a restart.
 const DISTURBED: u32 = 3;
@@ -25,14 +33,18 @@ pub(in crate::token::cell) struct Refused {
     pub(in crate::token::cell) generation: u64,
     /// The request has had its token replaced already.
     pub(in crate::token::cell) again: bool,
+    /// The request was sent twice with this very token.
+    pub(in crate::token::cell) twice: bool,
     /// The token was taken by the vendor before.
     pub(in crate::token::cell) worked: bool,
+    /// Refusals of it since the vendor last took it, this one included.
+    pub(in crate::token::cell) strikes: u32,
 }
 
 impl State {
     /// The vendor refused a token.
     pub(in crate::token::cell) fn refused(&mut self, now: Moment, refused: Refused, steps: &mut Steps) -> AfterRefusal {
-        let Refused { generation, again, worked } = refused;
+        let Refused { generation, again, twice, worked, strikes } = refused;
         let newborn = doubled(NEWBORN_FIRST, self.newborn, NEWBORN_LONGEST);
         // An older one, or one that is dead already: whoever asks next gets another.
         if generation != self.generation || self.live(now).is_none() {
@@ -52,12 +64,21 @@ impl State {
         // the same one again, unless another secret is waiting to be tried.
         let fixed = held.token.expires.is_none() && !is_former;
         let young = !held.suspect && (again || held.of_refusal && now < held.born.after(newborn));
-        if fixed || young {
+        // An exclusive token that worked may have been killed by somebody else's login, or this request
+        // may be one that the vendor refuses with any token. It is sent once more: if the vendor has
+        // taken the token from nobody meanwhile, the token is dead.
+        let killed = self.policy.exclusive && worked && !again;
+        if young && killed && !twice && strikes < STRIKES {
+            return AfterRefusal::Again;
+        }
+        let killed = young && killed && strikes >= STRIKES;
+        if fixed || young && !killed {
             if !std::mem::replace(&mut held.doubted, true) {
                 steps.events.push(Event::Refused { generation, passes: true });
             }
             return AfterRefusal::Pass;
         }
+        let pace = if killed { held.born.after(doubled(PACE_FIRST, self.disturbed, PACE_LONGEST)) } else { now };
         self.newborn = if held.of_refusal && held.doubted { self.newborn.saturating_add(1).min(8) } else { 0 };
         held.dead = Some(Death::Refused);
         // Its death was to be expected: another login may have gone before this one.
@@ -73,7 +94,7 @@ impl State {
             }
             // The back-off is of the login that made it suspect; nothing is known against another.
             None if suspect || now >= self.backoff.until() => {
-                self.begin(now, steps);
+                self.begin_after(now, pace, steps);
             }
             None => {}
         }

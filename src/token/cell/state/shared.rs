@@ -29,8 +29,8 @@ impl State {
     /// What to ask the store for.
     pub(in crate::token::cell) fn wanted(&self, now: Moment) -> Wanted {
         // A token of another secret does not prove the one in force.
-        let prove = self.live(now).is_some_and(|held| self.is_former(held));
-        Wanted { beyond: self.fence, secret: prove.then_some(self.policy.secret) }
+        let proves = self.live(now).is_some_and(|held| self.is_former(held));
+        Wanted { beyond: self.fence, secret: self.policy.secret, proves }
     }
 
     /// Whether there is a token that serves while the store is away.
@@ -45,7 +45,9 @@ impl State {
         let wait = self.alone.map_or(Duration::ZERO, |last| now.until(last.after(every)));
         let wait = wait + spread.mul_f64(self.rng.f64());
         self.alone = Some(now.after(wait));
-        steps.events.push(Event::Alone { generation: self.generation, exclusive });
+        if !std::mem::replace(&mut self.told_alone, true) {
+            steps.events.push(Event::Alone { generation: self.generation, exclusive });
+        }
         wait
     }
 
@@ -72,7 +74,7 @@ impl State {
         }
         let incoming = Incoming {
             token: carried.token,
-            begun: now.before(carried.life.saturating_sub(carried.left)),
+            expires: Some(now.after(carried.left)),
             life: Some(carried.life),
             source: carried.source,
             skew: None,

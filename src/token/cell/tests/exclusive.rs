@@ -326,9 +326,12 @@ async fn tokens_that_worked_and_die_young_again_and_again_are_somebody_elses_doi
         assert_eq!(cell.refused(guard.generation), AfterRefusal::Again);
         assert_eq!(cell.status().disturbances, round);
     }
+    // Another replica's, in place of one that was refused there, is no sign of peace.
+    cell.adopt(Carried { of_refusal: true, ..carried(9, "another's", 100) });
+    assert!(cell.status().disturbed);
     // One that lives until it is replaced: it is over.
     drop(guard(&lane).await);
-    sleep(seconds(3600 - 100)).await;
+    sleep(seconds(85)).await;
     drop(guard(&lane).await);
     sleep(seconds(1)).await;
     drop(guard(&lane).await);
@@ -427,6 +430,33 @@ async fn a_cell_that_follows_another_process_asks_it_without_a_gate() {
     assert_eq!(cell.refused(under_way.generation), AfterRefusal::Again);
     assert_eq!(guard(&lane).await.secret.expose(), "successor");
     assert_eq!((script.calls(), successor.calls()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_leaves_a_token_to_the_process_that_has_it() {
+    let script = Script::good();
+    let cell = cell_with(exclusive(&script));
+    used(&cell).await;
+    let successor = Script::new(|_| slow(5, Reply::Token("successor".into(), 100)));
+    cell.follow(successor.fetch());
+    cell.configure(CellSettings { secret: version("second"), ..exclusive(&script) });
+    sleep(seconds(5)).await;
+    cell.refused(cell.generation());
+    assert_eq!(used(&cell).await, "successor");
+    assert_eq!((script.calls(), successor.calls()), (1, 1));
+}
+
+/// A machine may be younger than the token that it is given.
+#[test]
+fn an_adopted_token_ends_when_it_ends_also_on_a_machine_that_was_just_booted() {
+    let settings = exclusive(&hundred_seconds());
+    let mut state = super::super::state::State::new((&settings).into(), 1);
+    let now = crate::token::Moment::since_boot(seconds(60));
+    let token = Carried { life: seconds(1800), ..carried(1, "theirs", 120) };
+    state.adopt(now, token, &mut super::super::state::Steps::default());
+    let status = state.status(now);
+    assert_eq!((status.live, status.expires_in), (true, Some(seconds(120))));
+    assert!(state.attention().is_some_and(|due| due <= now), "it is in its margin");
 }
 
 // What others know better.

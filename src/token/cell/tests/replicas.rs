@@ -186,7 +186,7 @@ async fn a_replica_that_dies_with_the_lease_costs_no_more_than_the_leases_time()
     drive(&vendor, &replicas, seconds(1)).await;
     // The vendor has heard the dying one's login: everybody's token is dead.
     let dying = shares.share();
-    let turn = dying.turn(crate::token::Wanted { beyond: 1, secret: None }).await.unwrap();
+    let turn = dying.turn(crate::token::Wanted { beyond: 1, secret: version("first"), proves: false }).await.unwrap();
     assert!(matches!(turn, crate::token::Turn::Login(_)));
     vendor.valid.store(0, Ordering::SeqCst);
     drop(replicas.pop());
@@ -296,4 +296,105 @@ async fn a_changed_secret_is_tried_though_others_hold_a_token_of_the_old_one() {
     replicas[1].cell.configure(changed("second"));
     let (_, refused, ..) = drive(&vendor, &replicas, seconds(5)).await;
     assert_eq!((refused, vendor.script.calls()), (0, 2), "a token of the new secret is there already");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_at_a_sleeping_replica_is_not_forgotten_when_it_comes_in_anothers_login() {
+    let (vendor, shares) = (Vendor::new(100), MemoryShares::new(LEASE));
+    let replicas = replicas(&vendor, &shares, 2);
+    drive(&vendor, &replicas[..1], seconds(1)).await;
+    let under_way = replicas[0].lane.acquire(PATIENCE).await.unwrap();
+    let changed = CellSettings { exclusive: true, secret: version("second"), ..settings(&vendor.script) };
+    replicas[0].cell.configure(changed);
+    sleep(millis(50)).await;
+    assert_eq!((shares.lease(), replicas[1].cell.status().state), (Some((2, 0)), CellState::Asleep));
+    let waiting = {
+        let cell = Arc::clone(&replicas[1].cell);
+        tokio::spawn(async move { cell.acquire(PATIENCE).await.unwrap().generation })
+    };
+    sleep(millis(50)).await;
+    assert_eq!(replicas[1].cell.status().waiting, 1);
+    drop(under_way);
+    let began = Instant::now();
+    assert_eq!(waiting.await.unwrap(), 2);
+    assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mended_secret_is_tried_at_once_whatever_the_others_failed_with() {
+    let (vendor, shares) = (Vendor::new(100), MemoryShares::new(LEASE));
+    let wrong_ones = Script::new(|_| slow(20, wrong()));
+    wrong_ones.allow_together();
+    let cells: Vec<_> = (0..2)
+        .map(|_| {
+            let share = Some(shares.share());
+            cell_with(CellSettings { exclusive: true, secret: version("wrong"), share, ..settings(&wrong_ones) })
+        })
+        .collect();
+    for _ in 0..600 {
+        for cell in &cells {
+            assert!(cell.acquire(PATIENCE).await.is_err());
+        }
+        sleep(millis(100)).await;
+    }
+    cells[0].configure(CellSettings { exclusive: true, secret: version("right"), ..settings(&vendor.script) });
+    let began = Instant::now();
+    assert_eq!(used(&cells[0]).await, "token-1");
+    assert!(began.elapsed() < millis(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_replica_with_a_wrong_secret_does_not_starve_the_others() {
+    let (vendor, shares) = (Vendor::new(20), MemoryShares::new(LEASE));
+    let right = Replica::new(&vendor, &shares);
+    let share = Some(shares.share());
+    let script = Script::new(|_| slow(20, wrong()));
+    let other = cell_with(CellSettings { exclusive: true, secret: version("wrong"), share, ..settings(&script) });
+    for _ in 0..6000 {
+        assert!(right.cell.acquire(PATIENCE).await.is_ok());
+        let _ = other.acquire(PATIENCE).await;
+        sleep(millis(100)).await;
+    }
+    assert!(script.calls() <= 15, "{} logins with a wrong secret in ten minutes", script.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_was_idle_takes_the_token_that_the_others_use() {
+    let (vendor, shares) = (Vendor::new(1000), MemoryShares::new(LEASE));
+    let replicas: Vec<_> = (0..2)
+        .map(|_| {
+            let (share, idle_lifetime) = (Some(shares.share()), Some(seconds(10)));
+            let cell = cell_with(CellSettings { exclusive: true, idle_lifetime, share, ..settings(&vendor.script) });
+            let lane = Lane::new(Arc::clone(&cell), Arc::new(vec![Place::bearer()]));
+            Replica { cell, lane }
+        })
+        .collect();
+    drive(&vendor, &replicas, seconds(1)).await;
+    drive(&vendor, &replicas[..1], seconds(15)).await;
+    let (_, refused, unserved, _) = drive(&vendor, &replicas, seconds(1)).await;
+    assert_eq!((refused, unserved, vendor.script.calls()), (0, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_lost_before_the_login_is_sent_makes_none() {
+    let (vendor, shares) = (Vendor::new(100), MemoryShares::new(LEASE));
+    let replicas = replicas(&vendor, &shares, 2);
+    drive(&vendor, &replicas, seconds(1)).await;
+    // Its own request under way holds it up while its lease runs out, and another logs in.
+    let under_way = replicas[0].lane.acquire(PATIENCE).await.unwrap();
+    replicas[0].cell.configure(CellSettings { exclusive: true, secret: version("second"), ..settings(&vendor.script) });
+    sleep(millis(50)).await;
+    assert_eq!(shares.lease(), Some((2, 0)));
+    shares.expire_lease();
+    let thief = shares.share();
+    let wanted = crate::token::Wanted { beyond: 1, secret: version("second"), proves: true };
+    assert!(matches!(thief.turn(wanted).await, Ok(crate::token::Turn::Login(_))));
+    drop(under_way);
+    sleep(seconds(1)).await;
+    assert_eq!(vendor.script.calls(), 1, "a login under a lease that is another's");
+    shares.expire_lease();
+    sleep(seconds(3)).await; // the thief confirms nothing
+    assert_eq!(vendor.script.calls(), 2);
+    drive(&vendor, &replicas, seconds(1)).await;
+    assert_one_token(&vendor, &replicas);
 }
