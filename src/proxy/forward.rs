@@ -27,6 +27,9 @@ use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
 use crate::upstream::{Answer, Plan, SendError};
 
+/// How long it is waited for what other requests show of a token that was refused.
+const EVIDENCE: Duration = Duration::from_millis(100);
+
 /// A refusal that came so long after its sending may be of a token that was alive at first.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -144,13 +147,11 @@ impl Exchange<'_> {
         let (mut reuse, mut replaced, mut sending) = (true, false, 0);
         // Tokens may change as often as they like; what ends a request that is refused again and again
         // is the patience for its answer.
-        let (mut refused_first, mut refused_late, mut sent_with) = (None, 0, None);
+        let (mut refused_first, mut refused_late) = (None, 0);
         loop {
             sending += 1;
             let guard = self.token().await?;
             self.note(sending, guard.as_ref());
-            let generation = guard.as_ref().map(|guard| guard.generation);
-            let twice = generation.is_some() && sent_with.replace(generation) == Some(generation);
             let began = Instant::now();
             match self.send(&mut prepared, guard, reuse).await? {
                 Outcome::Answered(response, ahead) => {
@@ -162,10 +163,12 @@ impl Exchange<'_> {
                     let lane = self.handles.lane.as_ref().ok_or(Refusal::Internal)?;
                     let cell = lane.cell();
                     let current = cell.is_current(generation);
-                    let after = match (replaced, twice) {
-                        (true, _) => cell.refused_again(generation),
-                        (false, true) => cell.refused_twice(generation),
-                        (false, false) => cell.refused(generation),
+                    let after = match if replaced { cell.refused_again(generation) } else { cell.refused(generation) } {
+                        AfterRefusal::Unsure => {
+                            tokio::time::sleep(EVIDENCE).await;
+                            cell.refused_at_last(generation)
+                        }
+                        after => after,
                     };
                     let now = Instant::now();
                     let late = now.duration_since(*refused_first.get_or_insert(now)) >= self.forward.timeouts.response;
@@ -180,7 +183,9 @@ impl Exchange<'_> {
                             wait::discard(response);
                         }
                         AfterRefusal::Again => return Err(Refusal::NotKept),
-                        AfterRefusal::Pass => return self.hand_back(response, ahead, prepared, client_upgrade),
+                        AfterRefusal::Pass | AfterRefusal::Unsure => {
+                            return self.hand_back(response, ahead, prepared, client_upgrade);
+                        }
                     }
                 }
             }

@@ -24,7 +24,7 @@ mod succession;
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,8 +58,8 @@ pub struct Cell {
     last_used: AtomicU64,
     /// The latest generation that the vendor took; kept only for exclusive credentials.
     worked: AtomicU64,
-    /// Refusals of the token in force since the vendor last took it; kept only for exclusive credentials.
-    strikes: AtomicU32,
+    /// Whether the token in force was refused since the vendor last took it; kept only for exclusive credentials.
+    struck: AtomicBool,
     gate: Arc<Gate>,
     inner: Mutex<Inner>,
     landed: Notify,
@@ -88,7 +88,7 @@ impl Cell {
             idle: AtomicU64::new(idle_nanos(&settings)),
             last_used: AtomicU64::new(0),
             worked: AtomicU64::new(0),
-            strikes: AtomicU32::new(0),
+            struck: AtomicBool::new(false),
             gate: Arc::default(),
             inner: Mutex::new(Inner { settings, state, listener: None, handed_over: false, publishing: false }),
             landed: Notify::new(),
@@ -130,8 +130,8 @@ impl Cell {
         if self.worked.load(Ordering::Relaxed) < generation {
             self.worked.fetch_max(generation, Ordering::Relaxed);
         }
-        if self.strikes.load(Ordering::Relaxed) > 0 && self.is_current(generation) {
-            self.strikes.store(0, Ordering::Relaxed);
+        if self.struck.load(Ordering::Relaxed) && self.is_current(generation) {
+            self.struck.store(false, Ordering::Relaxed);
         }
     }
 
@@ -168,24 +168,26 @@ impl Cell {
 
     /// The vendor refused the token of this generation.
     pub fn refused(self: &Arc<Self>, generation: u64) -> AfterRefusal {
-        self.refuse(generation, false, false)
+        if self.is_current(generation) {
+            self.struck.store(true, Ordering::Relaxed);
+        }
+        self.refuse(generation, false, None)
     }
 
-    /// The same, to a request that was sent twice with this very token.
-    pub fn refused_twice(self: &Arc<Self>, generation: u64) -> AfterRefusal {
-        self.refuse(generation, false, true)
+    /// The same, once it was waited for what other requests show after [`AfterRefusal::Unsure`].
+    pub fn refused_at_last(self: &Arc<Self>, generation: u64) -> AfterRefusal {
+        self.refuse(generation, false, Some(!self.struck.load(Ordering::Relaxed)))
     }
 
     /// The same, to a request for which the token was replaced already: another login would not
     /// help it, however long the vendor takes to refuse.
     pub fn refused_again(self: &Arc<Self>, generation: u64) -> AfterRefusal {
-        self.refuse(generation, true, false)
+        self.refuse(generation, true, None)
     }
 
-    fn refuse(self: &Arc<Self>, generation: u64, again: bool, twice: bool) -> AfterRefusal {
+    fn refuse(self: &Arc<Self>, generation: u64, again: bool, taken_since: Option<bool>) -> AfterRefusal {
         let worked = self.worked.load(Ordering::Relaxed) >= generation;
-        let strikes = if self.is_current(generation) { self.strikes.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
-        let refused = Refused { generation, again, twice, worked, strikes };
+        let refused = Refused { generation, again, worked, taken_since };
         self.step(|inner, now, steps| inner.state.refused(now, refused, steps))
     }
 
@@ -259,7 +261,7 @@ impl Cell {
         let generation = |token: Option<&Arc<Token>>| token.map(|token| token.generation);
         if generation(served) != generation(self.served.load().as_ref()) {
             self.served.store(served.cloned());
-            self.strikes.store(0, Ordering::Relaxed);
+            self.struck.store(false, Ordering::Relaxed);
         }
         if state.is_closed() {
             // Behind the token, so that nobody who finds the gate closed finds a token still.

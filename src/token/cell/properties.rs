@@ -401,13 +401,14 @@ impl Model {
     fn refuse(&mut self, generation: u64, worked: bool) {
         let status = self.state.status(self.now);
         let (current, live, flights) = (generation == status.generation, status.live, self.flights);
-        let refused = Refused { generation, again: false, twice: false, worked, strikes: 2 };
+        let refused = Refused { generation, again: false, worked, taken_since: Some(false) };
         match self.step(|state, now, steps| state.refused(now, refused, steps)) {
             AfterRefusal::Pass => {
                 assert!(live && current, "only the live current token's refusal passes");
                 assert_eq!(self.flights, flights, "and costs no login");
                 assert!(self.state.status(self.now).live, "and it stays");
             }
+            AfterRefusal::Unsure => panic!("it was waited for what others show"),
             AfterRefusal::Again if current && live => {
                 self.dead.insert(generation);
             }

@@ -97,6 +97,8 @@ pub struct CellStatus {
 pub enum AfterRefusal {
     /// A newer token is or will be there: acquire again and send again.
     Again,
+    /// Wait a moment for what other requests show, then tell of this refusal at last.
+    Unsure,
     /// The token was born of a refusal a moment ago, or for this very request: the vendor's answer
     /// passes.
     Pass,

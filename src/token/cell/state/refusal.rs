@@ -14,9 +14,6 @@ use crate::token::cell::event::Event;
 const NEWBORN_FIRST: Duration = Duration::from_secs(5);
 /// That time doubles up to this while tokens born of refusals keep being refused.
 const NEWBORN_LONGEST: Duration = Duration::from_secs(60);
-/// So many refusals in a row, without one request in between whose token the vendor took, mean that the
-/// token is dead.
-const STRIKES: u32 = 2;
 /// Where tokens die young by somebody else's logins, ours follow each other no quicker than this; the
 /// time doubles with each such death in a row.
 const PACE_FIRST: Duration = Duration::from_millis(500);
@@ -33,18 +30,16 @@ pub(in crate::token::cell) struct Refused {
     pub(in crate::token::cell) generation: u64,
     /// The request has had its token replaced already.
     pub(in crate::token::cell) again: bool,
-    /// The request was sent twice with this very token.
-    pub(in crate::token::cell) twice: bool,
     /// The token was taken by the vendor before.
     pub(in crate::token::cell) worked: bool,
-    /// Refusals of it since the vendor last took it, this one included.
-    pub(in crate::token::cell) strikes: u32,
+    /// Once it was waited for what other requests show: whether the token was taken from any.
+    pub(in crate::token::cell) taken_since: Option<bool>,
 }
 
 impl State {
     /// The vendor refused a token.
     pub(in crate::token::cell) fn refused(&mut self, now: Moment, refused: Refused, steps: &mut Steps) -> AfterRefusal {
-        let Refused { generation, again, twice, worked, strikes } = refused;
+        let Refused { generation, again, worked, taken_since } = refused;
         let newborn = doubled(NEWBORN_FIRST, self.newborn, NEWBORN_LONGEST);
         // An older one, or one that is dead already: whoever asks next gets another.
         if generation != self.generation || self.live(now).is_none() {
@@ -65,13 +60,12 @@ impl State {
         let fixed = held.token.expires.is_none() && !is_former;
         let young = !held.suspect && (again || held.of_refusal && now < held.born.after(newborn));
         // An exclusive token that worked may have been killed by somebody else's login, or this request
-        // may be one that the vendor refuses with any token. It is sent once more: if the vendor has
-        // taken the token from nobody meanwhile, the token is dead.
+        // may be one that the vendor refuses with any token: then it takes the token from others.
         let killed = self.policy.exclusive && worked && !again;
-        if young && killed && !twice && strikes < STRIKES {
-            return AfterRefusal::Again;
+        if young && killed && taken_since.is_none() {
+            return AfterRefusal::Unsure;
         }
-        let killed = young && killed && strikes >= STRIKES;
+        let killed = young && killed && taken_since == Some(false);
         if fixed || young && !killed {
             if !std::mem::replace(&mut held.doubted, true) {
                 steps.events.push(Event::Refused { generation, passes: true });

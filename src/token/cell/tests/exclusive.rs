@@ -349,10 +349,30 @@ async fn whoever_disturbs_does_not_hurry_the_logins() {
         let guard = guard(&lane).await;
         lane.worked(guard.generation);
         sleep(millis(100)).await;
-        cell.refused(guard.generation);
+        if cell.refused(guard.generation) == AfterRefusal::Unsure {
+            sleep(millis(100)).await;
+            assert_eq!(cell.refused_at_last(guard.generation), AfterRefusal::Again, "no one else was served");
+        }
     }
     assert!(cell.status().disturbed);
     assert!(script.calls() <= 20, "{} logins in a minute", script.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_young_token_that_others_are_served_with_is_not_replaced_for_one_that_is_refused_anyhow() {
+    let script = Script::good();
+    let cell = cell_with(exclusive(&script));
+    let lane = lane(&cell);
+    lane.worked(guard(&lane).await.generation);
+    assert_eq!(cell.refused(1), AfterRefusal::Again);
+    assert_eq!(guard(&lane).await.generation, 2);
+    // It never worked: whatever is refused now is refused for another reason.
+    assert_eq!(cell.refused(2), AfterRefusal::Pass);
+    lane.worked(2);
+    assert_eq!(cell.refused(2), AfterRefusal::Unsure);
+    lane.worked(2);
+    assert_eq!(cell.refused_at_last(2), AfterRefusal::Pass);
+    assert_eq!((script.calls(), cell.is_current(2)), (2, true));
 }
 
 // From one process to the next.
