@@ -213,6 +213,7 @@ async fn what_a_dead_process_left_behind_is_replaced_and_a_file_is_not() {
     assert!(!path.exists(), "it goes with the last process");
     std::fs::write(&path, "somebody's").unwrap();
     let output = command(folder.path()).arg("run").output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is a file, not a socket"), "{output:?}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody's");
 }
