@@ -67,21 +67,25 @@ pub fn tell(name: &str, sum: &Sum, rotations: &[Instant], simulator: &Simulator)
     let millis = |histogram: &hdrhistogram::Histogram<u64>, quantile: f64| {
         Duration::from_micros(histogram.value_at_quantile(quantile)).as_secs_f64() * 1000.0
     };
-    let added = millis(&around, 0.999) - millis(&elsewhere, 0.999);
     println!(
-        "{name}: {} requests, {} failed {:?}; {} rotations, {} logins; {} refused by the vendor and sent again; \
-         p50 {:.1} ms, p99.9 {:.1} ms; around a rotation p50 {:.1} ms, p99.9 {:.1} ms (added {added:.1} ms)",
+        "{name}: {} requests, {} failed {:?}; {} logins; {} refused by the vendor and sent again; p50 {:.1} ms, p99.9 {:.1} ms",
         sum.all(),
         sum.failed(),
         sum.statuses,
-        rotations.len(),
         simulator.token_requests(),
         simulator.refused(),
         millis(&elsewhere, 0.5),
         millis(&elsewhere, 0.999),
-        millis(&around, 0.5),
-        millis(&around, 0.999),
     );
+    if !rotations.is_empty() {
+        let added = millis(&around, 0.999) - millis(&elsewhere, 0.999);
+        println!(
+            "    {} rotations; around them p50 {:.1} ms, p99.9 {:.1} ms (added {added:.1} ms)",
+            rotations.len(),
+            millis(&around, 0.5),
+            millis(&around, 0.999),
+        );
+    }
 }
 
 /// As many rotations as two-second lives make, give or take what a busy machine does.
