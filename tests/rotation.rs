@@ -4,14 +4,14 @@
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use tokenferry::demo::{Crewmojo, Fault, Simulator};
+use tokenferry::demo::{Crewmojo, CrmCom, Fault, Simulator};
 
-use crate::harness::client::{get, text};
+use crate::harness::client::{get, json, text};
 use crate::harness::eventually;
 
 use crate::harness::mix::{Mix, Sum};
 use crate::harness::process::Process;
-use crate::harness::vendors::{config, crewmojo, route, simulate};
+use crate::harness::vendors::{config, crewmojo, crm, route, simulate};
 
 const MIX: Mix = Mix { reads: 12, uploads: 4, late_answers: 0, late: Duration::ZERO, slow_uploads: 0 };
 
@@ -189,4 +189,23 @@ async fn an_answer_that_outlasts_its_token_is_not_asked_for_without_end() {
     assert_eq!(answer.status(), 401, "the vendor's answer passes");
     assert!((2..=6).contains(&simulator.data_requests()), "{} times", simulator.data_requests());
     eventually("it is told", || process.log().contains("answers take longer than the token lives")).await;
+}
+
+/// A vendor that says inside a 200 that the token was at fault.
+#[tokio::test]
+async fn whoever_disturbs_is_named_also_where_a_refusal_stands_inside_an_answer() {
+    let simulator = simulate(CrmCom::default()).await;
+    let upstream = format!("{}/crmapi/rest/v2", simulator.origin());
+    let yaml = config(&[crm(simulator.origin(), ", exclusive: true")], &[route("crm", &upstream, "crm", "")]);
+    let process = Process::start(&yaml, &[]);
+    for round in 1..=4 {
+        // Taken once, and killed then.
+        for _ in 0..2 {
+            let answer = json(&get(process.address, "/crm/a").await);
+            assert_eq!(answer["status"]["code"], "OK", "round {round}: {answer}");
+        }
+        simulator.revoke_all();
+    }
+    assert_eq!(json(&get(process.address, "/crm/a").await)["status"]["code"], "OK");
+    eventually("it is told", || process.log().contains("something else seems to log in with the same client")).await;
 }

@@ -398,3 +398,20 @@ async fn a_lease_that_was_lost_before_the_login_is_sent_makes_none() {
     drive(&vendor, &replicas, seconds(1)).await;
     assert_one_token(&vendor, &replicas);
 }
+
+/// What is told of a login is not authenticated, and holds nobody longer than a login of one's own would.
+#[tokio::test(start_paused = true)]
+async fn a_hold_of_an_hour_is_over_after_seconds() {
+    let (vendor, shares) = (Vendor::new(100), MemoryShares::new(seconds(7200)));
+    let replicas = replicas(&vendor, &shares, 1);
+    drive(&vendor, &replicas, seconds(1)).await;
+    let other = shares.share();
+    let wanted = crate::token::Wanted { beyond: 1, secret: version("first"), proves: false };
+    let Ok(crate::token::Turn::Login(lease)) = other.turn(wanted).await else { panic!("no lease") };
+    tokio::spawn(async move { other.quiet(lease, seconds(3600)).await });
+    sleep(millis(50)).await;
+    assert!(replicas[0].cell.warm().is_none(), "it is held");
+    let began = Instant::now();
+    assert_eq!(used(&replicas[0].cell).await, "token-1");
+    assert!(began.elapsed() < seconds(4), "{:?}", began.elapsed());
+}
