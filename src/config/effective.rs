@@ -63,6 +63,10 @@ fn document(loaded: &Loaded) -> Json {
     let limits = [("replay_total", json!(size(settings.replay_budget)))];
     document.insert("limits".to_owned(), filled(root.get("limits"), limits));
     document.insert("store".to_owned(), store(root.get("store"), &settings.store));
+    if let Some(telemetry) = &settings.telemetry {
+        let filled_in = [("sample", json!(telemetry.sample)), ("service_name", json!(telemetry.service_name))];
+        document.insert("telemetry".to_owned(), filled(root.get("telemetry"), filled_in));
+    }
     if let Some(defaults) = written(root, "defaults") {
         document.insert("defaults".to_owned(), defaults);
     }

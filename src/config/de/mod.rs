@@ -20,8 +20,6 @@ const LATER: &[&str] = &[
     "admin",
     "log",
     "logging",
-    "telemetry",
-    "tracing",
     "metrics",
     "proxy",
     "client_ca",

@@ -10,6 +10,7 @@ mod measure;
 mod route;
 mod seal;
 mod store;
+mod telemetry;
 mod word;
 
 use schemars::JsonSchema;
@@ -22,6 +23,7 @@ pub(crate) use measure::{margin, size, span};
 pub(crate) use route::{Edits, Match, Route, RouteLimits, RouteTimeouts};
 pub(crate) use seal::SealKeyTexts;
 pub(crate) use store::{Kind, Store};
+pub(crate) use telemetry::Telemetry;
 pub(crate) use word::digest;
 
 use choice::Case;
@@ -54,6 +56,8 @@ pub(crate) struct General {
     pub(crate) limits: Option<TotalLimits>,
     /// Where tokens are kept. Default: in memory, each process its own.
     pub(crate) store: Option<Store>,
+    /// Where traces go. Default: nowhere.
+    pub(crate) telemetry: Option<Telemetry>,
     /// What holds for every route that does not say otherwise.
     pub(crate) defaults: Option<Defaults>,
 }
@@ -134,6 +138,7 @@ pub(crate) const TOP: &[&str] = &[
     "client",
     "limits",
     "store",
+    "telemetry",
     "defaults",
     "credentials",
     "routes",
