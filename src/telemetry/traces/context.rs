@@ -5,9 +5,9 @@ use std::fmt;
 use http::{HeaderMap, HeaderName};
 
 /// The header that names a request's trace and the span before it.
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What tracing systems of the way so far say to each other; worth nothing without a `traceparent`.
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// `00-`, 32 digits, `-`, 16 digits, `-`, 2 digits.
 pub const TRACEPARENT_LENGTH: usize = 55;
@@ -105,7 +105,7 @@ pub struct TraceContext {
 impl TraceContext {
     /// The context of these headers, which must name it once and as the standard says.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut all = headers.get_all(TRACEPARENT).iter();
+        let mut all = headers.get_all(&TRACEPARENT).iter();
         let only = all.next()?;
         if all.next().is_some() { None } else { Self::parse(only.as_bytes()) }
     }
@@ -238,9 +238,9 @@ mod tests {
     fn two_of_them_are_none() {
         let mut headers = HeaderMap::new();
         assert_eq!(TraceContext::of(&headers), None);
-        headers.append(TRACEPARENT, SOUND.parse().unwrap());
+        headers.append(&TRACEPARENT, SOUND.parse().unwrap());
         assert!(TraceContext::of(&headers).is_some());
-        headers.append(TRACEPARENT, SOUND.parse().unwrap());
+        headers.append(&TRACEPARENT, SOUND.parse().unwrap());
         assert_eq!(TraceContext::of(&headers), None);
     }
 

@@ -38,6 +38,7 @@ pub enum Parent {
 #[derive(Debug)]
 pub struct Span {
     exporter: Arc<Exporter>,
+    context: TraceContext,
     data: Option<SpanData>,
     began: Instant,
     is_decided: bool,
@@ -76,12 +77,22 @@ impl Span {
             status: Status::Unset,
             instrumentation_scope: SCOPE.clone(),
         };
-        Self { exporter, data: Some(data), began: Instant::now(), is_decided: false }
+        Self { exporter, context, data: Some(data), began: Instant::now(), is_decided: false }
     }
 
     /// Where it will be sent.
     pub fn exporter(&self) -> &Arc<Exporter> {
         &self.exporter
+    }
+
+    /// Its own ids.
+    pub fn context(&self) -> TraceContext {
+        self.context
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        self.data.as_ref().map_or("", |data| &data.name)
     }
 
     /// Calls it something else: what it is called best is known late.
