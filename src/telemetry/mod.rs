@@ -3,4 +3,4 @@
 mod logs;
 pub mod metrics;
 
-pub use logs::{LogError, init_logs};
+pub use logs::{LogError, LogSink, apply_logs, dropped_log_lines, init_logs, settle_logs};
