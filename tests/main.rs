@@ -28,6 +28,7 @@ mod injection;
 mod logins;
 mod logs;
 mod memory;
+mod metrics;
 mod outage;
 mod own_logins;
 mod protocols;

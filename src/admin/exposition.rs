@@ -124,7 +124,11 @@ fn traffic(families: &mut Families<'_>, routes: &[RouteTotals]) -> std::fmt::Res
         families.histograms(name, help, rows)
     };
     histogram("request_duration", "From a request's head to its answer's last byte", |route| &route.duration)?;
-    histogram("upstream_duration", "From the sending of a request to the head of its answer, or to its failure", |route| &route.upstream)?;
+    histogram(
+        "upstream_duration",
+        "From the sending of a request to the head of its answer, or to its failure",
+        |route| &route.upstream,
+    )?;
     histogram(
         "token_wait",
         "How long requests waited for a token; each that needs one is counted, with 0 where the token was at hand",

@@ -96,7 +96,7 @@ impl Control {
         let book = Arc::new(Book::default());
         book.set(assembled.logins);
         let live = Live::new(assembled.snapshot);
-        let shared = Shared::new(Arc::clone(&live), loaded.settings.replay_budget);
+        let shared = Shared::new(Arc::clone(&live), loaded.settings.replay_budget, Arc::clone(&start.metrics));
         let workers = (0..loaded.settings.workers)
             .map(|number| Worker::start(number, Arc::clone(&shared)))
             .collect::<Result<Vec<_>, _>>()?;
