@@ -45,6 +45,7 @@ mod slow_clients;
 mod store;
 mod streaming;
 mod tls;
+mod traces;
 mod upgrades;
 mod vendors;
 mod wire_requests;

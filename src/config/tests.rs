@@ -4,6 +4,7 @@ mod canary;
 mod refused;
 mod store;
 mod taken;
+mod telemetry;
 
 use std::path::Path;
 

@@ -17,6 +17,7 @@ use super::media::is_json;
 use super::refusal::Refusal;
 use super::request_id::{self, TO_BE_MADE};
 use super::splice::{Inbound, Need};
+use super::trace;
 use super::upload::Outbound;
 use crate::access::{Access, Admitted, Denied};
 use crate::live::{Entry, Snapshot};
@@ -177,7 +178,9 @@ fn send<'s>(
     // Hex digits behind a word always make a header value.
     let via = via(Version::HTTP_11, PSEUDONYM).ok_or(Refusal::Internal)?;
     let request_id = request_id::given(&parts.headers).cloned().unwrap_or(HeaderValue::from_static(TO_BE_MADE));
-    let told = Told { peer: &Peer::new(peer, tls), via: &via, request_id: &request_id };
+    let to_be_made = trace::TO_BE_MADE;
+    let trace = trace::foretold(&parts.headers, &to_be_made);
+    let told = Told { peer: &Peer::new(peer, tls), via: &via, request_id: &request_id, trace };
     let mut prepared = Prepared::new(parts, raw_host, target, forward, credential, told);
     let places = places(credential);
     prepared.body = match body {

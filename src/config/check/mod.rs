@@ -11,6 +11,7 @@ mod route;
 mod seal;
 mod state;
 mod store;
+mod telemetry;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -84,6 +85,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
     let listeners = check.listeners(root);
     let store = check.store(root, &general);
     check.is_shared = store != StoreSettings::Memory;
+    let telemetry = check.telemetry(root, &general);
     let credentials = check.credentials(root);
     let open = listeners.iter().any(|listener| listener::is_open(&listener.address));
     let routes = check.routes(root, &credentials, &inherited, open);
@@ -104,6 +106,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
         replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
         log: general.log.as_ref().map(Log::settings).unwrap_or_default(),
         store,
+        telemetry,
         credentials,
         routes,
         files: Vec::new(),

@@ -11,6 +11,7 @@ mod measure;
 mod route;
 mod seal;
 mod store;
+mod telemetry;
 mod word;
 
 use schemars::JsonSchema;
@@ -24,6 +25,7 @@ pub(crate) use measure::{margin, size, span};
 pub(crate) use route::{Edits, Match, Route, RouteLimits, RouteTimeouts};
 pub(crate) use seal::SealKeyTexts;
 pub(crate) use store::{Kind, Store};
+pub(crate) use telemetry::Telemetry;
 pub(crate) use word::digest;
 
 use choice::Case;
@@ -58,6 +60,8 @@ pub(crate) struct General {
     pub(crate) log: Option<Log>,
     /// Where tokens are kept. Default: in memory, each process its own.
     pub(crate) store: Option<Store>,
+    /// Where traces go. Default: nowhere.
+    pub(crate) telemetry: Option<Telemetry>,
     /// What holds for every route that does not say otherwise.
     pub(crate) defaults: Option<Defaults>,
 }
@@ -139,6 +143,7 @@ pub(crate) const TOP: &[&str] = &[
     "limits",
     "log",
     "store",
+    "telemetry",
     "defaults",
     "credentials",
     "routes",
