@@ -12,6 +12,8 @@ use tokenferry::config::render;
 use tokenferry::server::ListenOn;
 use tokio::sync::{mpsc, oneshot};
 
+use super::editor;
+
 /// A proxy that runs until dropped.
 pub struct Proxy {
     addresses: Vec<ListenOn>,
@@ -66,6 +68,7 @@ impl Proxy {
         while addresses.len() < expected {
             addresses.push(announced.recv().await.expect("the proxy starts"));
         }
+        editor::takes(&complete(yaml));
         Self { addresses, hangups, stop: Some(stop), thread: Some(thread), folder }
     }
 
