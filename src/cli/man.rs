@@ -41,10 +41,14 @@ const VARIABLES: &[(&str, &[&str], &str)] = &[
     (
         "TOKENFERRY_LOG",
         READING,
-        "What is logged: a level (error, warn, info, debug, trace), or targets as in info,access=off. The target \
-         access has a line for each request, tokenferry::credential one for each change of a token.",
+        "What is logged, in place of the configuration's log.level: a level (error, warn, info, debug, trace), or \
+         targets as in info,hyper=debug. The target tokenferry::credential has a line for each change of a token.",
     ),
-    ("TOKENFERRY_LOG_FORMAT", &["run", "demo"], "How it is logged: text, or json for a JSON object a line."),
+    (
+        "TOKENFERRY_LOG_FORMAT",
+        &["run", "demo"],
+        "How it is logged, in place of log.format: text, or json for a JSON object a line.",
+    ),
     ("NO_COLOR", &[], "Where it is set and not empty, nothing is coloured. Else only what goes to a terminal is."),
     (
         "SSL_CERT_FILE, SSL_CERT_DIR",

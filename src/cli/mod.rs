@@ -45,8 +45,8 @@ const USAGE: u8 = 2;
     after_help = "\
 Exit status: 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid.
 
-Begin with `tokenferry demo`. TOKENFERRY_LOG=info adds a line a request to the log,
-TOKENFERRY_LOG=debug what was refused and why; TOKENFERRY_LOG_FORMAT=json writes JSON."
+Begin with `tokenferry demo`. What is logged the configuration says (`log`); TOKENFERRY_LOG=debug
+goes before its level and adds what was refused and why, TOKENFERRY_LOG_FORMAT=json writes JSON."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -90,7 +90,7 @@ enum Command {
 Examples:
   tokenferry run
   tokenferry run -c /etc/tokenferry/proxy.yaml
-  TOKENFERRY_LOG=info tokenferry run")]
+  TOKENFERRY_LOG=debug tokenferry run")]
     Run(ConfigArg),
     /// Check the configuration, and tell every problem of it at once.
     ///
@@ -142,7 +142,7 @@ Editors with a YAML language server find it by the first line of proxy.yaml:
     #[command(after_help = "\
 Examples:
   tokenferry demo
-  TOKENFERRY_LOG=info tokenferry demo")]
+  TOKENFERRY_LOG=debug tokenferry demo")]
     Demo,
     /// Print completions for a shell.
     #[command(after_help = "\
