@@ -38,7 +38,7 @@ impl Refused {
             (shown(loaded, credential, "pointer", &format!("/{}", names.join("/"))), matches)
         });
         Self {
-            statuses: rule.status.iter().map(|status| status.as_u16()).collect(),
+            statuses: rule.status.iter().map(http::StatusCode::as_u16).collect(),
             json,
             is_replaced: credential.vendor.token_url().is_some(),
             kept: (forward.limits.replay, loaded.settings.replay_budget),

@@ -131,15 +131,15 @@ fn is_words(choices: &Json) -> bool {
     choices.as_array().is_some_and(|choices| choices.iter().any(|choice| choice.get("const").is_some()))
 }
 
-fn told(schema: Json) -> (Vec<String>, usize) {
+fn told(schema: &Json) -> (Vec<String>, usize) {
     let mut walk = Walk { root: schema.clone(), missing: Vec::new(), fields: 0 };
-    walk.walk("", &schema);
+    walk.walk("", schema);
     (walk.missing, walk.fields)
 }
 
 #[test]
 fn every_field_has_its_documentation_its_default_and_an_example() {
-    let (missing, fields) = told(schema());
+    let (missing, fields) = told(&schema());
     assert!(fields > 150, "the walk sees {fields} fields");
     assert!(missing.is_empty(), "the schema tells too little:\n  {}", missing.join("\n  "));
 }
@@ -157,12 +157,12 @@ fn a_field_that_is_told_too_little_of_is_found_wherever_it_stands() {
             let mut schema = schema();
             let field = schema.pointer_mut(place).and_then(Json::as_object_mut).unwrap_or_else(|| panic!("{place}"));
             field.remove(word);
-            let (missing, _) = told(schema);
+            let (missing, _) = told(&schema);
             let (_, name) = place.rsplit_once('/').unwrap();
             assert!(missing.iter().any(|m| m.contains(name) && m.ends_with(told_of)), "{place} {word}: {missing:?}");
         }
     }
     let mut schema = schema();
     schema["$defs"]["RouteTimeouts"]["properties"]["token"].as_object_mut().unwrap().remove("default");
-    assert_eq!(told(schema).0, [format!("/RouteTimeouts: `token` has {SAY_WHAT_HOLDS}")]);
+    assert_eq!(told(&schema).0, [format!("/RouteTimeouts: `token` has {SAY_WHAT_HOLDS}")]);
 }
