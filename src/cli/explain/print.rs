@@ -49,6 +49,7 @@ fn sending(text: &mut String, sent: &Sent, refused: bool) {
                 From::Client => "",
                 From::Route => "request_headers of the route",
                 From::Token => sent.credential.as_deref().unwrap_or_default(),
+                From::Proxy if is_unlike_any_other(name) => "the proxy; another for each request",
                 From::Proxy => "the proxy",
             };
             (format!("  {sign} {name}: {value}"), by.to_owned())
@@ -93,6 +94,11 @@ fn came_back(text: &mut String, back: &Back) {
     for name in &back.removed {
         let _ = writeln!(text, "  - {name}  (response_headers of the route)");
     }
+}
+
+/// Headers whose value stands for one that is made.
+fn is_unlike_any_other(name: &str) -> bool {
+    ["X-Request-Id", "Traceparent"].contains(&name)
 }
 
 fn because(removed: Removed) -> &'static str {

@@ -197,12 +197,15 @@ pub(crate) enum Access {
 pub(crate) struct Rules {
     /// One of these keys must be presented: as `Authorization: Bearer`, as Basic's password, or as `X-Api-Key`.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub(crate) api_keys: Vec<ApiKey>,
     /// The client's address must be in one of these networks.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub(crate) allow: Vec<Of<Network>>,
     /// The client's address must be in none of these networks.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub(crate) deny: Vec<Of<Network>>,
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct Match {
     pub(crate) methods: Option<Vec<Of<Verb>>>,
     /// Headers that must have exactly these values.
     #[serde(default)]
-    #[schemars(extend("examples" = [{"X-Tenant": "acme"}]))]
+    #[schemars(extend("default" = {}, "examples" = [{"X-Tenant": "acme"}]))]
     pub(crate) headers: BTreeMap<String, Of<Line>>,
 }
 
@@ -126,9 +126,10 @@ pub(crate) struct RouteLimits {
 pub(crate) struct Edits {
     /// Headers to set, in place of what there was.
     #[serde(default)]
-    #[schemars(extend("examples" = [{"X-Source": "legacy"}]))]
+    #[schemars(extend("default" = {}, "examples" = [{"X-Source": "legacy"}]))]
     pub(crate) set: BTreeMap<String, Of<Line>>,
     /// Headers to remove.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub(crate) remove: Vec<Of<Name>>,
 }
