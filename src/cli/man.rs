@@ -184,8 +184,9 @@ fn section(page: &mut String, heading: &str) {
     let _ = writeln!(page, ".SH \"{heading}\"");
 }
 
-/// Text that means nothing to roff: no escapes, no requests, and hyphens that can be copied.
+/// Text that means nothing to roff: no escapes, no requests, and what is typed can be copied, also
+/// hyphens and quotes.
 fn plain(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-");
-    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq").replace('`', "\\(ga");
+    if text.starts_with('.') { format!("\\&{text}") } else { text }
 }

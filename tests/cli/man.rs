@@ -36,7 +36,7 @@ fn each_command_has_a_page_with_examples_statuses_variables_and_files() {
     let folder = pages();
     for name in PAGES {
         let page = page(folder.path(), name);
-        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "ENVIRONMENT", "\"SEE ALSO\""] {
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "\"ENVIRONMENT\"", "\"SEE ALSO\""] {
             assert!(page.contains(&format!(".SH {section}\n")), "{name} has no {section}");
         }
         assert_eq!(page.contains(".SH \"EXAMPLES\"\n"), name != "tokenferry", "{name}");
