@@ -366,7 +366,6 @@ mod tests {
         for (line, expected) in [
             ("    path: /crewmojo", "    path: /crewmojo"),
             ("    extar: {path: CANARY}", "    extar: {path: ***}"),
-            ("    extar: {a: [{path: 'CANARY}'}]} # CANARY}", "    extar: {a: [{path: ***}]}"),
             ("    extar: {path: \"CANARY}", "    extar: {path: ***"),
             ("    client_secret: CANARY}", "    client_secret: ***"),
             ("    extar: {path: CANARY}}}", "    extar: {path: ***}"),
