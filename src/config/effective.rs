@@ -112,7 +112,10 @@ fn store(node: Option<&Node>, settings: &StoreSettings) -> Json {
     match settings {
         StoreSettings::Memory => filled(node, [("kind", json!("memory"))]),
         StoreSettings::Redis(redis) => {
-            filled(node, [("key_prefix", json!(redis.key_prefix)), ("timeout", json!(span(redis.timeout)))])
+            let mut store =
+                filled(node, [("key_prefix", json!(redis.key_prefix)), ("timeout", json!(span(redis.timeout)))]);
+            store["url"] = json!(redis.shown);
+            store
         }
     }
 }

@@ -65,6 +65,8 @@ pub enum StoreSettings {
 pub struct RedisSettings {
     /// Host, port, whether by TLS, user and password, database.
     pub server: redis::ConnectionInfo,
+    /// Its URL as it may be shown: without user and password, and without what came from references.
+    pub shown: String,
     /// Roots to trust instead of the system's.
     pub ca: Option<Arc<Vec<CertificateDer<'static>>>>,
     /// What every key begins with.

@@ -43,6 +43,8 @@ struct Check<'c> {
     files: &'c mut Files,
     /// CA files that were read: ten thousand routes may name the same one.
     authorities: HashMap<PathBuf, Option<Authorities>>,
+    /// Files that refresh tokens are kept in, and the credentials that do.
+    state_files: HashMap<PathBuf, String>,
     /// Whether replicas share a store, which keeps refresh tokens too.
     is_shared: bool,
 }
@@ -77,11 +79,11 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
             return None;
         }
     }
-    let mut check = Check { report, files, authorities: HashMap::new(), is_shared: false };
+    let mut check = Check { report, files, authorities: HashMap::new(), state_files: HashMap::new(), is_shared: false };
     let general =
         read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);
-    let inherited = check.inherited(&general);
+    let inherited = check.inherited(root, &general);
     let listeners = check.listeners(root);
     let store = check.store(root, &general);
     check.is_shared = store != StoreSettings::Memory;
@@ -149,11 +151,14 @@ impl Check<'_> {
         }
     }
 
-    fn inherited(&mut self, general: &General) -> Inherited {
+    fn inherited(&mut self, root: &Node, general: &General) -> Inherited {
         let Some(defaults) = &general.defaults else { return Inherited::default() };
         let spot = Spot::ROOT.key("defaults");
         Inherited {
-            access: defaults.access.as_ref().map(|access: &Access| self.access(access, &spot.key("access"))),
+            access: defaults.access.as_ref().map(|access: &Access| {
+                let node = root.get("defaults").and_then(|defaults| defaults.get("access"));
+                self.access(access, node, &spot.key("access"))
+            }),
             timeouts: defaults.timeouts.clone().unwrap_or_default(),
             limits: defaults.limits.clone().unwrap_or_default(),
         }
