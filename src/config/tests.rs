@@ -1,6 +1,7 @@
 //! Whole files: what is taken, what is refused, and what is told about it.
 
 mod canary;
+mod egress;
 mod refused;
 mod store;
 mod taken;

@@ -25,7 +25,7 @@ use crate::model::{HeaderCase, Place};
 use crate::route::{Credential, Forward};
 use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
-use crate::upstream::{Answer, Plan, SendError};
+use crate::upstream::{Answer, ConnectError, Plan, SendError};
 
 /// How long it is waited for what other requests show of a token that was refused.
 const EVIDENCE: Duration = Duration::from_millis(100);
@@ -341,6 +341,9 @@ fn send_failed(error: SendError<Outbound>, prepared: &Prepared) -> Result<Outcom
     let proxy_error = error.proxy_status();
     match error {
         SendError::Unwanted => Ok(Outcome::Outdated),
+        SendError::Unsent { cause: ConnectError::Egress(cause), .. } | SendError::Egress(cause) => {
+            Err(Refusal::Egress(cause))
+        }
         SendError::Unsent { cause, .. } => Err(Refusal::Connect(cause)),
         SendError::Broken { reused: true, .. } if again => Ok(Outcome::Stale),
         SendError::Broken { cause, .. } => Err(Refusal::Upstream { cause: UpstreamFault::Broke(cause), proxy_error }),

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each module of the binary uses its own part of the harness")]
 
 pub mod client;
+pub mod egress;
 pub mod load;
 pub mod mix;
 pub mod process;

@@ -57,7 +57,7 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
                 Some("write it under `match`")
             }
             "url" | "ca" | "client_cert" | "client_key" | "server_name" | "insecure" | "protocol" | "pool"
-            | "header_case" => Some("write it under `upstream`, beside its `url`"),
+            | "header_case" | "proxy" => Some("write it under `upstream`, beside its `url`"),
             "connect" | "response" => Some("write it under `timeouts`"),
             "replay" | "splice" | "connections" | "waiting" => Some("write it under `limits`"),
             "api_keys" | "allow" | "deny" => Some("write it under `access`"),

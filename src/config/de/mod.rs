@@ -23,7 +23,6 @@ const LATER: &[&str] = &[
     "telemetry",
     "tracing",
     "metrics",
-    "proxy",
     "client_ca",
     "rate",
     "rate_limit",
