@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::error::tls_cause;
 use super::stream::{Stream, Transport};
 use super::{ConnectError, EgressError, Upstream, egress};
-use crate::model::{Origin, Protocol};
+use crate::model::{Egress, Origin, Protocol};
 
 /// How long one address has before the next is tried beside it (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -55,8 +55,8 @@ pub(super) async fn connect(
     let tcp = match &upstream.target.egress {
         None => timeout_at(deadline, reach(&upstream.target.origin)).await.map_err(|_| ConnectError::Timeout)??,
         // Its time is told apart: who is slow here is not the upstream.
-        Some(_) => {
-            let way = timeout_at(deadline, through(upstream, purpose)).await;
+        Some(hop) => {
+            let way = timeout_at(deadline, through(upstream, hop, purpose)).await;
             way.unwrap_or(Err(EgressError::Timeout)).map_err(ConnectError::Egress)?
         }
     };
@@ -65,13 +65,8 @@ pub(super) async fn connect(
 
 /// A connection to the egress proxy, and behind it to the origin, unless requests are handed to the
 /// proxy one by one.
-async fn through(upstream: &Upstream, purpose: Purpose) -> Result<TcpStream, EgressError> {
-    let Some(hop) = &upstream.target.egress else { return Err(EgressError::NotHttp) };
-    let mut tcp = reach(hop.proxy.origin()).await.map_err(|error| match error {
-        ConnectError::Dns(error) => EgressError::Dns(error),
-        ConnectError::Tcp(error) => EgressError::Tcp(error),
-        _ => EgressError::NotHttp,
-    })?;
+async fn through(upstream: &Upstream, hop: &Egress, purpose: Purpose) -> Result<TcpStream, EgressError> {
+    let mut tcp = reach(hop.proxy.origin()).await.map_err(|error| EgressError::Unreached(Box::new(error)))?;
     if purpose == Purpose::Upgrade || upstream.forwarder().is_none() {
         egress::open(&mut tcp, &upstream.target.origin, &hop.proxy).await?;
     }

@@ -9,6 +9,7 @@ use http::uri::{PathAndQuery, Scheme as UriScheme};
 use http::{Request, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::ConnectError;
 use crate::model::{EgressProxy, Origin};
 
 /// The longest head of an answer to CONNECT.
@@ -17,12 +18,9 @@ const HEAD: usize = 8 << 10;
 /// Why an egress proxy did not lead to where it was to lead. The upstream is not to blame.
 #[derive(Debug, thiserror::Error)]
 pub enum EgressError {
-    /// The proxy's name does not resolve.
-    #[error("its name does not resolve")]
-    Dns(#[source] io::Error),
     /// No connection to it.
-    #[error("it cannot be connected to")]
-    Tcp(#[source] io::Error),
+    #[error("it cannot be reached")]
+    Unreached(#[source] Box<ConnectError>),
     /// It closed, or the connection broke, before it had answered.
     #[error("it broke off before it answered")]
     Broken(#[source] io::Error),
@@ -49,9 +47,7 @@ impl EgressError {
     /// The error type of RFC 9209 section 2.3, for `Proxy-Status` and logs.
     pub fn proxy_status(&self) -> &'static str {
         match self {
-            Self::Dns(_) => "dns_error",
-            Self::Tcp(error) if error.kind() == io::ErrorKind::ConnectionRefused => "connection_refused",
-            Self::Tcp(_) => "destination_unavailable",
+            Self::Unreached(error) => error.proxy_status(),
             Self::Broken(_) => "connection_terminated",
             Self::NotHttp => "http_protocol_error",
             // That it wants another user and password is a matter of how this proxy is set up.

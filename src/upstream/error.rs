@@ -40,7 +40,7 @@ pub enum ConnectError {
     #[error("the HTTP handshake failed")]
     Http(#[source] hyper::Error),
     /// The egress proxy on the way is at fault, not the upstream.
-    #[error("the egress proxy: {0}")]
+    #[error("the egress proxy on the way is at fault")]
     Egress(#[source] EgressError),
     /// Not within `timeouts.connect`.
     #[error("not connected in time")]

@@ -47,9 +47,7 @@ impl Check<'_> {
                 // The machine's matter, not each upstream's: told at the first one.
                 if self.told_variables.insert(variable) {
                     let message = format!("the environment variable {variable} is in force here, and {error}");
-                    let mend = format!(
-                        "set it to http://HOST:PORT, or write `proxy: none` here; NO_PROXY has exceptions for all programs"
-                    );
+                    let mend = "set it to http://HOST:PORT, or write `proxy: none` here";
                     self.report.error_at_key(spot, message, mend);
                 }
                 None

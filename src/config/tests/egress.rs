@@ -75,8 +75,8 @@ fn what_is_no_proxy_is_refused_with_what_to_write_and_without_what_was_written()
     ] {
         let upstream = format!("upstream: {{url: https://api.example.com/v1, proxy: {written}}}");
         for (yaml, place) in [
-            (file(&upstream, ""), "6:52 routes[0].upstream.proxy"),
-            (file(ROUTE, &format!(", proxy: {written}")), "3:120 credentials.key.proxy"),
+            (file(&upstream, ""), "6:56 routes[0].upstream.proxy"),
+            (file(ROUTE, &format!(", proxy: {written}")), "3:108 credentials.key.proxy"),
         ] {
             let problems = load(&yaml, &[]).unwrap_err();
             assert_eq!(told(&problems.list), [format!("{place}: {message} | {mend}")], "{written}");
