@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 use crate::config::de::{Keep, read};
 use crate::config::egress::EgressVariables;
-use crate::config::file::{Access, General, PARTS, RouteLimits, RouteTimeouts};
+use crate::config::file::{Access, General, Log, PARTS, RouteLimits, RouteTimeouts};
 use crate::config::files::Files;
 use crate::config::interpolate::Environment;
 use crate::config::report::Report;
@@ -120,6 +120,7 @@ pub(crate) fn check(
         handover,
         client,
         replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
+        log: general.log.as_ref().map(Log::settings).unwrap_or_default(),
         store,
         credentials,
         routes,
