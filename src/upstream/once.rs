@@ -47,7 +47,10 @@ pub async fn once(
         Some(limit) => timeout_at(deadline, limit.take()).await.map_err(|_| OnceError::Timeout { sent: false })?,
         None => None,
     };
-    let (stream, _) = connect(upstream, Purpose::Call, permit, deadline).await?;
+    let (stream, _) = connect(upstream, Purpose::Call, permit, deadline).await.map_err(|error| match error {
+        ConnectError::Timeout => OnceError::Timeout { sent: false },
+        error => OnceError::Connect(error),
+    })?;
 
     wire::as_http1(&mut request, &upstream.target.origin);
     let forwarder = upstream.forwarder();
