@@ -35,7 +35,7 @@ soak: rust-tools test-tools ## What takes minutes: tokens that change under full
 		rotation:: replicas:: --nocapture --test-threads=1
 
 .PHONY: e2e
-e2e: rust-tools .venv/installed ## Real foreign clients against the built binary: Crayon's SDK, curl, gRPC, WebSocket
+e2e: rust-tools .venv/installed ## Real foreign programs against the built binary: Crayon's SDK, curl, gRPC, WebSocket, an egress proxy
 	cargo build --locked
 	target=$$(cargo metadata --format-version 1 --no-deps --locked | \
 		.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])') && \
@@ -74,6 +74,7 @@ e2e-tools:
 		{ echo "missing: Python 3.10 or newer; this is $$(python3 --version)" >&2; exit 1; }
 	@curl --version 2>/dev/null | grep -q HTTP2 || { $(call install,curl with HTTP/2,curl ca-certificates); }
 	@command -v openssl >/dev/null || { $(call install,openssl,openssl); }
+	@command -v tinyproxy >/dev/null || { $(call install,tinyproxy,tinyproxy-bin); }
 
 .venv/installed: tests/e2e/requirements.txt | e2e-tools
 	rm -rf .venv

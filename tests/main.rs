@@ -20,6 +20,7 @@ mod cold_start;
 mod complaints;
 mod demo;
 mod drain;
+mod egress;
 mod handover;
 mod harness;
 mod house;
