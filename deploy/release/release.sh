@@ -22,7 +22,7 @@ SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || 
 export SOURCE_DATE_EPOCH
 
 rm -rf "$out/$name" "$out/$name.tar.gz" "$out/$name.tar.gz.sha256"
-mkdir -p "$out/$name/completions"
+mkdir -p "$out/$name/completions" "$out/$name/man"
 
 # Before the build, which takes longer: a licence text that is missing is the end of it.
 python3 deploy/release/licences.py > "$out/$name/THIRD-PARTY-LICENSES"
@@ -41,7 +41,7 @@ if readelf -l "$binary" | grep -q INTERP; then
 fi
 
 "$binary" schema > "$out/$name/proxy.schema.json"
-"$binary" man > "$out/$name/tokenferry.1"
+"$binary" man --out "$out/$name/man"
 for shell in bash fish zsh; do
 	"$binary" completions "$shell" > "$out/$name/completions/tokenferry.$shell"
 done

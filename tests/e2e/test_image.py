@@ -204,6 +204,9 @@ routes:
                     assert json.load(answer)["token"] == "partner-token-1", path
             status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
             assert re.search(r"^Uid:\s+65532\s+65532", status, re.MULTILINE)
+            mounts = pathlib.Path(f"/proc/{process.pid}/mountinfo").read_text()
+            (options,) = (line.split()[5] for line in mounts.splitlines() if line.split()[4] == "/")
+            assert "ro" in options.split(",")
             # As the engine asks.
             health = container.run("healthcheck")
             told = health.communicate(timeout=40)
