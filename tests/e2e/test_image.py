@@ -157,9 +157,9 @@ def answer_names(server, names):
 @pytest.fixture
 def name_server():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.53", 53))
+        server.bind(("127.83.0.53", 53))
         threading.Thread(target=answer_names, args=(server, {"partner.test"}), daemon=True).start()
-        yield "127.0.0.53"
+        yield "127.83.0.53"
 
 
 @pytest.mark.skipif(not may_enter_roots(), reason="entering another root needs root")
