@@ -208,7 +208,9 @@ mod tests {
             async move {
                 for _ in 0..150 {
                     tokio::time::sleep(Duration::from_millis(200)).await;
-                    beating.iter().for_each(|pulse| pulse.beat());
+                    for pulse in &beating {
+                        pulse.beat();
+                    }
                 }
             }
         };
