@@ -35,17 +35,23 @@ soak: rust-tools test-tools ## What takes minutes: tokens that change under full
 		rotation:: replicas:: --nocapture --test-threads=1
 
 .PHONY: e2e
-e2e: rust-tools .venv/installed ## Real foreign programs against the built binary: Crayon's SDK, curl, gRPC, WebSocket, an egress proxy
-	cargo build --locked
+e2e: rust-tools .venv/installed ## Real foreign programs against the built binary, in front of it and behind it; systemd's, promtool's and Kubernetes' view of deploy/
 	target=$$(cargo metadata --format-version 1 --no-deps --locked | \
-		.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])') && \
-	TOKENFERRY_BIN="$$target/debug/tokenferry" PYTHONDONTWRITEBYTECODE=1 \
+		.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug && \
+	cargo rustc --locked --bin tokenferry -- -C target-feature=+crt-static && \
+	cp "$$target/tokenferry" "$$target/tokenferry-static" && \
+	cargo build --locked && \
+	TOKENFERRY_BIN="$$target/tokenferry" TOKENFERRY_STATIC_BIN="$$target/tokenferry-static" PYTHONDONTWRITEBYTECODE=1 \
 		.venv/bin/python -m pytest tests/e2e $(ARGS)
 
 .PHONY: bench
 bench: rust-tools ## CPU time, rate and latency beside nginx; options in ARGS="--scenario get-1k --rounds 7"
 	@command -v nginx >/dev/null || echo "nginx is not installed: nothing to compare with (apt-get install nginx-light)" >&2
 	cargo bench --locked --bench load -- $(ARGS)
+
+.PHONY: release
+release: rust-tools ## A static binary with its licences, bill of materials and checksums, in target/dist
+	deploy/release/release.sh
 
 # A C compiler, for the cryptography below rustls, and the two cargo components.
 .PHONY: rust-tools
@@ -75,6 +81,8 @@ e2e-tools:
 	@curl --version 2>/dev/null | grep -q HTTP2 || { $(call install,curl with HTTP/2,curl ca-certificates); }
 	@command -v openssl >/dev/null || { $(call install,openssl,openssl); }
 	@command -v tinyproxy >/dev/null || { $(call install,tinyproxy,tinyproxy-bin); }
+	@command -v systemd-analyze >/dev/null || { $(call install,systemd-analyze,systemd); }
+	@command -v promtool >/dev/null || { $(call install,promtool,prometheus); }
 
 .venv/installed: tests/e2e/requirements.txt | e2e-tools
 	rm -rf .venv

@@ -41,6 +41,7 @@ mod rotation;
 mod routes;
 mod secrecy;
 mod sending_again;
+mod service;
 mod skew;
 mod slow_clients;
 mod store;
