@@ -6,7 +6,7 @@
 const EVERY = 2_000; // ms between an answer and the next question
 const SLOWEST = 30_000; // ms, when questions fail
 const PATIENCE = 8_000; // ms for a status
-const LONG_PATIENCE = 90_000; // ms for a login or a reload: both may wait for others
+const LONG_PATIENCE = 130_000; // ms for a login or a reload: the proxy gives up before
 const TOLD_FOR = 12_000; // ms that good news stay
 const ROWS_AT_FIRST = 50; // of the routes
 const TOOLS_FROM = 20; // routes
