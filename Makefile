@@ -35,7 +35,7 @@ soak: rust-tools test-tools ## What takes minutes: tokens that change under full
 		rotation:: replicas:: --nocapture --test-threads=1
 
 .PHONY: e2e
-e2e: rust-tools .venv/installed ## Real foreign clients against the built binary: Crayon's SDK, curl, gRPC, WebSocket
+e2e: rust-tools .venv/installed ## Real foreign clients against the built binary: Crayon's SDK, curl, gRPC, WebSocket, a browser
 	cargo build --locked
 	target=$$(cargo metadata --format-version 1 --no-deps --locked | \
 		.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])') && \
@@ -65,7 +65,8 @@ test-tools:
 	@command -v redis-server >/dev/null || { $(call install,redis-server,redis-server); }
 	@find /usr/lib /usr/lib64 -name 'libfaketime.so.1' 2>/dev/null | grep -q . || { $(call install,libfaketime,libfaketime); }
 
-# curl must speak HTTP/2, as Debian's does; Python must be able to make environments.
+# curl must speak HTTP/2, as Debian's does; Python must be able to make environments. The browser is Debian's, with
+# the driver of the same version, and a font for it.
 .PHONY: e2e-tools
 e2e-tools:
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(call install,Python with venv,python3 python3-venv); }
@@ -73,6 +74,8 @@ e2e-tools:
 		{ echo "missing: Python 3.10 or newer; this is $$(python3 --version)" >&2; exit 1; }
 	@curl --version 2>/dev/null | grep -q HTTP2 || { $(call install,curl with HTTP/2,curl ca-certificates); }
 	@command -v openssl >/dev/null || { $(call install,openssl,openssl); }
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		{ $(call install,Chromium and its driver,chromium chromium-driver fonts-dejavu-core); }
 
 .venv/installed: tests/e2e/requirements.txt | e2e-tools
 	rm -rf .venv

@@ -1,6 +1,6 @@
 // Asks for api/v1/status every two seconds, and writes the answer into the page in place: rows are kept by name and
 // only what differs is touched, so that focus, selection and what is unfolded stay. What the proxy says enters the
-// page as text alone. Addresses are relative: the page may stand below a path.
+// page as text alone.
 "use strict";
 
 const EVERY = 2_000; // ms between an answer and the next question
@@ -459,6 +459,9 @@ function writeFreshness() {
 
 /* Asking */
 
+/** Below the page, wherever that is; without a name and password that it was opened with, which fetch refuses. */
+const address = (path) => new URL(path, location.origin + location.pathname);
+
 const json = (response) =>
   response.json().catch((error) => {
     if (error instanceof SyntaxError) return null;
@@ -476,7 +479,7 @@ let failures = 0;
 let timer = 0;
 
 async function question() {
-  const response = await fetch("api/v1/status", {
+  const response = await fetch(address("api/v1/status"), {
     cache: "no-store",
     headers: { Accept: "application/json" },
     signal: AbortSignal.timeout(PATIENCE),
@@ -559,7 +562,7 @@ function tell(words, bad) {
 
 async function order(path) {
   try {
-    const response = await fetch(path, { method: "POST", headers: { Accept: "application/json" }, signal: AbortSignal.timeout(LONG_PATIENCE) });
+    const response = await fetch(address(path), { method: "POST", headers: { Accept: "application/json" }, signal: AbortSignal.timeout(LONG_PATIENCE) });
     return { status: response.status, ok: response.ok, body: (await json(response)) ?? {} };
   } catch {
     return { status: 0, ok: false, body: {} };
