@@ -171,7 +171,7 @@ class Browser:
 
 
 def severe(log, provoked=()):
-    """Console entries that tell of a fault, but for failed requests to what is provoked; JSON, for an assertion's message."""
+    """Console entries that tell of a fault, but for failed requests to what is provoked; for an assertion's message."""
 
     def is_fault(entry):
         expected = entry["source"] == "network" and any(part in entry["message"] for part in provoked)

@@ -53,7 +53,7 @@ class Tokenferry:
         self.lines.put(None)
 
     def wait_until_it_listens(self, listeners, admin=False):
-        """Reads a `listening on ADDRESS` line for each listener, and `admin on ADDRESS` where there is an admin port."""
+        """Reads a `listening on ADDRESS` line for each listener, and the `admin on ADDRESS` of an admin port."""
         deadline = time.monotonic() + START_DEADLINE
         while len(self.addresses) < listeners or (admin and self.admin_address is None):
             try:

@@ -59,7 +59,9 @@ function duration(ms) {
 }
 
 const some = (names) =>
-  names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more` : names.join(names.length === 2 ? " and " : ", ");
+  names.length > 3
+    ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more`
+    : names.join(names.length === 2 ? " and " : ", ");
 
 /* The page, touched only where it differs */
 
@@ -73,12 +75,14 @@ function prose(node, text) {
   node.prose = text;
   const pieces = text.split("`");
   const literal = (piece, i) => i % 2 === 1 && i < pieces.length - 1;
-  node.replaceChildren(...pieces.map((piece, i) => {
-    if (!literal(piece, i)) return i % 2 ? `\`${piece}` : piece;
-    const code = document.createElement("code");
-    code.textContent = piece;
-    return code;
-  }));
+  node.replaceChildren(
+    ...pieces.map((piece, i) => {
+      if (!literal(piece, i)) return i % 2 ? `\`${piece}` : piece;
+      const code = document.createElement("code");
+      code.textContent = piece;
+      return code;
+    }),
+  );
 }
 
 function show(node, yes) {
@@ -181,7 +185,8 @@ class CredentialRow {
     write(part.kind, item.provider + (item.exclusive ? ", exclusive" : ""));
     write(part["more-name"], ` of ${item.name}`);
     write(part["renew-name"], ` ${item.name}`);
-    const [shape, tone] = item.state === "failing" && item.live ? ["warn", "warn"] : (STATES[item.state] ?? ["idle", "quiet"]);
+    const [shape, tone] =
+      item.state === "failing" && item.live ? ["warn", "warn"] : (STATES[item.state] ?? ["idle", "quiet"]);
     const words = item.state === "failing" && item.live ? "failing, token still good" : item.state;
     mark(part.state, shape, tone, words + (item.waiting ? `, ${count(item.waiting)} waiting` : ""));
     attribute(part.gauge, "data-tone", tone);
@@ -211,12 +216,22 @@ class CredentialRow {
     const { part } = this;
     const source = item.lifetime_source ? `, from ${item.lifetime_source}` : "";
     const skew = item.clock_skew_seconds;
-    write(part.lifetime, item.live ? (item.lifetime_seconds === null ? "without end" : span(item.lifetime_seconds)) + source : "–");
+    write(
+      part.lifetime,
+      item.live ? (item.lifetime_seconds === null ? "without end" : span(item.lifetime_seconds)) + source : "–",
+    );
     write(part["logins-more"], `${count(item.logins)}, ${count(item.failed_logins)} of them failed`);
     write(part.refused, count(item.refused));
     write(part.disturbances, count(item.disturbances));
     write(part.waiting, count(item.waiting));
-    write(part.clock, skew === null ? "not known" : Math.abs(skew) < 2 ? "like ours" : `${span(Math.abs(skew))} ${skew > 0 ? "ahead of" : "behind"} ours`);
+    write(
+      part.clock,
+      skew === null
+        ? "not known"
+        : Math.abs(skew) < 2
+          ? "like ours"
+          : `${span(Math.abs(skew))} ${skew > 0 ? "ahead of" : "behind"} ours`,
+    );
   }
 
   /** What runs down by itself between two answers. */
@@ -252,7 +267,10 @@ class RouteRow {
     write(part.name, item.name);
     write(part.match, item.match);
     write(part.upstream, item.upstream ?? "answers by itself");
-    write(part.credential, item.upstream === null ? "" : item.credential === null ? "without credential" : `with ${item.credential}`);
+    write(
+      part.credential,
+      item.upstream === null ? "" : item.credential === null ? "without credential" : `with ${item.credential}`,
+    );
     write(part.rate, rate(item.requests_per_second));
     write(part.requests, `${count(item.requests)} in all`);
     mark(part.share, "bad", many ? "bad" : "plain", item.error_share === null ? "–" : share(item.error_share));
@@ -270,11 +288,23 @@ class RouteRow {
     const wide = SPARK.width / Math.max(60, requests.length);
     const x = (n) => (SPARK.width - (requests.length - n) * wide).toFixed(1);
     const y = (n) => (SPARK.height - (n ? Math.max(1.5, (n / most) * (SPARK.height - 1)) : 0)).toFixed(1);
-    silhouette.setAttribute("d", most ? `M${x(0)} ${SPARK.height}${requests.map((n, i) => `V${y(n)}H${x(i + 1)}`).join("")}V${SPARK.height}Z` : "");
-    bars.setAttribute("d", errors.map((n, i) => (n ? `M${x(i)} ${SPARK.height}V${y(Math.min(n, most))}H${x(i + 1)}V${SPARK.height}Z` : "")).join(""));
+    silhouette.setAttribute(
+      "d",
+      most ? `M${x(0)} ${SPARK.height}${requests.map((n, i) => `V${y(n)}H${x(i + 1)}`).join("")}V${SPARK.height}Z` : "",
+    );
+    bars.setAttribute(
+      "d",
+      errors
+        .map((n, i) => (n ? `M${x(i)} ${SPARK.height}V${y(Math.min(n, most))}H${x(i + 1)}V${SPARK.height}Z` : ""))
+        .join(""),
+    );
     const [all, failed] = [requests, errors].map((list) => list.reduce((sum, n) => sum + n, 0));
     const peak = rate(most / step);
-    attribute(this.part.spark, "aria-label", `${plural(all, "request")}, ${plural(failed, "error")}, at most ${peak} a second`);
+    attribute(
+      this.part.spark,
+      "aria-label",
+      `${plural(all, "request")}, ${plural(failed, "error")}, at most ${peak} a second`,
+    );
     write(this.part.peak, most ? `peak ${peak}/s` : "");
   }
 }
@@ -291,14 +321,21 @@ function writeRoutes() {
   const tools = all.length > TOOLS_FROM;
   show($("route-tools"), tools);
   const wanted = tools ? $("filter").value.trim().toLowerCase() : "";
-  const holds = (route) => [route.name, route.match, route.upstream, route.credential].some((text) => text?.toLowerCase().includes(wanted));
+  const holds = (route) =>
+    [route.name, route.match, route.upstream, route.credential].some((text) => text?.toLowerCase().includes(wanted));
   let list = wanted ? all.filter(holds) : all;
   const weight = tools && ORDERS[$("order").value];
   if (weight) list = [...list].sort((a, b) => weight(b) - weight(a));
   const shown = everyRoute ? list : list.slice(0, ROWS_AT_FIRST);
   routes.lay(shown);
-  write($("routes-count"), list.length === all.length ? count(all.length) : `${count(list.length)} of ${count(all.length)}`);
-  write($("no-routes"), all.length ? (list.length ? "" : "No route matches the filter.") : "The configuration names no route.");
+  write(
+    $("routes-count"),
+    list.length === all.length ? count(all.length) : `${count(list.length)} of ${count(all.length)}`,
+  );
+  write(
+    $("no-routes"),
+    all.length ? (list.length ? "" : "No route matches the filter.") : "The configuration names no route.",
+  );
   show($("routes"), list.length > 0);
   show($("show-all"), shown.length < list.length);
   write($("show-all"), `Show all ${count(list.length)} routes`);
@@ -346,7 +383,10 @@ function writeConfiguration() {
   mark($("last-reload"), shape, tone, reload ? reload.outcome : "none yet");
   const told = ["taken", "unchanged", "refused"].filter((outcome) => reloads[outcome]);
   write($("reloads"), told.map((outcome) => `${count(reloads[outcome])} ${outcome}`).join(", ") || "none");
-  write($("ready"), (status.ready ? "yes" : "no") + (status.ready_when === "tokens" ? ", when every credential has a token" : ""));
+  write(
+    $("ready"),
+    (status.ready ? "yes" : "no") + (status.ready_when === "tokens" ? ", when every credential has a token" : ""),
+  );
   write($("listeners"), status.listeners.join(", "));
   write($("store"), store.kind === "memory" ? "in memory" : `in ${store.kind}`);
 
@@ -356,7 +396,10 @@ function writeConfiguration() {
 
   const found = reload?.problems ?? [];
   problems.lay(found.slice(0, PROBLEMS_SHOWN));
-  write($("found-title"), reload?.outcome === "refused" ? "Why the last reload was refused" : "What the last reload warned of");
+  write(
+    $("found-title"),
+    reload?.outcome === "refused" ? "Why the last reload was refused" : "What the last reload warned of",
+  );
   prose($("found-error"), reload?.error ?? "");
   show($("found-error"), Boolean(reload?.error));
   write($("problems-left"), `and ${count(found.length - PROBLEMS_SHOWN)} more`);
@@ -387,13 +430,33 @@ function wrongs() {
   const list = [];
   const say = (tone, title, words, more) => words !== "" && list.push({ tone, title, words, ...more });
   const named = (items, test) => some(items.filter(test).map((item) => item.name));
-  say("bad", "No token:", named(all, (c) => c.state === "failing" && !c.live));
-  say("bad", "Answers with errors:", named(status.routes, (r) => (r.error_share ?? 0) >= MANY_ERRORS));
-  if (reload?.outcome === "refused") say("bad", "The last reload was refused.", `Generation ${count(config.generation)} stays in force.`, { link: true });
-  say("warn", "Renewal fails, the token in hand still serves:", named(all, (c) => c.state === "failing" && c.live));
-  say("warn", "Disturbed by others who log in with the same client:", named(all, (c) => c.disturbed));
+  say(
+    "bad",
+    "No token:",
+    named(all, (c) => c.state === "failing" && !c.live),
+  );
+  say(
+    "bad",
+    "Answers with errors:",
+    named(status.routes, (r) => (r.error_share ?? 0) >= MANY_ERRORS),
+  );
+  if (reload?.outcome === "refused")
+    say("bad", "The last reload was refused.", `Generation ${count(config.generation)} stays in force.`, {
+      link: true,
+    });
+  say(
+    "warn",
+    "Renewal fails, the token in hand still serves:",
+    named(all, (c) => c.state === "failing" && c.live),
+  );
+  say(
+    "warn",
+    "Disturbed by others who log in with the same client:",
+    named(all, (c) => c.disturbed),
+  );
   if (reload?.restart_needed?.length) say("warn", "Needs a restart:", "a part of the last change waits for it.");
-  if (status.state === "draining") say("warn", "Draining.", "Requests under way are let finish, then the proxy ends.", { shape: "drain" });
+  if (status.state === "draining")
+    say("warn", "Draining.", "Requests under way may finish, then the proxy ends.", { shape: "drain" });
   else if (!status.ready) say("warn", "Not ready:", "a credential has no token yet.");
   return list;
 }
@@ -402,12 +465,19 @@ function writeVerdict() {
   const list = wrongs();
   const tone = list[0]?.tone ?? "ok";
   if (list.length === 0) {
-    list.push({ tone, title: "All is well:", words: `${plural(status.credentials.length, "credential")}, ${plural(status.routes.length, "route")}.` });
+    list.push({
+      tone,
+      title: "All is well:",
+      words: `${plural(status.credentials.length, "credential")}, ${plural(status.routes.length, "route")}.`,
+    });
   }
   verdict.lay(list);
   attribute($("verdict"), "data-tone", tone);
   show($("again"), Boolean(trouble));
-  const what = list.length > 1 ? `${list.length} problems` : [list[0].title, trouble ? "" : list[0].words].join(" ").replace(/[.: ]+$/, "");
+  const what =
+    list.length > 1
+      ? `${list.length} problems`
+      : [list[0].title, trouble ? "" : list[0].words].join(" ").replace(/[.: ]+$/, "");
   const title = `${tone === "ok" ? "" : `${tone === "bad" ? "✕" : "⚠"} ${what} – `}tokenferry ${location.host}`;
   if (document.title !== title) document.title = title;
   attribute(document.querySelector("link[rel=icon]"), "href", icon(tone));
@@ -425,11 +495,31 @@ function icon(tone) {
 
 /* All of it */
 
-const credentials = new Rows($("credentials"), (item) => item.name, () => new CredentialRow());
-const routes = new Rows($("route-rows"), (item) => item.name, () => new RouteRow());
-const problems = new Rows($("problems"), (p) => `${p.file}:${p.line}:${p.column} ${p.message}`, () => new ProblemRow());
-const verdict = new Rows($("verdict-lines"), (item) => item.title, () => new VerdictRow());
-const lines = new Rows($("restart-list"), (text) => text, () => new Line());
+const credentials = new Rows(
+  $("credentials"),
+  (item) => item.name,
+  () => new CredentialRow(),
+);
+const routes = new Rows(
+  $("route-rows"),
+  (item) => item.name,
+  () => new RouteRow(),
+);
+const problems = new Rows(
+  $("problems"),
+  (p) => `${p.file}:${p.line}:${p.column} ${p.message}`,
+  () => new ProblemRow(),
+);
+const verdict = new Rows(
+  $("verdict-lines"),
+  (item) => item.title,
+  () => new VerdictRow(),
+);
+const lines = new Rows(
+  $("restart-list"),
+  (text) => text,
+  () => new Line(),
+);
 
 function writeAll() {
   write($("host"), location.host);
@@ -454,7 +544,10 @@ function tick() {
 
 function writeFreshness() {
   const at = status ? moment(serverTime, serverTime) : "";
-  write($("freshness"), paused ? `paused${at && ` at ${at}`}` : trouble ? (at ? `last heard ${at}` : "not heard yet") : `as of ${at}`);
+  write(
+    $("freshness"),
+    paused ? `paused${at && ` at ${at}`}` : trouble ? (at ? `last heard ${at}` : "not heard yet") : `as of ${at}`,
+  );
 }
 
 /* Asking */
@@ -468,9 +561,19 @@ const json = (response) =>
     throw error;
   });
 
-const UNREACHABLE = { title: "The proxy can't be reached.", words: "It may have ended, or the way to it is cut. This page goes on asking." };
-const SILENT = { title: "The proxy doesn't answer.", words: "It took the question, and said nothing in time. This page goes on asking." };
-const LOCKED = { title: "The admin token is needed.", words: "The browser asks for a name and a password: any name will do, the password is admin.token of proxy.yaml.", final: true };
+const UNREACHABLE = {
+  title: "The proxy can't be reached.",
+  words: "It may have ended, or the way to it is cut. This page goes on asking.",
+};
+const SILENT = {
+  title: "The proxy doesn't answer.",
+  words: "It took the question, and said nothing in time. This page goes on asking.",
+};
+const LOCKED = {
+  title: "The admin token is needed.",
+  words: "The browser asks for a name and a password: any name will do, the password is admin.token of proxy.yaml.",
+  final: true,
+};
 const odd = (words) => ({ title: "The proxy's answer is no status.", words });
 
 let asking = false;
@@ -486,8 +589,14 @@ async function question() {
   });
   if (response.status === 401) return { trouble: LOCKED };
   const body = await json(response);
-  if (!response.ok) return { trouble: odd(`It answered ${response.status}${body?.detail ? `: ${body.detail}` : ""}. This page goes on asking.`) };
-  if (!Array.isArray(body?.credentials) || !Array.isArray(body?.routes)) return { trouble: odd("It is something else than this page expects: load the page again.") };
+  if (!response.ok)
+    return {
+      trouble: odd(
+        `It answered ${response.status}${body?.detail ? `: ${body.detail}` : ""}. This page goes on asking.`,
+      ),
+    };
+  if (!Array.isArray(body?.credentials) || !Array.isArray(body?.routes))
+    return { trouble: odd("It is something else than this page expects: load the page again.") };
   return { body, at: Date.parse(response.headers.get("Date") ?? "") };
 }
 
@@ -520,7 +629,8 @@ function take(answer) {
   trouble = answer.trouble ?? null;
   failures = trouble ? failures + 1 : 0;
   if (!trouble) {
-    if (status && status.version !== answer.body.version) tell("The proxy has another version now: load this page again.", true);
+    if (status && status.version !== answer.body.version)
+      tell("The proxy has another version now: load this page again.", true);
     else if (status && status.started !== answer.body.started) tell("The proxy was started anew.", false);
     status = answer.body;
     received = performance.now();
@@ -562,7 +672,11 @@ function tell(words, bad) {
 
 async function order(path) {
   try {
-    const response = await fetch(address(path), { method: "POST", headers: { Accept: "application/json" }, signal: AbortSignal.timeout(LONG_PATIENCE) });
+    const response = await fetch(address(path), {
+      method: "POST",
+      headers: { Accept: "application/json" },
+      signal: AbortSignal.timeout(LONG_PATIENCE),
+    });
     return { status: response.status, ok: response.ok, body: (await json(response)) ?? {} };
   } catch {
     return { status: 0, ok: false, body: {} };
@@ -605,7 +719,10 @@ async function renew(name) {
   const answer = await order(`api/v1/credentials/${encodeURIComponent(name)}/refresh`);
   const { generation, expires_in_seconds: life } = answer.body;
   if (!answer.ok) return tell(`The token of ${name} was not renewed: ${reason(answer)}`, true);
-  tell(`The token of ${name} is renewed: generation ${count(generation)}${life ? `, good for ${span(life)}` : ""}.`, false);
+  tell(
+    `The token of ${name} is renewed: generation ${count(generation)}${life ? `, good for ${span(life)}` : ""}.`,
+    false,
+  );
 }
 
 async function reload() {
@@ -616,8 +733,14 @@ async function reload() {
     const why = found.length ? `${plural(found.length, "problem")}, shown under Configuration.` : reason(answer);
     return tell(`The configuration was not taken: ${why}`, true);
   }
-  const verdict = outcome === "unchanged" ? `Nothing has changed: generation ${count(generation)} stays in force.` : `The configuration is taken: generation ${count(generation)}.`;
-  const beside = [restart.length && "Part of it needs a restart.", found.length && `${plural(found.length, "warning")}, shown under Configuration.`];
+  const verdict =
+    outcome === "unchanged"
+      ? `Nothing has changed: generation ${count(generation)} stays in force.`
+      : `The configuration is taken: generation ${count(generation)}.`;
+  const beside = [
+    restart.length && "Part of it needs a restart.",
+    found.length && `${plural(found.length, "warning")}, shown under Configuration.`,
+  ];
   tell([verdict, ...beside].filter(Boolean).join(" "), false);
 }
 
