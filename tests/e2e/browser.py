@@ -165,9 +165,9 @@ class Browser:
         assert read > 20, "the page shows next to nothing"
         return faint
 
-    def overflow(self):
-        """By how many pixels the page is wider than the window."""
-        return self.run("const root = document.documentElement; return root.scrollWidth - innerWidth")
+    def wide(self):
+        """How many pixels wide everything together is."""
+        return self.run("return document.documentElement.scrollWidth")
 
 
 def severe(log, provoked=()):
