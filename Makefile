@@ -35,7 +35,7 @@ soak: rust-tools test-tools ## What takes minutes: tokens that change under full
 		rotation:: replicas:: --nocapture --test-threads=1
 
 .PHONY: e2e
-e2e: rust-tools .venv/installed ## Real foreign programs against the built binary, in front of it and behind it; systemd's, promtool's and Kubernetes' view of deploy/
+e2e: rust-tools .venv/installed ## Real foreign programs against the built binary, a browser among them; systemd's, promtool's and Kubernetes' view of deploy/
 	target=$$(cargo metadata --format-version 1 --no-deps --locked | \
 		.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug && \
 	cargo rustc --locked --bin tokenferry -- -C target-feature=+crt-static && \
@@ -72,7 +72,8 @@ test-tools:
 	@command -v mandoc >/dev/null || { $(call install,mandoc,mandoc); }
 	@find /usr/lib /usr/lib64 -name 'libfaketime.so.1' 2>/dev/null | grep -q . || { $(call install,libfaketime,libfaketime); }
 
-# curl must speak HTTP/2, as Debian's does; Python must be able to make environments.
+# curl must speak HTTP/2, as Debian's does; Python must be able to make environments. The browser is Debian's, with
+# the driver of the same version, and a font for it.
 .PHONY: e2e-tools
 e2e-tools:
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(call install,Python with venv,python3 python3-venv); }
@@ -83,6 +84,8 @@ e2e-tools:
 	@command -v tinyproxy >/dev/null || { $(call install,tinyproxy,tinyproxy-bin); }
 	@command -v systemd-analyze >/dev/null || { $(call install,systemd-analyze,systemd); }
 	@command -v promtool >/dev/null || { $(call install,promtool,prometheus); }
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		{ $(call install,Chromium and its driver,chromium chromium-driver fonts-dejavu-core); }
 
 .venv/installed: tests/e2e/requirements.txt | e2e-tools
 	rm -rf .venv
