@@ -1,0 +1,73 @@
+//! The words by which the proxy says what is wrong, as its source has them.
+
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+
+use super::page::root;
+
+fn source(file: &str) -> String {
+    std::fs::read_to_string(root().join("src").join(file)).unwrap()
+}
+
+/// The code of each refusal, and its status where that is always the same.
+pub fn refusals() -> BTreeMap<String, Option<u16>> {
+    let text = source("proxy/refusal.rs");
+    let mut found = BTreeMap::new();
+    for call in text.split("face(").skip(1) {
+        let Some((status, rest)) = call.split_once(',') else { continue };
+        let Some(code) = rest.split('"').nth(1).filter(|_| rest.trim_start().starts_with('"')) else { continue };
+        let status = status.trim().strip_prefix("StatusCode::").map(number);
+        found.insert(code.to_owned(), status);
+    }
+    assert!(found.len() > 20, "the codes were not found");
+    found
+}
+
+fn number(name: &str) -> u16 {
+    let named = |status: &StatusCode| {
+        status.canonical_reason().is_some_and(|reason| reason.to_uppercase().replace([' ', '-'], "_") == name)
+    };
+    (400..600).filter_map(|n| StatusCode::from_u16(n).ok()).find(named).map(|s| s.as_u16()).unwrap()
+}
+
+/// What is said of a login that failed: the texts of `FaultReason`.
+pub fn faults() -> Vec<String> {
+    let text = source("vendor/mod.rs");
+    let start = text.find("pub enum FaultReason").unwrap();
+    let body = &text[start..start + text[start..].find("\n}").unwrap()];
+    let found: Vec<String> = errors(body).into_iter().map(|text| text.replace("{0}", "STATUS")).collect();
+    assert!(found.len() > 10, "the faults were not found");
+    found
+}
+
+fn errors(text: &str) -> Vec<String> {
+    text.split("#[error(\"").skip(1).map(|part| part.split("\")]").next().unwrap().to_owned()).collect()
+}
+
+/// Every `outcome=` of a credential's log events.
+pub fn outcomes() -> Vec<String> {
+    let text = source("token/cell/event.rs");
+    let words = text.split("fn word(").nth(1).unwrap().split("\n    }\n").next().unwrap();
+    let mut found: Vec<String> = strings_behind(words, "=> ");
+    found.extend(strings_behind(&text, "outcome = "));
+    found.sort();
+    found.dedup();
+    assert!(found.len() > 10, "the outcomes were not found");
+    found
+}
+
+/// The strings that stand behind this.
+fn strings_behind(text: &str, mark: &str) -> Vec<String> {
+    let string = |part: &str| Some(part.strip_prefix('"')?.split('"').next()?.to_owned());
+    text.split(mark).skip(1).filter_map(string).collect()
+}
+
+/// The variants of an enum, by its head.
+pub fn variants(file: &str, head: &str) -> Vec<String> {
+    let text = source(file);
+    let start = text.find(head).unwrap() + head.len();
+    let body = &text[start..start + text[start..].find("\n}").unwrap()];
+    let names = body.lines().map(str::trim).filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+    names.map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned()).collect()
+}
