@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::access::Access;
-use crate::model::HeaderCase;
+use crate::model::{AccessLog, HeaderCase};
 use crate::route::{Route, Table};
 
 /// Everything a request needs to know, built whole and never changed. A request keeps the one it
@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub entries: Vec<Entry>,
     /// Patience with clients.
     pub client: Patience,
+    /// Which requests have a line of their own.
+    pub access_log: AccessLog,
     /// The listeners, in the order in which they were bound.
     pub doors: Vec<Door>,
 }

@@ -18,6 +18,7 @@ use crate::config::{Settings, Watcher};
 use crate::live::{Live, Snapshot};
 use crate::proxy::Shared;
 use crate::server::Worker;
+use crate::telemetry::apply_logs;
 
 /// What came of a reload.
 #[derive(Debug)]
@@ -90,6 +91,7 @@ impl Control {
         let hatch = hatch
             .transpose()
             .map_err(|error| HandoverError::Hatch(path.map(Path::to_owned).unwrap_or_default(), error))?;
+        apply_logs(&loaded.settings.log);
         tell_warnings(&loaded, &assembled);
         let book = Arc::new(Book::default());
         book.set(assembled.logins);
@@ -154,6 +156,7 @@ impl Control {
             }
             Ok((assembly, Some((loaded, assembled)))) => {
                 self.assembly = Some(assembly);
+                apply_logs(&loaded.settings.log);
                 tell_warnings(&loaded, &assembled);
                 if loaded.settings.workers != self.settings.workers {
                     tracing::warn!("a change of `workers` needs a restart");

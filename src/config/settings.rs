@@ -11,8 +11,8 @@ use http::StatusCode;
 use rustls::pki_types::CertificateDer;
 
 use crate::model::{
-    AccessPolicy, BaseUrl, EncodedSlash, HeaderCase, HeaderEdits, Limits, Margin, MatchSpec, Placement, Protocol,
-    RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
+    AccessPolicy, BaseUrl, EncodedSlash, HeaderCase, HeaderEdits, Limits, LogSettings, Margin, MatchSpec, Placement,
+    Protocol, RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
 };
 use crate::secret::SealKeys;
 use crate::vendor::Vendor;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub client: ClientSettings,
     /// All bodies kept for replay together, in bytes.
     pub replay_budget: u64,
+    /// What is written to the log.
+    pub log: LogSettings,
     /// Where tokens are kept.
     pub store: StoreSettings,
     /// By name.

@@ -18,7 +18,6 @@ use fault::Kind;
 /// setting for working that is not.
 const LATER: &[&str] = &[
     "admin",
-    "log",
     "logging",
     "telemetry",
     "tracing",
