@@ -6,13 +6,35 @@ use http::StatusCode;
 
 use super::page::root;
 
-fn source(file: &str) -> String {
-    std::fs::read_to_string(root().join("src").join(file)).unwrap()
+/// The source file in which this stands.
+fn source(mark: &str) -> String {
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = std::fs::read_to_string(path).unwrap();
+                if text.contains(mark) {
+                    return text;
+                }
+            }
+        }
+    }
+    panic!("no source file has {mark:?}")
+}
+
+/// What stands in the braces behind this.
+fn body(head: &str) -> String {
+    let text = source(head);
+    let start = text.find(head).unwrap() + head.len();
+    text[start..start + text[start..].find("\n}").unwrap()].to_owned()
 }
 
 /// The code of each refusal, and its status where that is always the same.
 pub fn refusals() -> BTreeMap<String, Option<u16>> {
-    let text = source("proxy/refusal.rs");
+    let text = source("pub enum Refusal {");
     let mut found = BTreeMap::new();
     for call in text.split("face(").skip(1) {
         let Some((status, rest)) = call.split_once(',') else { continue };
@@ -33,10 +55,8 @@ fn number(name: &str) -> u16 {
 
 /// What is said of a login that failed: the texts of `FaultReason`.
 pub fn faults() -> Vec<String> {
-    let text = source("vendor/mod.rs");
-    let start = text.find("pub enum FaultReason").unwrap();
-    let body = &text[start..start + text[start..].find("\n}").unwrap()];
-    let found: Vec<String> = errors(body).into_iter().map(|text| text.replace("{0}", "STATUS")).collect();
+    let found: Vec<String> =
+        errors(&body("pub enum FaultReason {")).into_iter().map(|text| text.replace("{0}", "STATUS")).collect();
     assert!(found.len() > 10, "the faults were not found");
     found
 }
@@ -47,10 +67,12 @@ fn errors(text: &str) -> Vec<String> {
 
 /// Every `outcome=` of a credential's log events.
 pub fn outcomes() -> Vec<String> {
-    let text = source("token/cell/event.rs");
+    let text = source("pub(super) enum Outcome {");
     let words = text.split("fn word(").nth(1).unwrap().split("\n    }\n").next().unwrap();
     let mut found: Vec<String> = strings_behind(words, "=> ");
     found.extend(strings_behind(&text, "outcome = "));
+    // Names of targets are none.
+    found.extend(strings_behind(&text, ": &str = ").into_iter().filter(|word| !word.contains(':')));
     found.sort();
     found.dedup();
     assert!(found.len() > 10, "the outcomes were not found");
@@ -64,10 +86,8 @@ fn strings_behind(text: &str, mark: &str) -> Vec<String> {
 }
 
 /// The variants of an enum, by its head.
-pub fn variants(file: &str, head: &str) -> Vec<String> {
-    let text = source(file);
-    let start = text.find(head).unwrap() + head.len();
-    let body = &text[start..start + text[start..].find("\n}").unwrap()];
+pub fn variants(head: &str) -> Vec<String> {
+    let body = body(head);
     let names = body.lines().map(str::trim).filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
     names.map(|line| line.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned()).collect()
 }

@@ -116,9 +116,8 @@ pub fn pages() -> Vec<Page> {
         }
     }
     files.sort();
-    let read = |file: &PathBuf| {
-        Page::parse(file.to_str().unwrap(), &std::fs::read_to_string(root().join(file)).unwrap())
-    };
+    let read =
+        |file: &PathBuf| Page::parse(file.to_str().unwrap(), &std::fs::read_to_string(root().join(file)).unwrap());
     files.iter().map(read).collect()
 }
 

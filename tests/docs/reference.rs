@@ -129,7 +129,8 @@ impl Writer<'_> {
         let mut row = self.row(&path, field, required);
         let list = self.element(field);
         let inner = list.as_ref().unwrap_or(field);
-        let deeper = self.fields_of(inner).map(|(definition, _)| definition.and_then(|d| self.written.get(&d).cloned()));
+        let deeper =
+            self.fields_of(inner).map(|(definition, _)| definition.and_then(|d| self.written.get(&d).cloned()));
         match deeper {
             Some(Some(before)) => {
                 let _ = write!(row.about, " The same fields as `{before}`.");
@@ -157,7 +158,8 @@ impl Writer<'_> {
 
     fn row(&self, path: &str, field: &Value, required: bool) -> Row {
         let whole = self.resolved(field);
-        let said = Some(text(field, "description")).filter(|t| !t.is_empty()).unwrap_or_else(|| text(&whole, "description"));
+        let said =
+            Some(text(field, "description")).filter(|t| !t.is_empty()).unwrap_or_else(|| text(&whole, "description"));
         let (mut about, told) = split_default(&said);
         let default = match (required, field.get("default").or_else(|| whole.get("default")), told) {
             (true, ..) => "required".to_owned(),
@@ -216,7 +218,12 @@ impl Writer<'_> {
             return format!("`{}`", plain(word));
         }
         if let Some(words) = field.get("enum").and_then(Value::as_array) {
-            return words.iter().filter(|w| !w.is_null()).map(|w| format!("`{}`", plain(w))).collect::<Vec<_>>().join(", ");
+            return words
+                .iter()
+                .filter(|w| !w.is_null())
+                .map(|w| format!("`{}`", plain(w)))
+                .collect::<Vec<_>>()
+                .join(", ");
         }
         if field.get("writeOnly") == Some(&Value::Bool(true)) {
             return "secret".to_owned();

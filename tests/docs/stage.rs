@@ -13,7 +13,7 @@ use crate::harness::process;
 const PLACEHOLDER: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// The names that a page may use, and where they stand in the folder.
-const ABSOLUTE: [&str; 6] = ["/run/", "/etc/", "/var/", "/usr/local/bin/", "/srv/", "/tmp/"];
+const ABSOLUTE: [&str; 5] = ["/run/", "/etc/", "/var/", "/usr/local/bin/", "/srv/"];
 
 /// The folder.
 pub struct Stage {
@@ -70,7 +70,9 @@ impl Stage {
                 }
             }
         }
-        for field in ["cert", "ca", "client_cert", "client_ca", "key", "client_key", "state_file", "handover", "address"] {
+        for field in
+            ["cert", "ca", "client_cert", "client_ca", "key", "client_key", "state_file", "handover", "address"]
+        {
             for value in values(&staged, field) {
                 self.file_of(field, &value);
             }
