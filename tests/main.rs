@@ -27,6 +27,7 @@ mod house;
 mod idle;
 mod injection;
 mod logins;
+mod logs;
 mod memory;
 mod outage;
 mod own_logins;
