@@ -261,11 +261,11 @@ fn rows<'p>(page: &'p Page, word: &str) -> Vec<&'p str> {
 fn every_code_of_a_refusal_is_explained_with_its_status() {
     let operations = page("docs/operations.md");
     let mut found = Vec::new();
-    for (code, status) in codes::refusals() {
+    for (code, statuses) in codes::refusals() {
         let rows = rows(&operations, &code);
-        let told = status.is_none_or(|s| rows.iter().any(|row| row.contains(&format!("| {s} |"))));
-        if rows.is_empty() || !told {
-            found.push(format!("docs/operations.md has no row for {code}, {status:?}"));
+        let cell = rows.first().and_then(|row| row.split('|').nth(2)).unwrap_or_default();
+        if rows.is_empty() || !statuses.iter().all(|status| cell.contains(&status.to_string())) {
+            found.push(format!("docs/operations.md has no row for {code}, {statuses:?}"));
         }
     }
     assert_none(&found);
@@ -275,18 +275,41 @@ fn every_code_of_a_refusal_is_explained_with_its_status() {
 fn every_fault_of_a_login_and_every_outcome_is_explained() {
     let operations = page("docs/operations.md");
     let faults = codes::faults().into_iter().filter(|fault| !operations.text.contains(&format!("| {fault} |")));
-    let outcomes = codes::outcomes().into_iter().filter(|outcome| rows(&operations, outcome).is_empty());
-    let classes = codes::variants("pub enum FaultClass {")
-        .into_iter()
-        .chain(codes::variants("pub enum LifetimeSource {"))
-        .filter(|word| rows(&operations, word).is_empty());
-    assert_none(
-        &faults
-            .chain(outcomes)
-            .chain(classes)
-            .map(|w| format!("docs/operations.md has no row for {w}"))
-            .collect::<Vec<_>>(),
-    );
+    let words = codes::outcomes().into_iter().chain(codes::words("FaultClass")).chain(codes::words("LifetimeSource"));
+    let untold = faults.chain(words.filter(|word| rows(&operations, word).is_empty()));
+    assert_none(&untold.map(|word| format!("docs/operations.md has no row for {word}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_answer_of_the_admin_port_is_explained_with_its_status() {
+    let operations = page("docs/operations.md");
+    let told = |(code, status): &(String, u16)| {
+        rows(&operations, code).iter().any(|row| row.contains(&format!("| {status} |")))
+    };
+    let untold = codes::admin_refusals().into_iter().filter(|refusal| !told(refusal));
+    assert_none(&untold.map(|(code, _)| format!("docs/operations.md has no row for {code}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_metric_is_explained_and_every_metric_that_is_named_is_there() {
+    let there = codes::metrics();
+    let pages = pages();
+    let operations = &pages.iter().find(|p| p.name == "docs/operations.md").unwrap().text;
+    let untold = there.iter().filter(|name| !operations.contains(name.as_str()));
+    let mut found: Vec<String> = untold.map(|name| format!("docs/operations.md says nothing of {name}")).collect();
+    for page in &pages {
+        let mut rest = page.text.as_str();
+        while let Some(at) = rest.find("tokenferry_") {
+            let name = &rest[at..];
+            let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+            let (name, after) = name.split_at(end);
+            rest = after;
+            if !there.iter().any(|known| name.starts_with(known.as_str())) {
+                found.push(format!("{}: there is no {name}", page.name));
+            }
+        }
+    }
+    assert_none(&found);
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn split(line: &str) -> Vec<Word> {
     let mut word: Option<String> = None;
     let mut quote: Option<char> = None;
     let mut redirected = false;
-    let mut end = |word: &mut Option<String>, words: &mut Vec<Word>, redirected: &mut bool| {
+    let end = |word: &mut Option<String>, words: &mut Vec<Word>, redirected: &mut bool| {
         if let Some(text) = word.take()
             && !std::mem::take(redirected)
         {

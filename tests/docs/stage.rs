@@ -135,7 +135,8 @@ fn references(text: &str) -> Vec<String> {
 fn values(yaml: &str, field: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in yaml.lines() {
-        let line = line.split(" #").next().unwrap_or_default();
+        // The same before every name, also at the beginning of a line.
+        let line = format!(" {}", line.split(" #").next().unwrap_or_default());
         for start in [format!("{{{field}: "), format!(", {field}: "), format!(" {field}: ")] {
             for part in line.split(&start).skip(1) {
                 let value = part.split([',', '}', ']']).next().unwrap_or_default().trim().trim_matches('"');
