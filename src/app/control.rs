@@ -73,7 +73,7 @@ pub(super) enum Ended {
 impl Control {
     pub(super) async fn start(mut start: Start) -> Result<Started, AppError> {
         let (assembly, loaded, assembled) =
-            read(&start, Assembly::new(Handle::current())).await.map_err(|failed| failed.1)?;
+            read(&start, Assembly::new(Handle::current()).exporting()).await.map_err(|failed| failed.1)?;
         let path = loaded.settings.handover.as_deref();
         let mut taken = match path {
             Some(path) => take(path).await?,
@@ -96,7 +96,7 @@ impl Control {
         let book = Arc::new(Book::default());
         book.set(assembled.logins);
         let live = Live::new(assembled.snapshot);
-        let shared = Shared::new(Arc::clone(&live), loaded.settings.replay_budget);
+        let shared = Shared::new(Arc::clone(&live), loaded.settings.replay_budget, Arc::clone(&start.metrics));
         let workers = (0..loaded.settings.workers)
             .map(|number| Worker::start(number, Arc::clone(&shared)))
             .collect::<Result<Vec<_>, _>>()?;

@@ -24,6 +24,7 @@ use self::control::{Control, Ended, Started};
 use self::handover::{Giver, HandoverError};
 use crate::config::Problems;
 use crate::server::{Bound, Leave, ListenError, ListenOn, Worker, WorkerError, accept};
+use crate::telemetry::metrics::Metrics;
 
 pub use read::{assemble, warnings};
 
@@ -46,6 +47,8 @@ pub struct Start {
     /// Sockets that listen already, as a service manager gives them: each goes to the listener with
     /// its address.
     pub sockets: Vec<OwnedFd>,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why it did not start, or not end well.

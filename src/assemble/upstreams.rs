@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{CredentialSettings, RouteAction, RouteSettings};
+use crate::config::{CredentialSettings, RouteAction, RouteSettings, TelemetrySettings};
 use crate::model::{HeaderCase, Origin, Protocol};
 use crate::upstream::{Roots, Target, TlsSetupError, Upstream};
 
@@ -56,6 +56,25 @@ impl Upstreams<'_> {
             age: Duration::ZERO,
             connections: None,
             credential: Some(credential.name.clone()),
+        };
+        self.of(target, roots).map(Some)
+    }
+
+    pub(super) fn of_collector(
+        &mut self,
+        telemetry: &TelemetrySettings,
+        roots: &mut LazyRoots,
+    ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
+        let target = Target {
+            origin: telemetry.endpoint.origin().clone(),
+            protocol: Protocol::Http1,
+            tls: telemetry.tls.clone(),
+            header_case: HeaderCase::Title,
+            preserve_answers: false,
+            idle: Duration::ZERO,
+            age: Duration::ZERO,
+            connections: None,
+            credential: None,
         };
         self.of(target, roots).map(Some)
     }

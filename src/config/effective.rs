@@ -67,6 +67,10 @@ fn document(loaded: &Loaded) -> Json {
         [("format", json!(format.as_str())), ("level", json!(level.as_str())), ("access", json!(access.as_str()))];
     document.insert("log".to_owned(), filled(root.get("log"), log));
     document.insert("store".to_owned(), store(root.get("store"), &settings.store));
+    if let Some(telemetry) = &settings.telemetry {
+        let filled_in = [("sample", json!(telemetry.sample)), ("service_name", json!(telemetry.service_name))];
+        document.insert("telemetry".to_owned(), filled(root.get("telemetry"), filled_in));
+    }
     if let Some(defaults) = written(root, "defaults") {
         document.insert("defaults".to_owned(), defaults);
     }
@@ -108,7 +112,10 @@ fn store(node: Option<&Node>, settings: &StoreSettings) -> Json {
     match settings {
         StoreSettings::Memory => filled(node, [("kind", json!("memory"))]),
         StoreSettings::Redis(redis) => {
-            filled(node, [("key_prefix", json!(redis.key_prefix)), ("timeout", json!(span(redis.timeout)))])
+            let mut store =
+                filled(node, [("key_prefix", json!(redis.key_prefix)), ("timeout", json!(span(redis.timeout)))]);
+            store["url"] = json!(redis.shown);
+            store
         }
     }
 }

@@ -32,7 +32,7 @@ pub use problem::{Problems, render, to_json};
 pub use schema::schema;
 pub use settings::{
     ClientSettings, CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, RedisSettings, RouteAction,
-    RouteSettings, Settings, StateSettings, StoreSettings,
+    RouteSettings, Settings, StateSettings, StoreSettings, TelemetrySettings,
 };
 pub use watch::Watcher;
 

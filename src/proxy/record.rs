@@ -3,15 +3,18 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 
 use super::refusal::Refusal;
 use super::reply::ReplyError;
+use super::trace::{Trace, set_generation};
 use super::upload::Upload;
 use super::view::Client;
 use crate::model::AccessLog;
+use crate::telemetry::metrics::{Again, Finished, Replayed, RouteMeter};
 
 /// The target of access lines.
 const TARGET: &str = "access";
@@ -24,6 +27,8 @@ pub(super) struct Tag {
     pub(super) route: String,
     /// Its credential's name.
     pub(super) credential: Option<String>,
+    /// Where its requests are counted.
+    pub(super) meter: Arc<RouteMeter>,
 }
 
 /// What is known of a request; told when it is dropped, with its answer's last byte.
@@ -33,6 +38,7 @@ pub(super) struct Record {
     tag: Rc<Tag>,
     method: Method,
     request_id: HeaderValue,
+    trace: Trace,
     status: Option<StatusCode>,
     /// The refusal's code, where the proxy answered by itself.
     refusal: Option<&'static str>,
@@ -40,6 +46,8 @@ pub(super) struct Record {
     generation: Option<u64>,
     /// How often it was sent.
     sendings: u32,
+    /// Why it is being sent again, until that came to something.
+    again: Option<Again>,
     /// How long it waited for tokens; `None` where it did not have to.
     token_wait: Option<Duration>,
     /// How long the upstream took, from each sending to its answer's head or its end.
@@ -72,6 +80,7 @@ impl Record {
     pub(super) fn begin<B>(
         request: &Request<B>,
         request_id: HeaderValue,
+        trace: Trace,
         client: &Client,
         tag: Rc<Tag>,
         log: AccessLog,
@@ -86,10 +95,12 @@ impl Record {
             tag,
             method: request.method().clone(),
             request_id,
+            trace,
             status: None,
             refusal: None,
             generation: None,
             sendings: 0,
+            again: None,
             token_wait: None,
             upstream: None,
             received: 0,
@@ -125,6 +136,19 @@ impl Record {
     /// A sending that began so long ago has its answer's head, or has failed.
     pub(super) fn answered(&mut self, time: Duration) {
         *self.upstream.get_or_insert_default() += time;
+    }
+
+    /// It is to be sent again, for this reason.
+    pub(super) fn again(&mut self, why: Again) {
+        self.came_to(Replayed::Failed);
+        self.again = Some(why);
+    }
+
+    /// What its sending came to; of interest where it was not the first.
+    pub(super) fn came_to(&mut self, what: Replayed) {
+        if let Some(why) = self.again.take() {
+            self.tag.meter.replayed(why, what);
+        }
     }
 
     /// So many bytes of its body have come.
@@ -173,10 +197,67 @@ impl Record {
         &self.request_id
     }
 
+    /// Its place in its trace.
+    pub(super) fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The same, to say more of it.
+    pub(super) fn trace_mut(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+
+    /// The number of the sending under way, from 1.
+    pub(super) fn sendings(&self) -> u32 {
+        self.sendings
+    }
+
     /// Whether it did not end as its client wished: no answer before the client went away, the
     /// proxy's own refusal, the upstream's 5xx, or an answer that broke off.
     fn failed(&self) -> bool {
         self.broken || self.refusal.is_some() || self.status.is_none_or(|status| status.is_server_error())
+    }
+
+    fn count(&self) {
+        self.tag.meter.count(&Finished {
+            method: &self.method,
+            status: self.status,
+            refusal: self.refusal,
+            duration: self.started.elapsed(),
+            upstream: self.upstream,
+            // With a token that was at hand it did not have to wait.
+            token_wait: self.token_wait.or_else(|| self.generation.map(|_| Duration::ZERO)),
+            received: self.received,
+            sent: self.sent,
+        });
+    }
+
+    /// Says in its span what has become of it.
+    fn trace_end(&mut self) {
+        let (tag, generation) = (Rc::clone(&self.tag), self.generation);
+        let (status, refusal, broken) = (self.status, self.refusal, self.broken);
+        let Some(span) = self.trace.span() else { return };
+        if !tag.route.is_empty() {
+            let name = format!("{} {}", span.name(), tag.route);
+            span.rename(name);
+            span.set("tokenferry.route", tag.route.clone());
+        }
+        if let (Some(generation), Some(credential)) = (generation, &tag.credential) {
+            span.set("tokenferry.credential", credential.clone());
+            set_generation(span, generation);
+        }
+        if let Some(refusal) = refusal {
+            span.set("tokenferry.refusal", refusal);
+        }
+        // Without a status its client went away before there was one.
+        let Some(status) = status else { return };
+        span.set("http.response.status_code", i64::from(status.as_u16()));
+        match (broken, status.is_server_error(), refusal) {
+            (true, ..) => span.failed("broken"),
+            (_, true, Some(refusal)) => span.failed(refusal),
+            (_, true, None) => span.failed(status.as_str().to_owned()),
+            _ => span.done(),
+        }
     }
 
     fn write(&self, line: &Line) {
@@ -199,6 +280,7 @@ impl Record {
             refusal = self.refusal,
             cause = line.cause,
             request_id = self.request_id.to_str().unwrap_or_default(),
+            trace_id = %self.trace.id(),
             "request"
         );
     }
@@ -206,6 +288,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        self.came_to(Replayed::Failed);
+        self.count();
+        self.trace_end();
         if let Some(line) = self.line.take().filter(|line| line.always || self.failed()) {
             self.write(&line);
         }

@@ -1,6 +1,7 @@
 //! The glue: sends what the vendor's pure code built and gives it the answer.
 
 mod release;
+mod traced;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::Full;
 
 pub use release::Releases;
+pub use traced::traced;
 
 use super::{Fetch, Keep, Unkept};
 use crate::secret::Secret;

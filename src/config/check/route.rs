@@ -90,7 +90,7 @@ impl Check<'_> {
     ) -> Option<RouteSettings> {
         let name = route.name.as_ref().map(|name| name.0.clone());
         let access = match &route.access {
-            Some(access) => Some(self.access(access, &spot.key("access"))),
+            Some(access) => Some(self.access(access, node.get("access"), &spot.key("access"))),
             None => inherited.access.clone(),
         };
         // Not where what is written was wrong and has been told of; `access:` with nothing behind it is none.

@@ -30,6 +30,7 @@ credentials:
     response: {token: /data/session/id}
   legacy: {provider: static, token: \"CANARYE\", inject: {header: X-Api-Key}}
   old: {provider: static, token: \"${SECRET}\"}
+telemetry: {otlp: https://otel.example.com, headers: {X-Key: CANARYU, authorization: \"Bearer CANARYV\"}, sample: 2}
 routes:
   - name: crewmojo
     match: {path: /crewmojo, headers: {X-Tenant: CANARYF}}
