@@ -64,13 +64,14 @@ rust-tools:
 			echo "missing: cargo $$component. It comes with the rustfmt and clippy of your Rust toolchain" >&2; exit 1; fi; \
 	done
 
-# A real server for the tests of the shared store; Debian's 6, 7 or 8 will do. What judges the manual. And
-# what makes a process believe in another time of day.
+# A real server for the tests of the shared store; Debian's 6, 7 or 8 will do. What judges the manual. What
+# makes a process believe in another time of day. And what the documentation's commands use.
 .PHONY: test-tools
 test-tools:
 	@command -v redis-server >/dev/null || { $(call install,redis-server,redis-server); }
 	@command -v mandoc >/dev/null || { $(call install,mandoc,mandoc); }
 	@find /usr/lib /usr/lib64 -name 'libfaketime.so.1' 2>/dev/null | grep -q . || { $(call install,libfaketime,libfaketime); }
+	@command -v curl >/dev/null || { $(call install,curl,curl ca-certificates); }
 
 # curl must speak HTTP/2, as Debian's does; Python must be able to make environments. The browser is Debian's, with
 # the driver of the same version, and a font for it.

@@ -19,6 +19,7 @@ mod cli;
 mod cold_start;
 mod complaints;
 mod demo;
+mod docs;
 mod drain;
 mod egress;
 mod handover;
