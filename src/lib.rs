@@ -16,6 +16,7 @@
 //! | 5 | `live` | route, access, telemetry |
 //! | 6 | `proxy` | live, route, access, token, upstream, vendor, telemetry |
 //! | 7 | `server` | proxy, live, telemetry |
+//! | 7 | `admin` | proxy, live, telemetry, token (for what it shows) |
 //! | 8 | `assemble` | config, vendor, live, route, access, token, upstream, telemetry, server (for what it listens with) |
 //! | 9 | `app`, `demo`, `cli` | anything below, and those to the left |
 
@@ -46,6 +47,9 @@ pub mod live;
 // The walk of a request, and the door it comes in by.
 pub mod proxy;
 pub mod server;
+
+// What the operator sees.
+pub mod admin;
 
 // From what was said to what is run, and the programs around it.
 pub mod app;

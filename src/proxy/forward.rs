@@ -24,10 +24,11 @@ use super::view::{Client, Handles, Proxy};
 use super::{mapping, media, refused, upgrade, wait};
 use crate::model::{HeaderCase, Place};
 use crate::route::{Credential, Forward};
+use crate::telemetry::metrics::{Again, Replayed};
 use crate::telemetry::traces::Span;
 use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
-use crate::upstream::{Answer, Plan, SendError};
+use crate::upstream::{Answer, ConnectError, Plan, SendError};
 
 /// How long it is waited for what other requests show of a token that was refused.
 const EVIDENCE: Duration = Duration::from_millis(100);
@@ -172,10 +173,17 @@ impl Exchange<'_> {
             }
             drop(span);
             match sent? {
-                Outcome::Answered(response, ahead) => return Ok((response, ahead)),
-                Outcome::Stale => reuse = false,
+                Outcome::Answered(response, ahead) => {
+                    self.record.came_to(Replayed::Answered);
+                    return Ok((response, ahead));
+                }
+                Outcome::Stale => {
+                    self.record.again(Again::Connection);
+                    reuse = false;
+                }
                 Outcome::Outdated => {}
                 Outcome::Refused(response, ahead, generation) => {
+                    self.record.came_to(Replayed::Refused);
                     let lane = self.handles.lane.as_ref().ok_or(Refusal::Internal)?;
                     let cell = lane.cell();
                     let current = cell.is_current(generation);
@@ -196,6 +204,7 @@ impl Exchange<'_> {
                             // A token is replaced once for a request; one that was replaced meanwhile
                             // does not count.
                             replaced |= current && !cell.is_current(generation);
+                            self.record.again(Again::Token);
                             wait::discard(response);
                         }
                         AfterRefusal::Again => return Err(Refusal::NotKept),
@@ -346,7 +355,7 @@ impl Exchange<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let asked = prepared.upgrade.as_ref().zip(client_upgrade);
             let (protocol, client) = asked.ok_or(Refusal::wrong_switch())?;
-            return upgrade::tunnel(response, protocol, client, self.client);
+            return upgrade::tunnel(response, protocol, client, self.client, &self.proxy.sheet);
         }
         clean_response(response.headers_mut());
         if self.forward.rewrite_response {
@@ -399,6 +408,9 @@ fn send_failed(error: SendError<Outbound>, prepared: &Prepared) -> Result<Outcom
     let proxy_error = error.proxy_status();
     match error {
         SendError::Unwanted => Ok(Outcome::Outdated),
+        SendError::Unsent { cause: ConnectError::Egress(cause), .. } | SendError::Egress(cause) => {
+            Err(Refusal::Egress(cause))
+        }
         SendError::Unsent { cause, .. } => Err(Refusal::Connect(cause)),
         SendError::Broken { reused: true, .. } if again => Ok(Outcome::Stale),
         SendError::Broken { cause, .. } => Err(Refusal::Upstream { cause: UpstreamFault::Broke(cause), proxy_error }),

@@ -4,12 +4,15 @@
 
 pub mod client;
 pub mod collector;
+pub mod editor;
+pub mod egress;
 pub mod load;
 pub mod mix;
 pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
+pub mod terminal;
 pub mod tls;
 pub mod upstream;
 pub mod vendors;

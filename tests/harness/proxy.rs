@@ -10,7 +10,10 @@ use tempfile::TempDir;
 use tokenferry::app::{self, Start};
 use tokenferry::config::render;
 use tokenferry::server::ListenOn;
+use tokenferry::telemetry::metrics::Metrics;
 use tokio::sync::{mpsc, oneshot};
+
+use super::editor;
 
 /// A proxy that runs until dropped.
 pub struct Proxy {
@@ -19,6 +22,8 @@ pub struct Proxy {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), app::AppError>>>,
     folder: TempDir,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Proxy {
@@ -42,11 +47,13 @@ impl Proxy {
         let (announce, mut announced) = mpsc::unbounded_channel();
         let variables: HashMap<String, String> =
             variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let metrics = Metrics::new();
         let start = Start {
             config: folder.path().join("proxy.yaml"),
             environment: Arc::new(move |name: &str| variables.get(name).cloned()),
             watch: true,
             sockets: Vec::new(),
+            metrics: Arc::clone(&metrics),
         };
         let expected = complete(yaml).matches("address:").count().max(1);
         let thread = std::thread::spawn(move || {
@@ -66,7 +73,8 @@ impl Proxy {
         while addresses.len() < expected {
             addresses.push(announced.recv().await.expect("the proxy starts"));
         }
-        Self { addresses, hangups, stop: Some(stop), thread: Some(thread), folder }
+        editor::takes(&complete(yaml));
+        Self { addresses, hangups, stop: Some(stop), thread: Some(thread), folder, metrics }
     }
 
     /// The first listener's address.

@@ -146,7 +146,13 @@ impl Form for Ahead {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": ["string", "number"], "examples": ["20%", "5m"] })
+        json!({
+            "type": ["string", "number"],
+            "pattern": "^\\s*[0-9.]+\\s*%\\s*$|^\\s*0?\\.[0-9]+\\s*$|^(\\s*[0-9]+(ms|s|m|h))+\\s*$|\\$\\{",
+            "minimum": 0,
+            "exclusiveMaximum": 1,
+            "examples": ["20%", "5m"]
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::link::{Http1, Http2, Link};
 use super::{Plan, Pool};
 use crate::model::{Protocol, Scheme};
+use crate::telemetry::metrics::Side;
 use crate::upstream::connect::{Purpose, Spoken, connect};
 use crate::upstream::permit::Limit;
 use crate::upstream::{ConnectError, wire};
@@ -123,8 +124,7 @@ where
             Turn::Permit(permit) => permit,
             Turn::Handed(link) => return Ok(Link::Http1(link)),
         };
-        let dialled = timeout_at(deadline, connect(&self.upstream, Purpose::Pool, permit)).await;
-        let (stream, spoken) = dialled.map_err(|_| ConnectError::Timeout)??;
+        let (stream, spoken) = connect(&self.upstream, Purpose::Pool, permit, deadline).await?;
         self.spoken.set(Some(spoken));
         let io = TokioIo::new(stream);
         match spoken {
@@ -154,8 +154,7 @@ where
             // Never handed to one who does not ask for it.
             Turn::Handed(_) => return Err(ConnectError::Limit),
         };
-        let dialled = timeout_at(deadline, connect(&self.upstream, Purpose::Http1, permit)).await;
-        let (stream, _) = dialled.map_err(|_| ConnectError::Timeout)??;
+        let (stream, _) = connect(&self.upstream, Purpose::Upgrade, permit, deadline).await?;
         let builder = wire::http1_builder(self.upstream.target());
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(ConnectError::Http)?;
         self.drive(connection.with_upgrades());
@@ -165,7 +164,9 @@ where
     /// The only task a connection has. What it ends with has been told to whoever waited.
     fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + 'static) {
         let upstream = Arc::clone(&self.upstream);
+        let counted = self.sheet.as_ref().map(|sheet| sheet.connected(Side::Upstream));
         tokio::task::spawn_local(async move {
+            let _counted = counted;
             if let Err(error) = connection.await {
                 tracing::debug!(upstream = %upstream.target.origin, %error, "upstream connection ended");
             }

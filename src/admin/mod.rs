@@ -1,0 +1,7 @@
+//! The admin port.
+//!
+//! `exposition` is what `GET /metrics` answers.
+
+mod exposition;
+
+pub use exposition::{Facts, Form, Reloads, exposition};
