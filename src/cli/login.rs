@@ -174,6 +174,13 @@ fn fault_json(unavailable: &Unavailable) -> Value {
 fn advice(fault: &TokenFault) -> &'static str {
     match fault.reason {
         FaultReason::Unreachable => "check the host and port of its URL, and whether this machine may reach it",
+        FaultReason::Egress => {
+            "check the credential's `proxy` (or the environment's HTTPS_PROXY and NO_PROXY), and whether it runs"
+        }
+        FaultReason::EgressStatus(407) => "check the user and password of `proxy`",
+        FaultReason::EgressStatus(_) => {
+            "check that the egress proxy lets this host and port pass, or write `proxy: none` for the direct way"
+        }
         FaultReason::Certificate => "if its authority is one of your own, name it with the credential's `ca`",
         FaultReason::Timeout => "try again, or wait longer with the credential's `timeout`",
         FaultReason::Status(429) => "the vendor limits logins: wait before the next",

@@ -11,8 +11,8 @@ use http::{HeaderMap, StatusCode};
 use rustls::pki_types::CertificateDer;
 
 use crate::model::{
-    AccessPolicy, BaseUrl, EncodedSlash, EndpointUrl, HeaderCase, HeaderEdits, Limits, LogSettings, Margin, MatchSpec,
-    Placement, Protocol, RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
+    AccessPolicy, BaseUrl, EgressProxy, EncodedSlash, EndpointUrl, HeaderCase, HeaderEdits, Limits, LogSettings,
+    Margin, MatchSpec, Placement, Protocol, RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
 };
 use crate::secret::SealKeys;
 use crate::vendor::Vendor;
@@ -144,6 +144,15 @@ pub struct ClientSettings {
     pub head_size: usize,
 }
 
+/// The proxy on the way to an upstream or a token endpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EgressSettings {
+    /// The proxy.
+    pub proxy: EgressProxy,
+    /// The environment variable that names it; `None` where the file does.
+    pub variable: Option<&'static str>,
+}
+
 /// One credential.
 #[derive(Debug)]
 pub struct CredentialSettings {
@@ -169,6 +178,8 @@ pub struct CredentialSettings {
     pub exclusive: bool,
     /// TLS towards the token endpoint.
     pub tls: UpstreamTls,
+    /// The proxy on the way to the token endpoint.
+    pub egress: Option<EgressSettings>,
     /// Where the last refresh token is kept; `None` for in memory.
     pub state: Option<StateSettings>,
 }
@@ -216,6 +227,8 @@ pub struct ForwardSettings {
     pub protocol: Protocol,
     /// TLS towards the upstream.
     pub tls: UpstreamTls,
+    /// The proxy on the way to the upstream.
+    pub egress: Option<EgressSettings>,
     /// How header names are written to it over HTTP/1.
     pub header_case: HeaderCase,
     /// How long an idle connection is kept in the pool.

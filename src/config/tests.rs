@@ -2,6 +2,7 @@
 
 mod canary;
 mod editor;
+mod egress;
 mod refused;
 mod store;
 mod taken;

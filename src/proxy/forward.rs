@@ -28,7 +28,7 @@ use crate::telemetry::metrics::{Again, Replayed};
 use crate::telemetry::traces::Span;
 use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
-use crate::upstream::{Answer, Plan, SendError};
+use crate::upstream::{Answer, ConnectError, Plan, SendError};
 
 /// How long it is waited for what other requests show of a token that was refused.
 const EVIDENCE: Duration = Duration::from_millis(100);
@@ -408,6 +408,9 @@ fn send_failed(error: SendError<Outbound>, prepared: &Prepared) -> Result<Outcom
     let proxy_error = error.proxy_status();
     match error {
         SendError::Unwanted => Ok(Outcome::Outdated),
+        SendError::Unsent { cause: ConnectError::Egress(cause), .. } | SendError::Egress(cause) => {
+            Err(Refusal::Egress(cause))
+        }
         SendError::Unsent { cause, .. } => Err(Refusal::Connect(cause)),
         SendError::Broken { reused: true, .. } if again => Ok(Outcome::Stale),
         SendError::Broken { cause, .. } => Err(Refusal::Upstream { cause: UpstreamFault::Broke(cause), proxy_error }),

@@ -207,6 +207,12 @@ pub enum FaultReason {
     /// No connection, or it broke.
     #[error("the token endpoint cannot be reached")]
     Unreachable,
+    /// The egress proxy on the way is at fault, not the vendor.
+    #[error("the egress proxy on the way to the token endpoint does not lead there")]
+    Egress,
+    /// The egress proxy answered this in the vendor's place.
+    #[error("the egress proxy on the way to the token endpoint answered {0}")]
+    EgressStatus(u16),
     /// Its certificate was not accepted.
     #[error("the token endpoint's certificate was not accepted")]
     Certificate,
@@ -321,6 +327,8 @@ impl TokenFault {
         let unheard = matches!(
             reason,
             FaultReason::Unreachable
+                | FaultReason::Egress
+                | FaultReason::EgressStatus(_)
                 | FaultReason::Certificate
                 | FaultReason::Status(429)
                 | FaultReason::Unsayable

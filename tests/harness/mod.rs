@@ -5,6 +5,7 @@
 pub mod client;
 pub mod collector;
 pub mod editor;
+pub mod egress;
 pub mod load;
 pub mod mix;
 pub mod process;

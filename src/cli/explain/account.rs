@@ -9,7 +9,7 @@ use super::verdict::{name, sentence};
 use crate::access::{Access, Admitted, Denied};
 use crate::cli::ready::Ready;
 use crate::cli::words;
-use crate::config::{Loaded, RouteAction, is_hidden};
+use crate::config::{EgressSettings, Loaded, RouteAction, is_hidden};
 use crate::live::Entry;
 use crate::model::{Place, Severity, TokenEndpoint};
 use crate::proxy::Refusal;
@@ -54,6 +54,8 @@ pub(super) struct Sent {
     pub(super) url: String,
     pub(super) headers: Vec<(String, String, From)>,
     pub(super) removed: Vec<(String, Removed)>,
+    /// The egress proxy on the way, without user and password, and what names it.
+    pub(super) proxy: Option<(String, &'static str)>,
     /// The body, where the token goes into it.
     pub(super) body: Option<String>,
     /// The name of the credential whose token goes with it.
@@ -257,12 +259,19 @@ fn sent(
         url: mask(&url),
         headers,
         removed: sending.removed.iter().map(|(name, why)| (title(name), *why)).collect(),
+        proxy: forward.and_then(|forward| forward.egress.as_ref()).map(|egress| proxy(loaded, place, egress)),
         body: sending.request.body().as_ref().map(|body| mask(&String::from_utf8_lossy(body))),
         credential: sending.credential.map(|credential| credential.name.clone()),
         places: sending.credential.map(|c| c.placement.iter().map(place_words).collect()).unwrap_or_default(),
         refused: sending.credential.map(|credential| Refused::of(loaded, credential, sending.forward, body)),
         back: Back::of(loaded, place, sending, base.map(|base| (base, hidden))),
     }
+}
+
+fn proxy(loaded: &Loaded, place: usize, egress: &EgressSettings) -> (String, &'static str) {
+    let field = format!("routes[{place}].upstream.proxy");
+    let shown = if loaded.is_reference(&field) { MASK.to_owned() } else { egress.proxy.to_string() };
+    (shown, egress.variable.unwrap_or("`proxy` of the upstream"))
 }
 
 fn notes(sending: &Sending<'_>, entry: Option<&Entry>) -> Vec<String> {

@@ -64,6 +64,9 @@ fn sending(text: &mut String, sent: &Sent, refused: bool) {
     if let Some(body) = &sent.body {
         let _ = writeln!(text, "  body: {body}");
     }
+    if let Some((proxy, by)) = &sent.proxy {
+        let _ = writeln!(text, "through: the egress proxy {proxy} ({by})");
+    }
     if let Some(credential) = &sent.credential {
         let _ = writeln!(text, "token: of {credential}, in {}", sent.places.join(", and in "));
     }
@@ -132,6 +135,7 @@ pub(super) fn json(account: &Account) -> Value {
             "removed": sent.removed.iter().map(|(name, why)| json!({
                 "name": name, "why": because(*why),
             })).collect::<Vec<_>>(),
+            "egress_proxy": sent.proxy.as_ref().map(|(proxy, by)| json!({ "url": proxy, "from": by })),
             "body": sent.body,
             "credential": sent.credential,
             "token_in": sent.places,

@@ -110,7 +110,20 @@ impl Check<'_> {
                 return None;
             }
         };
-        self.plain_endpoint(vendor.as_ref(), node, spot);
+        let egress = match vendor.token_url() {
+            Some(url) => self.egress(common.proxy.as_ref(), spot, url.origin()),
+            None => {
+                if common.proxy.is_some() {
+                    self.report.warning_at_key(
+                        &spot.key("proxy"),
+                        "has no effect: nothing is asked for",
+                        "take it out",
+                    );
+                }
+                None
+            }
+        };
+        self.plain_endpoint(vendor.as_ref(), egress.is_some(), node, spot);
         self.shown(vendor.as_ref(), shows_certificate, node, spot);
         self.kept(vendor.as_ref(), node, spot);
         let defaults = vendor.defaults();
@@ -126,6 +139,7 @@ impl Check<'_> {
             drain: common.drain.map_or(Duration::from_secs(2), |drain| drain.0),
             exclusive: common.exclusive.unwrap_or(defaults.exclusive),
             tls,
+            egress,
             state,
         })
     }
@@ -162,11 +176,15 @@ impl Check<'_> {
     }
 
     /// Secrets over plain http are read by everyone on the way.
-    fn plain_endpoint(&mut self, vendor: &dyn Vendor, node: &Node, spot: &Spot<'_>) {
+    fn plain_endpoint(&mut self, vendor: &dyn Vendor, proxied: bool, node: &Node, spot: &Spot<'_>) {
         let Some(url) = vendor.token_url() else { return };
-        if url.origin().scheme() == crate::model::Scheme::Http && !url.origin().is_loopback() {
+        if url.origin().scheme() == crate::model::Scheme::Http && (proxied || !url.origin().is_loopback()) {
             let field = ["token_url", "base_url"].into_iter().find(|field| node.get(field).is_some());
-            let warn = "the login goes over plain http: its secrets can be read on the way";
+            let warn = if proxied {
+                "the login goes over plain http through an egress proxy, which can read its secrets"
+            } else {
+                "the login goes over plain http: its secrets can be read on the way"
+            };
             match field {
                 Some(field) => self.report.warning(&spot.key(field), warn, "use https://"),
                 None => self.report.warning(spot, warn, "use https://"),

@@ -4,6 +4,7 @@
 mod access;
 mod certificate;
 mod credential;
+mod egress;
 mod handover;
 mod header;
 mod listener;
@@ -13,7 +14,7 @@ mod state;
 mod store;
 mod telemetry;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +22,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::de::{Keep, read};
+use crate::config::egress::EgressVariables;
 use crate::config::file::{Access, General, Log, PARTS, RouteLimits, RouteTimeouts};
 use crate::config::files::Files;
+use crate::config::interpolate::Environment;
 use crate::config::report::Report;
 use crate::config::spot::Spot;
 use crate::config::tree::{Node, Value};
@@ -47,6 +50,9 @@ struct Check<'c> {
     state_files: HashMap<PathBuf, String>,
     /// Whether replicas share a store, which keeps refresh tokens too.
     is_shared: bool,
+    /// Egress proxies that the environment names, and its variables that were told of.
+    variables: EgressVariables,
+    told_variables: HashSet<&'static str>,
 }
 
 /// What routes inherit.
@@ -59,7 +65,12 @@ struct Inherited {
 
 /// Checks a document. The settings' `files` and `fingerprint` are left empty. `None` where an
 /// error was reported.
-pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Option<Settings> {
+pub(crate) fn check(
+    root: &Node,
+    report: &mut Report,
+    files: &mut Files,
+    environment: Environment<'_>,
+) -> Option<Settings> {
     match &root.value {
         Value::Map(entries) if !entries.is_empty() => {}
         Value::Null | Value::Map(_) => {
@@ -79,7 +90,15 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
             return None;
         }
     }
-    let mut check = Check { report, files, authorities: HashMap::new(), state_files: HashMap::new(), is_shared: false };
+    let mut check = Check {
+        report,
+        files,
+        authorities: HashMap::new(),
+        state_files: HashMap::new(),
+        is_shared: false,
+        variables: EgressVariables::read(environment),
+        told_variables: HashSet::new(),
+    };
     let general =
         read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);

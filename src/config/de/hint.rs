@@ -51,6 +51,8 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
             "kind" | "key_prefix" => Some("write it under `store`"),
             "otlp" | "sample" | "service_name" => Some("write it under `telemetry`"),
             "tracing" | "traces" | "otel" | "opentelemetry" => Some("write `telemetry: {otlp: URL}`"),
+            "logging" | "logs" => Some("write `log: {level: info}`"),
+            "metrics" | "prometheus" => Some("they are at the admin port: write `admin: {address: 127.0.0.1:9901}`"),
             "upstream" | "credential" | "match" => Some("write it in a route: `routes: [{name: ...}]`"),
             "encryption_key" => Some("write it under `store`, or beside a credential's `state_file`"),
             "state_file" => Some("write it in the credential"),
@@ -61,7 +63,7 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
                 Some("write it under `match`")
             }
             "url" | "ca" | "client_cert" | "client_key" | "server_name" | "insecure" | "protocol" | "pool"
-            | "header_case" => Some("write it under `upstream`, beside its `url`"),
+            | "header_case" | "proxy" => Some("write it under `upstream`, beside its `url`"),
             "connect" | "response" => Some("write it under `timeouts`"),
             "replay" | "splice" | "connections" | "waiting" => Some("write it under `limits`"),
             "api_keys" | "allow" | "deny" => Some("write it under `access`"),

@@ -295,6 +295,11 @@ pub(crate) struct UpstreamFields {
     /// Verify no certificate. For tests only.
     #[schemars(extend("default" = false))]
     pub(crate) insecure: Option<bool>,
+    /// The egress proxy on the way to it, as `http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`; or `none`.
+    /// Default: what the environment says (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`), but not for an
+    /// address of this machine.
+    #[schemars(extend("examples" = ["http://proxy.example:3128", "none"]))]
+    pub(crate) proxy: Option<Secret>,
     /// How header names are written to it over HTTP/1.
     #[schemars(extend("default" = "title"))]
     pub(crate) header_case: Option<Case>,

@@ -8,6 +8,7 @@ use crate::config::file::form::Of;
 use crate::config::file::measure::{Ahead, Patience, Span};
 use crate::config::file::seal::SealKeyTexts;
 use crate::config::file::word::{Endpoint, Member, Name, Path, Pattern, Pointer, Scheme, Status, Title};
+use crate::secret::Secret;
 
 /// What every credential takes, whatever its provider.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -32,6 +33,11 @@ pub(crate) struct Common {
     /// Verify no certificate of the token endpoint. For tests only.
     #[schemars(extend("default" = false))]
     pub(crate) insecure: Option<bool>,
+    /// The egress proxy on the way to the token endpoint, as `http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`; or `none`.
+    /// Default: what the environment says (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`), but not for an
+    /// address of this machine.
+    #[schemars(extend("examples" = ["http://proxy.example:3128", "none"]))]
+    pub(crate) proxy: Option<Secret>,
     /// For one token call.
     #[schemars(extend("default" = "10s"))]
     pub(crate) timeout: Option<Of<Patience>>,
@@ -72,6 +78,7 @@ impl Common {
         "client_cert",
         "client_key",
         "insecure",
+        "proxy",
         "timeout",
         "lifetime",
         "idle_lifetime",

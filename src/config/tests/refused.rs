@@ -439,8 +439,8 @@ fn credentials_are_checked() {
         ("token: x", "tokne: x", "3:27 credentials.key.tokne: unknown field `tokne` | did you mean `token`?"),
         (
             "token: x",
-            "token: x, proxy: y",
-            "3:37 credentials.key.proxy: `proxy` is not supported by this version | take it out",
+            "token: x, rate: y",
+            "3:37 credentials.key.rate: `rate` is not supported by this version | take it out",
         ),
         (
             "token: x",
