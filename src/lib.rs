@@ -13,11 +13,11 @@
 //! | 2 | `config` | vendor, secret, model; only `assemble`, `app`, `cli` import it |
 //! | 3 | `token` | vendor, upstream (in `fetch` only), secret, telemetry, model |
 //! | 4 | `route`, `access` | token, upstream and vendor (for its placeholder answers), as handles |
-//! | 5 | `live` | route, access |
+//! | 5 | `live` | route, access, telemetry |
 //! | 6 | `proxy` | live, route, access, token, upstream, vendor, telemetry |
 //! | 7 | `server` | proxy, live, telemetry |
 //! | 7 | `admin` | proxy, live, telemetry, token (for what it shows) |
-//! | 8 | `assemble` | config, vendor, live, route, access, token, upstream, server (for what it listens with) |
+//! | 8 | `assemble` | config, vendor, live, route, access, token, upstream, telemetry, server (for what it listens with) |
 //! | 9 | `app`, `demo`, `cli` | anything below, and those to the left |
 
 // The ground floor: values that know nothing of the rest.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use crate::access::Access;
 use crate::model::{AccessLog, HeaderCase};
 use crate::route::{Route, Table};
+use crate::telemetry::traces::Traces;
 
 /// Everything a request needs to know, built whole and never changed. A request keeps the one it
 /// began with.
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub access_log: AccessLog,
     /// The listeners, in the order in which they were bound.
     pub doors: Vec<Door>,
+    /// Where spans go, and which traces have them; `None` for none.
+    pub traces: Option<Traces>,
 }
 
 /// How a listener speaks to its clients.

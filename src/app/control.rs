@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::handover::{Book, HandoverError, Hatch, Taken, take};
 use super::read::{read, read_changed};
 use super::report::{tell_reloaded, tell_taken, tell_warnings};
+use super::service::Service;
 use super::sockets::{Sockets, listen};
 use super::{AppError, Start};
 use crate::assemble::{Assembly, listen_on};
@@ -73,7 +74,7 @@ pub(super) enum Ended {
 impl Control {
     pub(super) async fn start(mut start: Start) -> Result<Started, AppError> {
         let (assembly, loaded, assembled) =
-            read(&start, Assembly::new(Handle::current())).await.map_err(|failed| failed.1)?;
+            read(&start, Assembly::new(Handle::current()).exporting()).await.map_err(|failed| failed.1)?;
         let path = loaded.settings.handover.as_deref();
         let mut taken = match path {
             Some(path) => take(path).await?,
@@ -114,6 +115,7 @@ impl Control {
         mut self,
         mut hangups: mpsc::Receiver<()>,
         ended: impl Future<Output = Ended>,
+        service: &mut Service,
     ) -> (Ended, Rest) {
         let mut ended = std::pin::pin!(ended);
         // Whoever was told of a bad file is told when it is good again.
@@ -125,6 +127,9 @@ impl Control {
                 Some(()) = hangups.recv() => true,
                 () = changed(watcher.as_mut()) => false,
             };
+            if asked {
+                service.reloading();
+            }
             let reloaded = tokio::select! {
                 reloaded = self.reload() => reloaded,
                 // A file that cannot be read to its end must not hold up the end of everything.
@@ -134,6 +139,7 @@ impl Control {
                 tracing::info!("configuration valid again: what is in force is what the file says");
             }
             tell_reloaded(&reloaded, asked, &self.settings);
+            service.reloaded(&reloaded, asked, self.live.load().generation);
             refused = matches!(reloaded, Reloaded::Refused(_));
             if let Some(watcher) = &mut watcher {
                 // Where it was refused, the mend may be in a file that only the refused one names.

@@ -2,13 +2,14 @@
 //! tests and the benches all come in by [`run`].
 //!
 //! `control` is the thread that starts the proxy and reloads; `read` makes a configuration ready to
-//! run; `report` is what the log is told of it; `sockets` finds each listener its socket; `handover`
-//! is between this process, the one before and the one after it.
+//! run; `report` is what the log is told of it, `service` what the service manager is; `sockets` finds
+//! each listener its socket; `handover` is between this process, the one before and the one after it.
 
 mod control;
 pub mod handover;
 mod read;
 mod report;
+mod service;
 mod sockets;
 
 use std::future::Future;
@@ -22,8 +23,9 @@ use tokio::task::JoinHandle;
 
 use self::control::{Control, Ended, Started};
 use self::handover::{Giver, HandoverError};
+use self::service::Service;
 use crate::config::Problems;
-use crate::server::{Bound, Leave, ListenError, ListenOn, Worker, WorkerError, accept};
+use crate::server::{Bound, Leave, ListenError, ListenOn, Rounds, Worker, WorkerError, accept};
 use crate::telemetry::metrics::Metrics;
 
 pub use read::{assemble, warnings};
@@ -83,6 +85,7 @@ pub async fn run(
     hangups: mpsc::Receiver<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
+    let mut service = Service::of(&start.environment);
     let Started { control, mut sockets, workers, hatch, taken } = Control::start(start).await?;
     let workers = Arc::new(workers);
     let live = Arc::clone(&control.live);
@@ -108,19 +111,22 @@ pub async fn run(
         hatch.keep_file(false);
     }
     sockets.bound.iter().for_each(|bound| announce(bound.address()));
+    let rounds = Rounds::new(workers.iter().map(|worker| Arc::clone(worker.pulse())));
+    service.serving(control.live.load().generation, rounds);
     let giver = hatch.map(|hatch| Giver::new(hatch, &sockets.bound, Arc::clone(&control.book)));
     drop(sockets);
     let giving = giver.as_ref().map(|giver| tokio::spawn(Arc::clone(giver).serve()));
-    let (ended, rest) = control.serve(hangups, end(shutdown, giver.as_deref())).await;
+    let (ended, rest) = control.serve(hangups, end(shutdown, giver.as_deref()), &mut service).await;
     if let Some(giving) = giving {
         giving.abort();
         drop(giving.await);
     }
     drop(giver);
-    let (leave, delay) = match ended {
-        Ended::Stopped => (Leave::AtOnce, rest.drain_delay),
-        Ended::HandedOver => (Leave::WithTheNextAnswer, Duration::ZERO),
+    let (leave, delay, why) = match ended {
+        Ended::Stopped => (Leave::AtOnce, rest.drain_delay, "stopping"),
+        Ended::HandedOver => (Leave::WithTheNextAnswer, Duration::ZERO, "handed over to another process"),
     };
+    service.stopping(why, delay.saturating_add(rest.shutdown_timeout));
     tracing::info!(?delay, timeout = ?rest.shutdown_timeout, "draining");
     tokio::time::sleep(delay).await;
     close(accepting).await;
@@ -130,6 +136,7 @@ pub async fn run(
     if let Some(assembly) = rest.assembly {
         assembly.retire().await;
     }
+    service.end().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -7,6 +7,7 @@
 mod check;
 mod de;
 mod effective;
+mod egress;
 mod file;
 mod files;
 mod interpolate;
@@ -31,8 +32,8 @@ pub use nearest::nearest;
 pub use problem::{Problems, render, to_json};
 pub use schema::schema;
 pub use settings::{
-    ClientSettings, CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, RedisSettings, RouteAction,
-    RouteSettings, Settings, StateSettings, StoreSettings,
+    ClientSettings, CredentialSettings, EgressSettings, ForwardSettings, ListenAddress, ListenerSettings,
+    RedisSettings, RouteAction, RouteSettings, Settings, StateSettings, StoreSettings, TelemetrySettings,
 };
 pub use watch::Watcher;
 

@@ -207,6 +207,12 @@ pub enum FaultReason {
     /// No connection, or it broke.
     #[error("the token endpoint cannot be reached")]
     Unreachable,
+    /// The egress proxy on the way is at fault, not the vendor.
+    #[error("the egress proxy on the way to the token endpoint does not lead there")]
+    Egress,
+    /// The egress proxy answered this in the vendor's place.
+    #[error("the egress proxy on the way to the token endpoint answered {0}")]
+    EgressStatus(u16),
     /// Its certificate was not accepted.
     #[error("the token endpoint's certificate was not accepted")]
     Certificate,
@@ -260,12 +266,69 @@ pub enum FaultReason {
     Interrupted,
 }
 
+impl LifetimeSource {
+    /// The stable word for it, in logs and for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Token => "token",
+            Self::Configured => "configuration",
+        }
+    }
+}
+
+impl FaultClass {
+    /// The stable word for it, in logs and for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl FaultReason {
+    /// The stable word for it, for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Certificate => "certificate",
+            Self::Timeout => "timeout",
+            Self::Status(_) => "status",
+            Self::Redirect => "redirect",
+            Self::Empty => "empty",
+            Self::TooLarge => "too_large",
+            Self::Unreadable => "unreadable",
+            Self::ErrorInside => "error_inside",
+            Self::NoToken => "no_token",
+            Self::BadToken => "bad_token",
+            Self::RefreshToken => "refresh_token",
+            Self::KeptRefreshToken => "kept_refresh_token",
+            Self::Unsayable => "unsayable",
+            Self::Unkept => "unkept",
+            Self::Elsewhere => "elsewhere",
+            Self::StoreAway => "store_away",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 impl TokenFault {
+    /// The vendor's own code: none where the system's word for a failure stands in its place.
+    pub fn vendors_code(&self) -> Option<&str> {
+        use FaultReason::{Certificate, StoreAway, Timeout, TooLarge, Unkept, Unreachable};
+
+        let ours = matches!(self.reason, Unreachable | Certificate | Timeout | TooLarge | Unkept | StoreAway);
+        self.code.as_deref().filter(|_| !ours)
+    }
+
     /// A fault without the vendor's code. It may have been heard unless its kind says otherwise.
     pub fn new(class: FaultClass, reason: FaultReason) -> Self {
         let unheard = matches!(
             reason,
             FaultReason::Unreachable
+                | FaultReason::Egress
+                | FaultReason::EgressStatus(_)
                 | FaultReason::Certificate
                 | FaultReason::Status(429)
                 | FaultReason::Unsayable

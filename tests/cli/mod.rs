@@ -3,8 +3,10 @@
 mod canary;
 mod check;
 mod explain;
+mod man;
 mod shape;
 mod token;
+mod waiting;
 
 use std::path::Path;
 use std::process::Output;

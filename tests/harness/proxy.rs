@@ -13,6 +13,8 @@ use tokenferry::server::ListenOn;
 use tokenferry::telemetry::metrics::Metrics;
 use tokio::sync::{mpsc, oneshot};
 
+use super::editor;
+
 /// A proxy that runs until dropped.
 pub struct Proxy {
     addresses: Vec<ListenOn>,
@@ -71,6 +73,7 @@ impl Proxy {
         while addresses.len() < expected {
             addresses.push(announced.recv().await.expect("the proxy starts"));
         }
+        editor::takes(&complete(yaml));
         Self { addresses, hangups, stop: Some(stop), thread: Some(thread), folder, metrics }
     }
 
