@@ -282,11 +282,11 @@ async fn a_login_that_the_proxy_stands_in_the_way_of_is_not_laid_at_the_vendors_
         (Manner::Say("HTTP/1.1 403 No\r\n\r\n"), "egress proxy on the way to the token endpoint answered 403"),
         (
             Manner::Say("nonsense"),
-            "the egress proxy on the way to the token endpoint does not lead there: what it answered is no HTTP",
+            "the egress proxy on the way to the token endpoint does not lead there (what it answered is no HTTP)",
         ),
         (
             Manner::Hang,
-            "the egress proxy on the way to the token endpoint does not lead there: it did not open the way in time",
+            "the egress proxy on the way to the token endpoint does not lead there (it did not open the way in time)",
         ),
     ] {
         let egress = EgressProxy::start(manner, &[]).await;
