@@ -250,9 +250,10 @@ mod tests {
             let context = TraceContext { trace: TraceId(trace), span: SpanId(span), sampled };
             let written = context.write();
             prop_assert_eq!(TraceContext::parse(&written), Some(context));
-            prop_assert_eq!(&written[3..35], context.trace.to_string().as_bytes());
-            prop_assert_eq!(&written[36..52], context.span.to_string().as_bytes());
-            prop_assert_eq!(context.trace.low(), trace as u64);
+            let (trace_text, span_text) = (context.trace.to_string(), context.span.to_string());
+            prop_assert_eq!(&written[3..35], trace_text.as_bytes());
+            prop_assert_eq!(&written[36..52], span_text.as_bytes());
+            prop_assert_eq!(u128::from(context.trace.low()), trace & u128::from(u64::MAX));
         }
 
         #[test]
