@@ -177,7 +177,7 @@ fn advice(fault: &TokenFault) -> &'static str {
         FaultReason::Egress => {
             "check the credential's `proxy` (or the environment's HTTPS_PROXY and NO_PROXY), and whether it runs"
         }
-        FaultReason::EgressStatus(407) => "check the user and password of `proxy`",
+        FaultReason::EgressStatus(401 | 407) => "check the user and password of `proxy`",
         FaultReason::EgressStatus(_) => {
             "check that the egress proxy lets this host and port pass, or write `proxy: none` for the direct way"
         }
