@@ -36,7 +36,7 @@ pub fn traced(fetch: Fetch, credential: &str, traces: Traces) -> Fetch {
                         },
                     );
                     // Without what the vendor said of it.
-                    span.failed(fault.reason.to_string());
+                    span.failed(fault.reason.word());
                 }
             }
             fetched
