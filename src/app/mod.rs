@@ -2,30 +2,38 @@
 //! tests and the benches all come in by [`run`].
 //!
 //! `control` is the thread that starts the proxy and reloads; `read` makes a configuration ready to
-//! run; `report` is what the log is told of it; `sockets` finds each listener its socket; `handover`
+//! run; `report` is what the log is told of it, `directory` what the admin port may tell; `admin` is
+//! that port; `sockets` finds each listener its socket; `handover`
 //! is between this process, the one before and the one after it.
 
+mod admin;
 mod control;
+mod directory;
 pub mod handover;
 mod read;
 mod report;
 mod sockets;
 
+use std::fmt;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use self::admin::{Facts, Port};
 use self::control::{Control, Ended, Started};
 use self::handover::{Giver, HandoverError};
 use crate::config::Problems;
 use crate::server::{Bound, Leave, ListenError, ListenOn, Worker, WorkerError, accept};
 
 pub use read::{assemble, warnings};
+
+/// Wishes for a reload that wait for the one under way.
+const WISHES: usize = 16;
 
 /// Where `${NAME}` is looked up, at the start and at every reload.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -71,15 +79,34 @@ pub enum AppError {
     Interrupted,
 }
 
+/// An address that accepts connections. As text it is the line that `run` prints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accepting<'a> {
+    /// A listener's.
+    Listener(&'a ListenOn),
+    /// The admin port's; it comes after all listeners.
+    Admin(&'a ListenOn),
+}
+
+impl fmt::Display for Accepting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(address) => write!(f, "listening on {address}"),
+            Self::Admin(address) => write!(f, "admin on {address}"),
+        }
+    }
+}
+
 /// Runs the proxy until `shutdown` completes or another process has taken over, and the drain is
 /// over. `announce` is told each address once it accepts connections; a message in `hangups` asks for
 /// a reload.
 pub async fn run(
     start: Start,
-    mut announce: impl FnMut(&ListenOn),
+    mut announce: impl FnMut(Accepting<'_>),
     hangups: mpsc::Receiver<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
+    let begun = (SystemTime::now(), Instant::now());
     let Started { control, mut sockets, workers, hatch, taken } = Control::start(start).await?;
     let workers = Arc::new(workers);
     let live = Arc::clone(&control.live);
@@ -87,7 +114,8 @@ pub async fn run(
         let (live, workers, bound) = (Arc::clone(&live), Arc::clone(&workers), Arc::clone(bound));
         tokio::spawn(async move { accept(&bound, place, &live, &workers).await })
     };
-    let accepting: Vec<_> = sockets.bound.iter().enumerate().map(accept_on).collect();
+    let (doors, own_door) = sockets.bound.split_at(control.settings.listeners.len());
+    let accepting: Vec<_> = doors.iter().enumerate().map(accept_on).collect();
     if let Some(taken) = taken
         && let Err(error) = taken.serving().await
     {
@@ -100,15 +128,27 @@ pub async fn run(
         drain(workers, Leave::WithTheNextAnswer, control.settings.shutdown_timeout).await;
         return Err(error.into());
     }
+    // Until now the process before this one has answered there.
+    let (wishes, wished) = mpsc::channel(WISHES);
+    let port = own_door.first().zip(control.settings.admin.as_ref()).map(|(bound, settings)| {
+        let live = Arc::clone(&control.live);
+        let store = &control.settings.store;
+        let facts = Facts { config: control.config(), begun, listeners: doors, store, live, wishes };
+        Port::open(settings, Arc::clone(bound), facts)
+    });
+    doors.iter().for_each(|bound| announce(Accepting::Listener(bound.address())));
+    own_door.iter().for_each(|bound| announce(Accepting::Admin(bound.address())));
     sockets.own();
     if let Some(hatch) = &hatch {
         hatch.keep_file(false);
     }
-    sockets.bound.iter().for_each(|bound| announce(bound.address()));
     let giver = hatch.map(|hatch| Giver::new(hatch, &sockets.bound, Arc::clone(&control.book)));
     drop(sockets);
     let giving = giver.as_ref().map(|giver| tokio::spawn(Arc::clone(giver).serve()));
-    let (ended, rest) = control.serve(hangups, end(shutdown, giver.as_deref())).await;
+    let (ended, rest) = control.serve(hangups, wished, end(shutdown, giver.as_deref())).await;
+    if let Some(port) = &port {
+        port.drain(ended == Ended::HandedOver);
+    }
     if let Some(giving) = giving {
         giving.abort();
         drop(giving.await);
@@ -122,6 +162,7 @@ pub async fn run(
     tokio::time::sleep(delay).await;
     close(accepting).await;
     drain(workers, leave, rest.shutdown_timeout).await;
+    drop(port);
     // Nobody uses a token any more: where the vendor has a call for that, it is given up.
     drop(live);
     if let Some(assembly) = rest.assembly {

@@ -12,5 +12,6 @@ mod socket;
 pub mod tls;
 mod worker;
 
-pub use listen::{Bound, ListenError, ListenOn, accept, local, over_leftover};
+pub use listen::{Bound, ListenError, ListenOn, accept, local, over_leftover, pause_after};
+pub use socket::Plain;
 pub use worker::{Leave, Worker, WorkerError};

@@ -3,6 +3,7 @@
 mod canary;
 mod check;
 mod explain;
+mod reload;
 mod shape;
 mod token;
 

@@ -2,6 +2,7 @@
 //! and every problem of it at once.
 
 mod access;
+mod admin;
 mod certificate;
 mod credential;
 mod handover;
@@ -25,7 +26,7 @@ use crate::config::files::Files;
 use crate::config::report::Report;
 use crate::config::spot::Spot;
 use crate::config::tree::{Node, Value};
-use crate::config::{ClientSettings, Settings, StoreSettings};
+use crate::config::{AdminSettings, ClientSettings, Settings, StoreSettings};
 use crate::model::AccessPolicy;
 
 use certificate::Authorities;
@@ -89,6 +90,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
     let routes = check.routes(root, &credentials, &inherited, open);
     let workers = check.workers(&general);
     let handover = check.handover(root, &general, &listeners);
+    let admin = check.admin(root, &general, &listeners, handover.as_deref());
     if !check.report.is_sound() {
         return None;
     }
@@ -100,6 +102,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
         shutdown_timeout: general.shutdown_timeout.map_or(Duration::from_secs(30), |span| span.0),
         drain_delay: general.drain_delay.map_or(Duration::ZERO, |span| span.0),
         handover,
+        admin,
         client,
         replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
         store,
@@ -108,6 +111,13 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
         files: Vec::new(),
         fingerprint: [0; 32],
     })
+}
+
+/// Checks what a document says of the admin port, and nothing else of it.
+pub(crate) fn check_admin(root: &Node, report: &mut Report, files: &mut Files) -> Option<AdminSettings> {
+    let mut check = Check { report, files, authorities: HashMap::new(), is_shared: false };
+    let general = read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize)?;
+    check.admin(root, &general, &[], None)
 }
 
 impl Check<'_> {

@@ -3,6 +3,7 @@
 //! Lists and maps of routes, listeners and credentials are read element by element, so that an
 //! error in one hides none in another. What is required is checked by `check`, for the same reason.
 
+mod admin;
 mod choice;
 mod credential;
 mod form;
@@ -15,6 +16,7 @@ mod word;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(crate) use admin::Admin;
 pub(crate) use choice::{Access, CredentialName, HostHeader, Upstream};
 pub(crate) use credential::{Common, Inject, Refused};
 pub(crate) use form::{Form, Of};
@@ -48,6 +50,8 @@ pub(crate) struct General {
     /// running one, so that a deploy loses no request and costs no login. For the proxy's own user only.
     #[schemars(extend("examples" = ["/run/tokenferry/handover.sock"]))]
     pub(crate) handover: Option<Of<word::Path>>,
+    /// The admin port. Default: none.
+    pub(crate) admin: Option<Admin>,
     /// Patience with clients.
     pub(crate) client: Option<Client>,
     /// Bounds of the whole proxy.
@@ -131,6 +135,7 @@ pub(crate) const TOP: &[&str] = &[
     "shutdown_timeout",
     "drain_delay",
     "handover",
+    "admin",
     "client",
     "limits",
     "store",

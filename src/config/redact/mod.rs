@@ -45,6 +45,7 @@ const HARMLESS: &[&str] = &[
     "header_timeout",
     "host",
     "host_header",
+    "hosts",
     "idle",
     "idle_lifetime",
     "idle_timeout",
@@ -66,6 +67,7 @@ const HARMLESS: &[&str] = &[
     "protocol",
     "provider",
     "query",
+    "ready_when",
     "refresh_before",
     "remove",
     "replay",
@@ -96,6 +98,7 @@ const FREE: &[&str] = &["headers", "set", "extra", "form", "json", "request", "c
 /// Maps and lists whose fields are this file's own. Below a misspelt one nothing is known to be harmless.
 const CONTAINERS: &[&str] = &[
     "access",
+    "admin",
     "allow",
     "api_keys",
     "assertion",
@@ -103,6 +106,7 @@ const CONTAINERS: &[&str] = &[
     "credentials",
     "defaults",
     "deny",
+    "hosts",
     "inject",
     "json",
     "limits",

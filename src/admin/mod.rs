@@ -1,0 +1,16 @@
+//! The operator's own door: health, metrics, the status page and its API.
+//!
+//! `port` is the whole of it and serves a connection; `gate` judges who asks and under which name;
+//! `walk` finds what is asked for; `answer` is what answers have in common. `status` tells how things
+//! stand, `deed` reloads and renews.
+
+mod answer;
+mod deed;
+mod gate;
+mod port;
+mod status;
+mod time;
+mod walk;
+
+pub use gate::Gate;
+pub use port::{About, Admin, Wish};
