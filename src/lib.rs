@@ -6,7 +6,8 @@
 //!
 //! | floor | module | may import |
 //! | --- | --- | --- |
-//! | 0 | `secret`, `telemetry`, `model` | nothing of ours |
+//! | 0 | `secret`, `model` | nothing of ours |
+//! | 1 | `telemetry` | model |
 //! | 1 | `vendor` | secret, model (pure: no I/O, no clock, no async) |
 //! | 2 | `upstream` | telemetry, secret, model |
 //! | 2 | `config` | vendor, secret, model; only `assemble`, `app`, `cli` import it |
@@ -22,6 +23,8 @@
 // The ground floor: values that know nothing of the rest.
 pub mod model;
 pub mod secret;
+
+// What operators see.
 pub mod telemetry;
 
 // What each vendor asks for and answers.

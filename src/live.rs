@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::access::Access;
-use crate::model::{HeaderCase, Problem, ReadyWhen};
+use crate::model::{AccessLog, HeaderCase, Problem, ReadyWhen};
 use crate::route::{Route, Table};
 use crate::token::Cell;
 
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub entries: Vec<Entry>,
     /// Patience with clients.
     pub client: Patience,
+    /// Which requests have a line of their own.
+    pub access_log: AccessLog,
     /// The listeners, in the order in which they were bound.
     pub doors: Vec<Door>,
     /// What may be told of it.

@@ -115,12 +115,11 @@ impl Admin {
             ended = connection.as_mut() => Some(ended),
             () = tokio::time::sleep(AGE) => None,
         };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => {
-                connection.as_mut().graceful_shutdown();
-                tokio::time::timeout(LAST, connection).await.unwrap_or(Ok(()))
-            }
+        let ended = if let Some(ended) = ended {
+            ended
+        } else {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(LAST, connection).await.unwrap_or(Ok(()))
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "a connection to the admin port broke off");
@@ -194,7 +193,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_body_that_does_not_come_is_not_waited_for() {
         let (mut stream, served) = connected(1 << 16);
-        stream.write_all(b"POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
+            .await
+            .unwrap();
         let began = tokio::time::Instant::now();
         let mut answer = vec![0; 12];
         stream.read_exact(&mut answer).await.unwrap();

@@ -34,11 +34,12 @@ impl Admin {
         if missing.is_empty() {
             return None;
         }
-        let mut names = missing.iter().take(MOST_NAMES).copied().collect::<Vec<_>>().join(", ");
-        if let Some(more @ 1..) = missing.len().checked_sub(MOST_NAMES) {
-            names.push_str(&format!(" and {more} more"));
-        }
-        Some(format!("no live token yet: {}", names.replace(char::is_control, "?")))
+        let names = missing.iter().take(MOST_NAMES).copied().collect::<Vec<_>>().join(", ");
+        let names = names.replace(char::is_control, "?");
+        Some(match missing.len().checked_sub(MOST_NAMES) {
+            Some(more @ 1..) => format!("no live token yet: {names} and {more} more"),
+            _ => format!("no live token yet: {names}"),
+        })
     }
 
     /// Everything that the status page shows; never a secret.

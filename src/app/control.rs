@@ -20,6 +20,7 @@ use crate::live::{Live, Outcome, Reload, Snapshot};
 use crate::model::{Problem, ReadyWhen};
 use crate::proxy::Shared;
 use crate::server::Worker;
+use crate::telemetry::apply_logs;
 
 /// What came of reading the configuration again.
 #[derive(Debug)]
@@ -129,6 +130,7 @@ impl Control {
         let hatch = hatch
             .transpose()
             .map_err(|error| HandoverError::Hatch(path.map(Path::to_owned).unwrap_or_default(), error))?;
+        apply_logs(&loaded.settings.log);
         let warnings = warnings(&loaded, &assembled);
         tell_warnings(&warnings, &assembled.restart_needed);
         let book = Arc::new(Book::default());
@@ -234,6 +236,7 @@ impl Control {
             }
             Ok((assembly, Some((loaded, assembled)))) => {
                 self.assembly = Some(assembly);
+                apply_logs(&loaded.settings.log);
                 let warnings = warnings(&loaded, &assembled);
                 self.restart_needed = assembled.restart_needed;
                 self.restart_needed.extend(self.fixed.changed(&loaded.settings));

@@ -49,23 +49,18 @@ fn signpost(loaded: &Loaded, place: usize, route: &RouteSettings) -> Signpost {
 /// `POST crm.internal/contacts`, and what else there is to match.
 fn matches(route: &RouteSettings, shown: &dyn Fn(&str, String) -> String) -> String {
     let matcher = &route.matcher;
-    let methods: Vec<String> = matcher.methods.iter().map(ToString::to_string).collect();
-    let mut text = methods.join(", ");
-    if !text.is_empty() {
-        text.push(' ');
+    let mut methods = matcher.methods.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if !methods.is_empty() {
+        methods.push(' ');
     }
-    if let Some(host) = &matcher.host {
-        text.push_str(&shown("match.host", host.to_string()));
-    }
-    text.push_str(&match &matcher.path {
+    let host = matcher.host.as_ref().map(|host| shown("match.host", host.to_string())).unwrap_or_default();
+    let path = match &matcher.path {
         PathRule::Prefix(prefix) => shown("match.path", prefix.to_string()),
         PathRule::Exact(path) => format!("{} (exactly)", shown("match.path_exact", path.clone())),
         PathRule::Regex(regex) => format!(" ~ {}", shown("match.path_regex", regex.to_string())),
-    });
-    if !matcher.headers.is_empty() {
-        // A header's value may be a key.
-        let names: Vec<&str> = matcher.headers.iter().map(|header| header.name.as_str()).collect();
-        text.push_str(&format!(" with {}", names.join(", ")));
-    }
-    text.trim_start().to_owned()
+    };
+    // A header's value may be a key.
+    let headers = matcher.headers.iter().map(|header| header.name.as_str()).collect::<Vec<_>>().join(", ");
+    let with = if headers.is_empty() { "" } else { " with " };
+    format!("{methods}{host}{path}{with}{headers}").trim_start().to_owned()
 }

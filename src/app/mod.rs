@@ -136,8 +136,12 @@ pub async fn run(
         let facts = Facts { config: control.config(), begun, listeners: doors, store, live, wishes };
         Port::open(settings, Arc::clone(bound), facts)
     });
-    doors.iter().for_each(|bound| announce(Accepting::Listener(bound.address())));
-    own_door.iter().for_each(|bound| announce(Accepting::Admin(bound.address())));
+    for bound in doors {
+        announce(Accepting::Listener(bound.address()));
+    }
+    if let Some(bound) = own_door.first() {
+        announce(Accepting::Admin(bound.address()));
+    }
     sockets.own();
     if let Some(hatch) = &hatch {
         hatch.keep_file(false);

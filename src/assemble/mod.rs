@@ -190,6 +190,7 @@ impl Assembly {
                 handshake: settings.client.handshake_timeout,
                 head_size: settings.client.head_size,
             },
+            access_log: settings.log.access,
             doors,
             directory: Directory::default(),
         };

@@ -9,6 +9,7 @@ use super::{fail, run};
 use crate::app::{Accepting, Start};
 use crate::demo::Stage;
 use crate::server::ListenOn;
+use crate::telemetry::settle_logs;
 
 /// Runs the command.
 pub(super) fn demo() -> ExitCode {
@@ -16,7 +17,11 @@ pub(super) fn demo() -> ExitCode {
         return code;
     }
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(perform()),
+        Ok(runtime) => {
+            let code = runtime.block_on(perform());
+            settle_logs();
+            code
+        }
         Err(error) => fail(&format!("cannot start: {error}"), 1),
     }
 }

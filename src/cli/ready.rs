@@ -11,7 +11,7 @@ use crate::app::{assemble, process_environment};
 use crate::assemble::{Assembled, Assembly};
 use crate::config::{self, Loaded, Problems, render};
 use crate::model::{Problem, Severity};
-use crate::telemetry::init_logs;
+use crate::telemetry::{LogSink, init_logs};
 
 /// Only what the command does not tell by itself.
 const LOGS: &str = "warn,tokenferry::credential=off";
@@ -42,7 +42,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Problems> {
 /// Reads a configuration and makes it ready, without listening and without a login.
 pub(super) fn ready(path: &Path) -> Result<Ready, NotReady> {
     let filter = std::env::var("TOKENFERRY_LOG").ok().filter(|filter| !filter.trim().is_empty());
-    init_logs(filter.as_deref().or(Some(LOGS)), None)
+    init_logs(filter.as_deref().or(Some(LOGS)), None, LogSink::Direct)
         .map_err(|error| NotReady::Told(fail(&error.to_string(), USAGE)))?;
     let runtime = Builder::new_current_thread()
         .enable_all()

@@ -57,13 +57,12 @@ fn told(args: &AskArg, port: &Port, answer: &Answer) -> ExitCode {
     ready::show(&verdict.problems);
     if !taken {
         let file = verdict.problems.first().map_or("the configuration", |problem| problem.file.as_str());
-        return match &verdict.error {
-            Some(error) => fail(&format!("not reloaded: {error}; the running proxy keeps its configuration"), 1),
-            None => {
-                let count = ready::count(&verdict.problems);
-                fail(&format!("{file} is invalid: {count}; the running proxy keeps its configuration"), INVALID)
-            }
+        let what = match &verdict.error {
+            Some(error) => format!("not reloaded: {}", words::plain(error)),
+            None => format!("{file} is invalid: {}", ready::count(&verdict.problems)),
         };
+        say(&format!("{what}; the running proxy keeps its configuration"));
+        return code;
     }
     for change in &verdict.restart_needed {
         say(&format!("{}: this needs a restart; the rest of the change is applied", words::plain(change)));

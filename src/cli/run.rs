@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{fail, ready};
 use crate::app::{self, Accepting, AppError, Start, process_environment};
-use crate::telemetry::init_logs;
+use crate::telemetry::{LogSink, init_logs, settle_logs};
 
 /// Runs the command.
 pub(super) fn run(config: &Path) -> ExitCode {
@@ -36,6 +36,7 @@ pub(super) fn run(config: &Path) -> ExitCode {
     };
     // Token calls that are still under way are of no use to anybody now.
     runtime.shutdown_background();
+    settle_logs();
     code
 }
 
@@ -58,7 +59,7 @@ fn activated() -> io::Result<Vec<OwnedFd>> {
 pub(super) fn logs() -> Result<(), ExitCode> {
     let filter = std::env::var("TOKENFERRY_LOG").ok();
     let format = std::env::var("TOKENFERRY_LOG_FORMAT").ok();
-    init_logs(filter.as_deref(), format.as_deref()).map_err(|error| fail(&error.to_string(), 2))
+    init_logs(filter.as_deref(), format.as_deref(), LogSink::Background).map_err(|error| fail(&error.to_string(), 2))
 }
 
 /// Serves until a signal ends it, and reloads on SIGHUP. What was wrong, if anything was.

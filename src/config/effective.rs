@@ -8,7 +8,7 @@ use crate::config::load::Loaded;
 use crate::config::redact::scrub;
 use crate::config::tree::{Node, Value};
 use crate::config::{CredentialSettings, ForwardSettings, RouteAction, StoreSettings};
-use crate::model::{EncodedSlash, HeaderCase, JsonMatch, Place, Protocol, RefusedWhen, TokenEndpoint};
+use crate::model::{EncodedSlash, HeaderCase, JsonMatch, LogSettings, Place, Protocol, RefusedWhen, TokenEndpoint};
 
 /// How the effective configuration is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +66,10 @@ fn document(loaded: &Loaded) -> Json {
     document.insert("client".to_owned(), filled(root.get("client"), client));
     let limits = [("replay_total", json!(size(settings.replay_budget)))];
     document.insert("limits".to_owned(), filled(root.get("limits"), limits));
+    let LogSettings { format, level, access } = settings.log;
+    let log =
+        [("format", json!(format.as_str())), ("level", json!(level.as_str())), ("access", json!(access.as_str()))];
+    document.insert("log".to_owned(), filled(root.get("log"), log));
     document.insert("store".to_owned(), store(root.get("store"), &settings.store));
     if let Some(defaults) = written(root, "defaults") {
         document.insert("defaults".to_owned(), defaults);

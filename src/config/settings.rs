@@ -11,8 +11,8 @@ use http::StatusCode;
 use rustls::pki_types::CertificateDer;
 
 use crate::model::{
-    AccessPolicy, BaseUrl, EncodedSlash, HeaderCase, HeaderEdits, HostPattern, Limits, Margin, MatchSpec, Placement,
-    Protocol, ReadyWhen, RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
+    AccessPolicy, BaseUrl, EncodedSlash, HeaderCase, HeaderEdits, HostPattern, Limits, LogSettings, Margin, MatchSpec,
+    Placement, Protocol, ReadyWhen, RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
 };
 use crate::secret::{SealKeys, Secret};
 use crate::vendor::Vendor;
@@ -36,6 +36,8 @@ pub struct Settings {
     pub client: ClientSettings,
     /// All bodies kept for replay together, in bytes.
     pub replay_budget: u64,
+    /// What is written to the log.
+    pub log: LogSettings,
     /// Where tokens are kept.
     pub store: StoreSettings,
     /// By name.

@@ -12,8 +12,8 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use super::head::Head;
-use super::headers::{Peer, apply_edits, clean_response};
+use super::head::{Head, Told};
+use super::headers::{apply_edits, clean_response};
 use super::record::Record;
 use super::refusal::{Refusal, UpstreamFault};
 use super::reply::Reply;
@@ -44,7 +44,7 @@ pub(super) struct Exchange<'a> {
     pub(super) client: &'a Client,
     /// `None` also for a login that is passed on untouched.
     pub(super) credential: Option<&'a Credential>,
-    pub(super) record: Option<&'a mut Record>,
+    pub(super) record: &'a mut Record,
 }
 
 /// A request as it goes to the upstream, but for its token.
@@ -63,12 +63,15 @@ pub(super) struct Prepared {
     spelling: Option<Extensions>,
 }
 
+/// What a look ahead has read of an answer.
+type Ahead = VecDeque<http_body::Frame<bytes::Bytes>>;
+
 /// What one sending came to.
 enum Outcome {
     /// An answer that is the client's.
-    Answered(Response<Answer>, VecDeque<http_body::Frame<bytes::Bytes>>),
+    Answered(Response<Answer>, Ahead),
     /// The vendor refused the token of this generation.
-    Refused(Response<Answer>, VecDeque<http_body::Frame<bytes::Bytes>>, u64),
+    Refused(Response<Answer>, Ahead, u64),
     /// A reused connection broke before its answer; a fresh one may do.
     Stale,
     /// The token was replaced while a connection was made: nothing was sent.
@@ -83,15 +86,14 @@ impl Prepared {
         target: &str,
         forward: &Forward,
         credential: Option<&Credential>,
-        peer: &Peer,
-        via: &HeaderValue,
+        told: Told<'_>,
     ) -> Self {
         let untouched = parts.uri.path_and_query().filter(|p| p.path() == target).cloned();
         let query = parts.uri.query().map(str::to_owned);
         let method = parts.method.clone();
         let preserve = forward.upstream.target().header_case == HeaderCase::Preserve;
         let spelling = preserve.then(|| parts.extensions.clone());
-        let Head { headers, upgrade } = Head::new(parts, raw_host, forward, credential, peer, via);
+        let Head { headers, upgrade } = Head::new(parts, raw_host, forward, credential, told);
         Self { method, headers, path: target.to_owned(), query, untouched, body: Inbound::Empty, upgrade, spelling }
     }
 
@@ -144,19 +146,26 @@ impl Exchange<'_> {
     ) -> Result<Response<Reply>, Refusal> {
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();
         let mut prepared = self.prepare(parts, body, target, raw_host).await?;
-        let (mut reuse, mut replaced, mut sending) = (true, false, 0);
+        let exchanged = self.exchange(&mut prepared).await;
+        self.record.received(prepared.body.received());
+        let (response, ahead) = exchanged?;
+        self.hand_back(response, ahead, prepared, client_upgrade)
+    }
+
+    /// Sends it, and sends it again, until there is an answer that is the client's.
+    async fn exchange(&mut self, prepared: &mut Prepared) -> Result<(Response<Answer>, Ahead), Refusal> {
+        let (mut reuse, mut replaced) = (true, false);
         // Tokens may change as often as they like; what ends a request that is refused again and again
         // is the patience for its answer.
         let (mut refused_first, mut refused_late) = (None, 0);
         loop {
-            sending += 1;
             let guard = self.token().await?;
-            self.note(sending, guard.as_ref());
+            self.record.sending(guard.as_ref().map(|guard| guard.generation));
             let began = Instant::now();
-            match self.send(&mut prepared, guard, reuse).await? {
-                Outcome::Answered(response, ahead) => {
-                    return self.hand_back(response, ahead, prepared, client_upgrade);
-                }
+            let sent = self.send(prepared, guard, reuse).await;
+            self.record.answered(began.elapsed());
+            match sent? {
+                Outcome::Answered(response, ahead) => return Ok((response, ahead)),
                 Outcome::Stale => reuse = false,
                 Outcome::Outdated => {}
                 Outcome::Refused(response, ahead, generation) => {
@@ -183,9 +192,7 @@ impl Exchange<'_> {
                             wait::discard(response);
                         }
                         AfterRefusal::Again => return Err(Refusal::NotKept),
-                        AfterRefusal::Pass | AfterRefusal::Unsure => {
-                            return self.hand_back(response, ahead, prepared, client_upgrade);
-                        }
+                        AfterRefusal::Pass | AfterRefusal::Unsure => return Ok((response, ahead)),
                     }
                 }
             }
@@ -213,9 +220,9 @@ impl Exchange<'_> {
         target: &str,
         raw_host: Option<HeaderValue>,
     ) -> Result<Prepared, Refusal> {
-        let via = self.proxy.via(parts.version);
-        let mut prepared =
-            Prepared::new(parts, raw_host, target, self.forward, self.credential, &self.client.told, via);
+        let told =
+            Told { peer: &self.client.told, via: self.proxy.via(parts.version), request_id: self.record.request_id() };
+        let mut prepared = Prepared::new(parts, raw_host, target, self.forward, self.credential, told);
         let places = places(self.credential);
         let budget = &self.proxy.shared.budget;
         prepared.body = splice::take_in(body, &prepared.headers, self.forward, budget, places).await?;
@@ -230,17 +237,8 @@ impl Exchange<'_> {
         }
         let began = Instant::now();
         let acquired = Box::pin(lane.acquire(self.forward.timeouts.token)).await;
-        if let Some(record) = self.record.as_deref_mut() {
-            record.token_wait += began.elapsed();
-        }
+        self.record.waited(began.elapsed());
         acquired.map(Some).map_err(Refusal::Token)
-    }
-
-    fn note(&mut self, sending: u32, guard: Option<&Guard>) {
-        if let Some(record) = self.record.as_deref_mut() {
-            record.sendings = sending;
-            record.generation = guard.map(|g| g.generation);
-        }
     }
 
     /// One sending, up to its answer's head. The guard goes with it and is dropped at the head.
@@ -300,7 +298,7 @@ impl Exchange<'_> {
     fn hand_back(
         self,
         mut response: Response<Answer>,
-        ahead: VecDeque<http_body::Frame<bytes::Bytes>>,
+        ahead: Ahead,
         prepared: Prepared,
         client_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Reply>, Refusal> {

@@ -6,10 +6,22 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 
 use super::headers::{Peer, apply_edits, clean_request, set_forwarded, set_upgrade};
+use super::request_id::REQUEST_ID;
 use super::upgrade;
 use crate::model::{Place, Protocol, Scheme};
 use crate::route::{Credential, Forward};
 use crate::token::inject::remove_headers;
+
+/// What the upstream is told of the request's way to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told<'a> {
+    /// Of the client's connection.
+    pub(super) peer: &'a Peer,
+    /// This proxy's entry in `Via`.
+    pub(super) via: &'a HeaderValue,
+    /// The request's name.
+    pub(super) request_id: &'a HeaderValue,
+}
 
 /// The cleaned head.
 #[derive(Debug)]
@@ -27,8 +39,7 @@ impl Head {
         raw_host: Option<HeaderValue>,
         forward: &Forward,
         credential: Option<&Credential>,
-        peer: &Peer,
-        via: &HeaderValue,
+        told: Told<'_>,
     ) -> Self {
         let mut headers = parts.headers;
         // HTTP/1.0 knows no upgrade (RFC 9110 section 7.8), HTTP/2 has none.
@@ -40,7 +51,8 @@ impl Head {
         let cleaned = clean_request(&mut headers);
         let places: &[Place] = credential.map_or(&[], |c| &c.placement);
         remove_headers(&mut headers, places);
-        set_forwarded(&mut headers, peer, raw_host.as_ref(), via);
+        set_forwarded(&mut headers, told.peer, raw_host.as_ref(), told.via);
+        headers.insert(REQUEST_ID.clone(), told.request_id.clone());
         apply_edits(&mut headers, &forward.request_headers);
         match &forward.host {
             Some(host) => drop(headers.insert(HOST, host.clone())),

@@ -4,8 +4,8 @@
 //! can be decided by the head alone; `framing`, `headers` and `head` clean what came; `view` is the
 //! worker's own handles; `forward` sends and sends again; `login` answers a vendor's own endpoints;
 //! `upgrade` makes tunnels; `mapping` maps answers back; `upload` and `reply` are the bodies of the
-//! two directions; `preview` tells `explain` what the walk would do. Every refusal leaves by
-//! `refusal`.
+//! two directions; `request_id` names a request and `record` tells of it; `preview` tells `explain`
+//! what the walk would do. Every refusal leaves by `refusal`.
 
 mod course;
 mod forward;
@@ -21,6 +21,7 @@ mod record;
 mod refusal;
 mod refused;
 mod reply;
+mod request_id;
 mod splice;
 mod upgrade;
 mod upload;

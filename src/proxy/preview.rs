@@ -11,9 +11,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 use super::course::{self, Course};
 use super::forward::{Prepared, places};
 use super::framing::RequestHost;
+use super::head::Told;
 use super::headers::{Peer, clean_request, via};
 use super::media::is_json;
 use super::refusal::Refusal;
+use super::request_id::{self, TO_BE_MADE};
 use super::splice::{Inbound, Need};
 use super::upload::Outbound;
 use crate::access::{Access, Admitted, Denied};
@@ -174,7 +176,9 @@ fn send<'s>(
     let raw_host = host.authority().cloned();
     // Hex digits behind a word always make a header value.
     let via = via(Version::HTTP_11, PSEUDONYM).ok_or(Refusal::Internal)?;
-    let mut prepared = Prepared::new(parts, raw_host, target, forward, credential, &Peer::new(peer, tls), &via);
+    let request_id = request_id::given(&parts.headers).cloned().unwrap_or(HeaderValue::from_static(TO_BE_MADE));
+    let told = Told { peer: &Peer::new(peer, tls), via: &via, request_id: &request_id };
+    let mut prepared = Prepared::new(parts, raw_host, target, forward, credential, told);
     let places = places(credential);
     prepared.body = match body {
         Some(body) if body.is_empty() => Inbound::none(places),

@@ -1,95 +1,232 @@
-//! One line a request, when it is asked for: what happened to it, without its query and without a secret.
+//! What becomes of a request, from its head to its answer's last byte: for the metrics, for the
+//! access line, for the trace. Without its query and without a secret.
 
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 
+use super::refusal::Refusal;
 use super::reply::ReplyError;
+use super::upload::Upload;
+use super::view::Client;
+use crate::model::AccessLog;
 
-/// The target of access lines; off unless `TOKENFERRY_LOG` asks for them.
+/// The target of access lines.
 const TARGET: &str = "access";
 
-/// Whether access lines are written.
-pub(super) fn wanted() -> bool {
-    tracing::enabled!(target: TARGET, tracing::Level::INFO)
+/// What is known of a route where requests are counted and told of. One a route and worker, so that
+/// a request's reference to it is counted in this worker's own memory.
+#[derive(Debug, Default)]
+pub(super) struct Tag {
+    /// The route's name; empty for requests that no route takes.
+    pub(super) route: String,
+    /// Its credential's name.
+    pub(super) credential: Option<String>,
 }
 
-/// What is known of a request; written when it is dropped, with its answer's last byte.
+/// What is known of a request; told when it is dropped, with its answer's last byte.
 #[derive(Debug)]
 pub(super) struct Record {
     started: Instant,
+    tag: Rc<Tag>,
     method: Method,
-    path: String,
-    /// The route's name, once it is found.
-    pub route: Option<String>,
-    /// The name of the API key that let it in.
-    pub key: Option<String>,
-    /// The answer's status.
-    pub status: Option<StatusCode>,
+    request_id: HeaderValue,
+    status: Option<StatusCode>,
     /// The refusal's code, where the proxy answered by itself.
-    pub refusal: Option<&'static str>,
-    /// The proxy's name for this request.
-    pub request_id: Option<String>,
+    refusal: Option<&'static str>,
     /// The generation of the token it was last sent with.
-    pub generation: Option<u64>,
-    /// How long it waited for tokens.
-    pub token_wait: Duration,
+    generation: Option<u64>,
     /// How often it was sent.
-    pub sendings: u32,
-    bytes: u64,
-    fault: Option<String>,
+    sendings: u32,
+    /// How long it waited for tokens; `None` where it did not have to.
+    token_wait: Option<Duration>,
+    /// How long the upstream took, from each sending to its answer's head or its end.
+    upstream: Option<Duration>,
+    /// Bytes of its body.
+    received: u64,
+    /// Bytes of its answer's body.
+    sent: u64,
+    /// Whether its answer broke off.
+    broken: bool,
+    /// What only the access line tells.
+    line: Option<Box<Line>>,
+}
+
+/// What is kept for the access line, where there may be one.
+#[derive(Debug)]
+struct Line {
+    /// Whether there is one for every request.
+    always: bool,
+    client: Option<IpAddr>,
+    uri: Uri,
+    /// The name of the API key that let it in.
+    key: Option<String>,
+    /// Why it failed.
+    cause: Option<String>,
 }
 
 impl Record {
-    /// Begins a record, if records are wanted. `path` is without the query.
-    pub(super) fn begin(method: &Method, path: &str) -> Option<Box<Self>> {
-        wanted().then(|| {
-            Box::new(Self {
-                started: Instant::now(),
-                method: method.clone(),
-                path: path.to_owned(),
-                route: None,
-                key: None,
-                status: None,
-                refusal: None,
-                request_id: None,
-                generation: None,
-                token_wait: Duration::ZERO,
-                sendings: 0,
-                bytes: 0,
-                fault: None,
-            })
-        })
+    /// Begins a record of a request, whose route is not known yet.
+    pub(super) fn begin<B>(
+        request: &Request<B>,
+        request_id: HeaderValue,
+        client: &Client,
+        tag: Rc<Tag>,
+        log: AccessLog,
+    ) -> Self {
+        let wanted = log != AccessLog::Off && tracing::enabled!(target: TARGET, tracing::Level::INFO);
+        let line = wanted.then(|| {
+            let (always, uri) = (log == AccessLog::All, request.uri().clone());
+            Box::new(Line { always, client: client.peer, uri, key: None, cause: None })
+        });
+        Self {
+            started: Instant::now(),
+            tag,
+            method: request.method().clone(),
+            request_id,
+            status: None,
+            refusal: None,
+            generation: None,
+            sendings: 0,
+            token_wait: None,
+            upstream: None,
+            received: 0,
+            sent: 0,
+            broken: false,
+            line,
+        }
     }
 
+    /// The route that takes it.
+    pub(super) fn routed(&mut self, tag: &Rc<Tag>) {
+        self.tag = Rc::clone(tag);
+    }
+
+    /// The API key that let it in.
+    pub(super) fn let_in_by(&mut self, key: Option<&str>) {
+        if let Some(line) = &mut self.line {
+            line.key = key.map(str::to_owned);
+        }
+    }
+
+    /// It waited for a token.
+    pub(super) fn waited(&mut self, time: Duration) {
+        *self.token_wait.get_or_insert_default() += time;
+    }
+
+    /// It is sent, once more, with the token of this generation.
+    pub(super) fn sending(&mut self, generation: Option<u64>) {
+        self.sendings += 1;
+        self.generation = generation;
+    }
+
+    /// A sending that began so long ago has its answer's head, or has failed.
+    pub(super) fn answered(&mut self, time: Duration) {
+        *self.upstream.get_or_insert_default() += time;
+    }
+
+    /// So many bytes of its body have come.
+    pub(super) fn received(&mut self, bytes: u64) {
+        self.received = self.received.max(bytes);
+    }
+
+    /// The status that the client is told.
+    pub(super) fn status(&mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+
+    /// The proxy answers by itself.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        self.refusal = Some(refusal.code());
+        if let Some(line) = &mut self.line {
+            line.cause = std::error::Error::source(refusal).map(chain);
+        }
+    }
+
+    /// So many more bytes of its answer went out.
     pub(super) fn sent(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
+        self.sent += bytes as u64;
     }
 
+    /// Its answer broke off.
     pub(super) fn broke_off(&mut self, error: &ReplyError) {
-        self.fault = Some(error.to_string());
+        self.broken = true;
+        if let Some(line) = &mut self.line {
+            line.cause = Some(chain(error));
+        }
+    }
+
+    /// The rest of its body that came beside its answer.
+    pub(super) fn came_along(&mut self, upload: &Upload) {
+        self.received(upload.read());
+    }
+
+    /// The route that takes it, if one does.
+    pub(super) fn route(&self) -> Option<&str> {
+        Some(self.tag.route.as_str()).filter(|route| !route.is_empty())
+    }
+
+    /// Its name, for whoever tells of it.
+    pub(super) fn request_id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    /// Whether it did not end as its client wished: no answer before the client went away, the
+    /// proxy's own refusal, the upstream's 5xx, or an answer that broke off.
+    fn failed(&self) -> bool {
+        self.broken || self.refusal.is_some() || self.status.is_none_or(|status| status.is_server_error())
+    }
+
+    fn write(&self, line: &Line) {
+        tracing::info!(
+            target: TARGET,
+            client = line.client.map(tracing::field::display),
+            key = line.key,
+            method = %self.method,
+            path = line.uri.path(),
+            route = self.route(),
+            status = self.status.map(|status| status.as_u16()),
+            received = self.received,
+            sent = self.sent,
+            duration_ms = millis(self.started.elapsed()),
+            upstream_ms = self.upstream.map(millis),
+            token_wait_ms = self.token_wait.map(millis),
+            credential = self.tag.credential.as_deref().filter(|_| self.generation.is_some()),
+            generation = self.generation,
+            sendings = self.sendings,
+            refusal = self.refusal,
+            cause = line.cause,
+            request_id = self.request_id.to_str().unwrap_or_default(),
+            "request"
+        );
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let status = self.status.map(|s| s.as_u16());
-        tracing::info!(
-            target: TARGET,
-            method = %self.method,
-            path = self.path,
-            route = self.route,
-            status,
-            bytes = self.bytes,
-            duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            token_wait_ms = u64::try_from(self.token_wait.as_millis()).unwrap_or(u64::MAX),
-            generation = self.generation,
-            sendings = self.sendings,
-            key = self.key,
-            refusal = self.refusal,
-            request_id = self.request_id,
-            fault = self.fault,
-            "request"
-        );
+        if let Some(line) = self.line.take().filter(|line| line.always || self.failed()) {
+            self.write(&line);
+        }
     }
+}
+
+/// To the microsecond.
+fn millis(time: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact for centuries")]
+    let micros = time.as_micros() as f64;
+    micros / 1000.0
+}
+
+/// An error and what it came from.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }

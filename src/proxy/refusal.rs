@@ -235,12 +235,6 @@ fn has_body(status: StatusCode) -> bool {
     !(status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED)
 }
 
-/// A name for a request that was refused, to find it in the log by. Not a secret, so the generator
-/// need not be a cryptographic one.
-pub(super) fn request_id() -> String {
-    format!("{:016x}", fastrand::u64(..))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,8 +29,8 @@ pub enum ReplyError {
 #[derive(Debug)]
 pub struct Reply {
     kind: Kind,
-    /// Written to the log when the body is done with.
-    record: Option<Box<Record>>,
+    /// Told when the body is done with.
+    record: Option<Record>,
     /// Told when the body is done with: the client's connection is idle again.
     busy: Option<Busy>,
 }
@@ -111,9 +111,9 @@ impl Reply {
         matches!(&self.kind, Kind::Stream(streamed) if streamed.upload.is_some())
     }
 
-    /// The record to write when the body is done with.
-    pub(super) fn with_record(mut self, record: Option<Box<Record>>) -> Self {
-        self.record = record;
+    /// The record that is told when the body is done with.
+    pub(super) fn with_record(mut self, record: Record) -> Self {
+        self.record = Some(record);
         self
     }
 
@@ -158,6 +158,15 @@ impl Streamed {
             timer.as_mut().reset(tokio::time::Instant::now() + left);
         }
         Poll::Pending
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        // The rest of the request's body may have come beside the answer.
+        if let (Some(record), Kind::Stream(Streamed { upload: Some(upload), .. })) = (&mut self.record, &self.kind) {
+            record.came_along(upload);
+        }
     }
 }
 

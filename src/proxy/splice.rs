@@ -40,6 +40,15 @@ impl Inbound {
         }
     }
 
+    /// Bytes that have come of it.
+    pub(super) fn received(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Object(bytes) | Self::Other(bytes) => bytes.len() as u64,
+            Self::Upload(upload) => upload.read(),
+        }
+    }
+
     pub(super) fn upload(&self) -> Option<&Rc<Upload>> {
         match self {
             Self::Upload(upload) => Some(upload),

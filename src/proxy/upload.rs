@@ -152,6 +152,11 @@ impl Upload {
         self.finished.get()
     }
 
+    /// Bytes that have come of it.
+    pub(super) fn read(&self) -> u64 {
+        self.state.borrow().read
+    }
+
     /// When a byte last moved.
     pub(super) fn progress(&self) -> Instant {
         self.progress.get()

@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Version};
 
 use super::headers::{Peer, via};
+use super::record::Tag;
 use super::reply::OnIdle;
+use super::request_id::Mint;
 use super::upload::{Outbound, ReplayBudget};
+use crate::live;
 use crate::live::{Live, Snapshot};
 use crate::route::Action;
 use crate::token::Lane;
@@ -59,6 +62,8 @@ pub struct Proxy {
     pub(super) shared: Arc<Shared>,
     view: RefCell<Rc<View>>,
     via: [HeaderValue; 3],
+    /// Names requests.
+    pub(super) mint: Mint,
     /// When a kind of failure was last told of a route.
     told: RefCell<HashMap<(String, &'static str), Instant>>,
 }
@@ -69,12 +74,15 @@ pub(super) struct View {
     pub(super) snapshot: Arc<Snapshot>,
     /// In the order of the Snapshot's entries.
     pub(super) handles: Vec<Handles>,
+    /// For requests that no route takes.
+    pub(super) nowhere: Rc<Tag>,
     pools: Vec<Rc<Pool<Outbound>>>,
 }
 
 /// What one route needs of this worker.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Handles {
+    pub(super) tag: Rc<Tag>,
     pub(super) pool: Option<Rc<Pool<Outbound>>>,
     pub(super) lane: Option<Rc<Lane>>,
 }
@@ -89,7 +97,7 @@ impl Proxy {
             // Hex digits behind a word always make a header value.
             via(version, &shared.pseudonym).unwrap_or(HeaderValue::from_static("1.1 tokenferry"))
         });
-        Rc::new(Self { shared, view, via, told: RefCell::default() })
+        Rc::new(Self { shared, view, via, mint: Mint::default(), told: RefCell::default() })
     }
 
     /// What is in force now, with this worker's handles.
@@ -153,7 +161,7 @@ impl View {
             .entries
             .iter()
             .map(|entry| match &entry.route.action {
-                Action::Respond(_) => Handles::default(),
+                Action::Respond(_) => Handles { tag: tag(entry), ..Handles::default() },
                 Action::Forward(forward) => {
                     let pool = pools
                         .entry(Arc::as_ptr(&forward.upstream))
@@ -163,10 +171,19 @@ impl View {
                         .credential
                         .as_ref()
                         .map(|c| Rc::new(Lane::new(Arc::clone(&c.cell), Arc::clone(&c.placement))));
-                    Handles { pool: Some(Rc::clone(pool)), lane }
+                    Handles { tag: tag(entry), pool: Some(Rc::clone(pool)), lane }
                 }
             })
             .collect();
-        Self { snapshot, handles, pools: used.into_values().collect() }
+        Self { snapshot, handles, nowhere: Rc::default(), pools: used.into_values().collect() }
     }
+}
+
+fn tag(entry: &live::Entry) -> Rc<Tag> {
+    let credential = match &entry.route.action {
+        Action::Respond(_) => None,
+        Action::Forward(forward) => forward.credential.as_ref(),
+    };
+    let credential = credential.map(|credential| credential.name.clone());
+    Rc::new(Tag { route: entry.route.name.clone(), credential })
 }

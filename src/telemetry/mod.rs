@@ -2,4 +2,4 @@
 
 mod logs;
 
-pub use logs::{LogError, init_logs};
+pub use logs::{LogError, LogSink, apply_logs, dropped_log_lines, init_logs, settle_logs};

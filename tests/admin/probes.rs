@@ -59,7 +59,7 @@ async fn with_the_policy_tokens_it_is_ready_once_every_credential_has_a_live_one
     let yaml = format!(
         "{}{}",
         admin(", ready_when: tokens"),
-        config(&credentials, &[route("it", &mojo.origin().to_owned(), "crewmojo", "")])
+        config(&credentials, &[route("it", mojo.origin(), "crewmojo", "")])
     );
     let process = Process::start(&yaml, &[]);
     let address = process.admin().await;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::de::{Keep, read};
-use crate::config::file::{Access, General, PARTS, RouteLimits, RouteTimeouts};
+use crate::config::file::{Access, General, Log, PARTS, RouteLimits, RouteTimeouts};
 use crate::config::files::Files;
 use crate::config::report::Report;
 use crate::config::spot::Spot;
@@ -105,6 +105,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
         admin,
         client,
         replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
+        log: general.log.as_ref().map(Log::settings).unwrap_or_default(),
         store,
         credentials,
         routes,

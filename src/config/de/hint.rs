@@ -25,6 +25,7 @@ pub(super) fn example(path: &Path) -> Option<&'static str> {
         "refused_when" => "write {status: [401, 403]}",
         "status" => "write [401, 403]",
         "tls" => "write {cert: server.crt, key: server.key}",
+        "log" => "write {format: json, level: info, access: errors}",
         "store" => "write {kind: redis, url: redis://127.0.0.1:6379/0, encryption_key: \"${TOKENFERRY_STORE_KEY}\"}",
         "admin" => "write {address: 127.0.0.1:9901}",
         "hosts" => "write [tokenferry.example]",

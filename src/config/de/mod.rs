@@ -17,7 +17,6 @@ use fault::Kind;
 /// Names of fields that a later version has. They are refused by name, so that nobody takes a
 /// setting for working that is not.
 const LATER: &[&str] = &[
-    "log",
     "logging",
     "telemetry",
     "tracing",

@@ -7,6 +7,7 @@ mod admin;
 mod choice;
 mod credential;
 mod form;
+mod log;
 mod measure;
 mod route;
 mod seal;
@@ -20,6 +21,7 @@ pub(crate) use admin::Admin;
 pub(crate) use choice::{Access, CredentialName, HostHeader, Upstream};
 pub(crate) use credential::{Common, Inject, Refused};
 pub(crate) use form::{Form, Of};
+pub(crate) use log::Log;
 pub(crate) use measure::{margin, size, span};
 pub(crate) use route::{Edits, Match, Route, RouteLimits, RouteTimeouts};
 pub(crate) use seal::SealKeyTexts;
@@ -56,6 +58,8 @@ pub(crate) struct General {
     pub(crate) client: Option<Client>,
     /// Bounds of the whole proxy.
     pub(crate) limits: Option<TotalLimits>,
+    /// What is written to the log, and how.
+    pub(crate) log: Option<Log>,
     /// Where tokens are kept. Default: in memory, each process its own.
     pub(crate) store: Option<Store>,
     /// What holds for every route that does not say otherwise.
@@ -138,6 +142,7 @@ pub(crate) const TOP: &[&str] = &[
     "admin",
     "client",
     "limits",
+    "log",
     "store",
     "defaults",
     "credentials",
