@@ -10,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use tokenferry::config::load_bytes;
 use tokenferry::model::{CanonicalPath, EncodedSlash, HostPattern, Margin, MatchSpec, PathPrefix, PathRule, Place};
 use tokenferry::proxy::headers::{Peer, clean_request, clean_response, set_forwarded, via};
 use tokenferry::route::{RequestLine, Table};
 use tokenferry::secret::Secret;
+use tokenferry::telemetry::metrics::{Finished, Metrics};
 use tokenferry::token::inject::{insert_headers, remove_headers, splice_json, splice_query};
 use tokenferry::token::{BootClock, Cell, CellSettings, Fetch, Lane, SecretVersion};
 use tokenferry::vendor::{Grant, Identity, LifetimeSource};
@@ -108,6 +109,34 @@ fn warm_token(c: &mut Criterion) {
     });
 }
 
+/// What a warm request pays for being counted, and what a scrape pays for the sums of a thousand
+/// routes of two workers.
+fn counting(c: &mut Criterion) {
+    let metrics = Metrics::new();
+    let sheets = [metrics.sheet(), metrics.sheet()];
+    let meters: Vec<_> =
+        (0..1000).flat_map(|i| sheets.each_ref().map(|sheet| sheet.route(&format!("route{i}")))).collect();
+    let request = Finished {
+        method: &Method::GET,
+        status: Some(StatusCode::OK),
+        refusal: None,
+        duration: Duration::from_micros(830),
+        upstream: Some(Duration::from_micros(640)),
+        token_wait: Some(Duration::ZERO),
+        received: 0,
+        sent: 1024,
+    };
+    for meter in &meters {
+        meter.count(&request);
+    }
+    c.bench_function("metrics/count", |b| b.iter(|| meters[0].count(black_box(&request))));
+    let mut turn = meters.iter().cycle();
+    c.bench_function("metrics/count among 1000 routes", |b| {
+        b.iter(|| turn.next().map(|meter| meter.count(black_box(&request))));
+    });
+    c.bench_function("metrics/sums of 1000 routes", |b| b.iter(|| black_box(&metrics).routes()));
+}
+
 /// What a browser's head of a dozen lines pays: hop-by-hop lines off, ours on, the token last.
 fn header_work(c: &mut Criterion) {
     let came: HeaderMap = [
@@ -182,5 +211,5 @@ fn config_load(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, route_lookup, route_build, warm_token, header_work, splices, config_load);
+criterion_group!(benches, route_lookup, route_build, warm_token, counting, header_work, splices, config_load);
 criterion_main!(benches);

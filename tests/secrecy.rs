@@ -254,7 +254,7 @@ async fn run(format: &str) {
             routes.push(route(&format!("{name}{number}"), &taps[3].url("/"), &format!("{name}{number}"), ""));
         }
     }
-    let yaml = config(&lines, &routes);
+    let yaml = format!("log: {{access: all}}\n{}", config(&lines, &routes));
     let variables = [
         ("KEY", simulated_key(&canaries)),
         ("TOKENFERRY_LOG", "trace,hyper=trace,h2=trace,rustls=trace,tokio_util=trace,mio=trace".to_owned()),

@@ -1,9 +1,10 @@
 //! How the traffic went: each route's last quarter of an hour in steps, and its last minute.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::telemetry::metrics::{HistogramTotals, RouteTotals};
 
@@ -21,7 +22,7 @@ pub(super) struct History {
     sampled: VecDeque<Instant>,
     /// Whole steps until now.
     steps: usize,
-    rows: HashMap<String, Row>,
+    rows: HashMap<Arc<str>, Row>,
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +41,11 @@ struct Sample {
 }
 
 impl History {
+    /// When the latest sample was taken.
+    pub(super) fn latest(&self) -> Option<Instant> {
+        self.sampled.back().copied()
+    }
+
     /// Takes a sample. The first is what the first step begins with.
     pub(super) fn sample(&mut self, now: Instant, totals: Vec<RouteTotals>) {
         let first = self.sampled.is_empty();
@@ -50,7 +56,7 @@ impl History {
         keep(&mut self.sampled, now, MINUTE);
         let mut seen = HashSet::new();
         for route in totals.into_iter().filter(|route| route.requests > 0) {
-            let row = self.rows.entry(route.name.clone()).or_insert_with(|| Row {
+            let row = self.rows.entry(Arc::clone(&route.name)).or_insert_with(|| Row {
                 steps: std::iter::repeat_n((0, 0), before).collect(),
                 samples: VecDeque::new(),
             });
@@ -68,7 +74,7 @@ impl History {
     }
 
     /// What is told of a route beside its place, by its counters now.
-    pub(super) fn told(&self, now: Instant, route: Option<&RouteTotals>) -> Value {
+    pub(super) fn told(&self, now: Instant, route: Option<&RouteTotals>) -> Map<String, Value> {
         let row = route.and_then(|route| self.rows.get(&route.name));
         let (requests, errors) = route.map_or((0, 0), |route| (route.requests, route.errors));
         // A minute ago, or when there was nothing yet.
@@ -80,26 +86,31 @@ impl History {
             Some(earlier) => route.duration.since(earlier),
             None => route.duration.clone(),
         });
-        let millis = |q: f64| duration.as_ref().and_then(|duration| duration.quantile(q)).map(|time| rounded(time * 1e3, 10.0));
+        let millis =
+            |q: f64| duration.as_ref().and_then(|duration| duration.quantile(q)).map(|time| rounded(time * 1e3, 10.0));
         let step = |of: fn(&(u64, u64)) -> u64| -> Vec<u64> {
             match row {
                 Some(row) => row.steps.iter().map(of).collect(),
                 None => vec![0; self.steps],
             }
         };
-        json!({
-            "requests": requests,
-            "errors": errors,
-            "requests_per_second": if window.is_zero() { 0.0 } else { rounded(ratio(recent, window.as_secs_f64()), 100.0) },
-            "error_share": (recent > 0).then(|| rounded(ratio(failed, ratio(recent, 1.0)), 10_000.0)),
-            "p50_ms": millis(0.5),
-            "p99_ms": millis(0.99),
-            "history": {
-                "step_seconds": STEP.as_secs(),
-                "requests": step(|step| step.0),
-                "errors": step(|step| step.1),
-            },
-        })
+        let told = [
+            ("requests", json!(requests)),
+            ("errors", json!(errors)),
+            ("requests_per_second", json!(rounded(ratio(recent, window.as_secs_f64()), 100.0))),
+            ("error_share", json!((recent > 0).then(|| rounded(ratio(failed, ratio(recent, 1.0)), 10_000.0)))),
+            ("p50_ms", json!(millis(0.5))),
+            ("p99_ms", json!(millis(0.99))),
+            (
+                "history",
+                json!({
+                    "step_seconds": STEP.as_secs(),
+                    "requests": step(|step| step.0),
+                    "errors": step(|step| step.1),
+                }),
+            ),
+        ];
+        told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
@@ -117,9 +128,69 @@ fn since(now: u64, before: u64) -> u64 {
 
 #[allow(clippy::cast_precision_loss, reason = "beyond 2^53 requests the last digits do not matter")]
 fn ratio(count: u64, by: f64) -> f64 {
-    count as f64 / by
+    if by > 0.0 { count as f64 / by } else { 0.0 }
 }
 
 fn rounded(value: f64, to: f64) -> f64 {
     (value * to).round() / to
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::metrics::Metrics;
+
+    /// A route's counters, of which nothing but these numbers matters here.
+    fn totals(name: &str, requests: u64, errors: u64) -> RouteTotals {
+        let metrics = Metrics::new();
+        let sheet = metrics.sheet();
+        let _meter = sheet.route(name);
+        let totals = metrics.routes().pop().unwrap();
+        RouteTotals { requests, errors, ..totals }
+    }
+
+    fn numbers(told: &Map<String, Value>, of: &str) -> Vec<u64> {
+        told["history"][of].as_array().unwrap().iter().map(|number| number.as_u64().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_step_has_what_came_in_it() {
+        let (mut history, begun) = (History::default(), Instant::now());
+        let at = |steps: u32| begun + steps * STEP;
+        history.sample(at(0), vec![totals("a", 7, 1)]);
+        assert_eq!(numbers(&history.told(at(0), Some(&totals("a", 7, 1))), "requests"), [0; 0]);
+        history.sample(at(1), vec![totals("a", 10, 1), totals("b", 4, 4)]);
+        history.sample(at(2), vec![totals("a", 10, 1), totals("b", 5, 4)]);
+        let a = history.told(at(2), Some(&totals("a", 12, 1)));
+        assert_eq!((numbers(&a, "requests"), numbers(&a, "errors")), (vec![3, 0], vec![0, 0]));
+        let b = history.told(at(2), Some(&totals("b", 5, 4)));
+        assert_eq!((numbers(&b, "requests"), numbers(&b, "errors")), (vec![4, 1], vec![4, 0]));
+        assert_eq!(numbers(&history.told(at(2), None), "requests"), [0, 0], "one that nobody asked");
+        assert_eq!((a["requests"].as_u64(), a["requests_per_second"].as_f64()), (Some(12), Some(0.17)), "5 in 30 s");
+    }
+
+    #[test]
+    fn a_quarter_of_an_hour_is_kept_and_a_minute_judged() {
+        let (mut history, begun) = (History::default(), Instant::now());
+        for step in 0..100_u32 {
+            let count = u64::from(step) * 30;
+            history.sample(begun + step * STEP, vec![totals("a", count, count / 2)]);
+        }
+        let told = history.told(begun + 99 * STEP, Some(&totals("a", 99 * 30, 99 * 15)));
+        assert_eq!(numbers(&told, "requests"), [30; 60]);
+        assert_eq!(told["requests_per_second"], 2.0);
+        assert_eq!(told["error_share"], 0.5);
+        let quiet = history.told(begun + 99 * STEP, Some(&totals("a", 95 * 30, 0)));
+        assert_eq!((&quiet["error_share"], &quiet["p50_ms"]), (&Value::Null, &Value::Null), "no request in it");
+    }
+
+    #[test]
+    fn a_route_that_went_and_came_back_begins_anew() {
+        let (mut history, begun) = (History::default(), Instant::now());
+        history.sample(begun, vec![totals("a", 100, 0)]);
+        history.sample(begun + STEP, Vec::new());
+        history.sample(begun + 2 * STEP, vec![totals("a", 3, 0)]);
+        let told = history.told(begun + 2 * STEP, Some(&totals("a", 3, 0)));
+        assert_eq!(numbers(&told, "requests"), [0, 3]);
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::CONNECTION;
-use http::{HeaderMap, HeaderValue, Request};
+use http::header::{ACCEPT, CONNECTION};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,10 +15,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
-use super::answer::{Answer, Refusal};
+use super::answer::{Answer, with};
+use super::exposition::{Facts, Form, Reloads, exposition};
 use super::gate::Gate;
-use crate::live::{Live, Reload};
+use super::history::{History, STEP};
+use crate::live::{Live, Outcome, Reload};
 use crate::model::ReadyWhen;
+use crate::telemetry::dropped_log_lines;
+use crate::telemetry::metrics::Metrics;
 
 /// For a whole request head, and between two requests.
 const HEAD: Duration = Duration::from_secs(15);
@@ -56,21 +60,29 @@ pub struct Admin {
     pub(super) live: Arc<Live>,
     pub(super) about: About,
     pub(super) wishes: mpsc::Sender<Wish>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) history: Mutex<History>,
     draining: AtomicBool,
-    denied: AtomicU64,
     told_denied: Mutex<Option<Instant>>,
 }
 
 impl Admin {
     /// Wishes for a reload go to whoever receives `wishes`.
-    pub fn new(gate: Gate, live: Arc<Live>, about: About, wishes: mpsc::Sender<Wish>) -> Arc<Self> {
+    pub fn new(
+        gate: Gate,
+        live: Arc<Live>,
+        metrics: Arc<Metrics>,
+        about: About,
+        wishes: mpsc::Sender<Wish>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             gate,
             live,
             about,
             wishes,
+            metrics,
+            history: Mutex::default(),
             draining: AtomicBool::new(false),
-            denied: AtomicU64::new(0),
             told_denied: Mutex::default(),
         })
     }
@@ -84,8 +96,15 @@ impl Admin {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// To be called every second: where readiness depends on tokens, they are kept at hand.
+    /// To be called every second: samples the traffic every so often, and where readiness depends on
+    /// tokens, keeps them at hand.
     pub fn tick(&self) {
+        let now = Instant::now();
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        if history.latest().is_none_or(|latest| now.saturating_duration_since(latest) >= STEP) {
+            history.sample(now, self.metrics.routes());
+        }
+        drop(history);
         let snapshot = self.live.load();
         if self.is_draining() || snapshot.directory.ready_when == ReadyWhen::Serving {
             return;
@@ -126,18 +145,33 @@ impl Admin {
         }
     }
 
-    /// Counts a request without the token.
+    /// Counts a request without the token, or from a foreign page.
     pub(super) fn note_denied(&self) {
-        let denied = self.denied.fetch_add(1, Ordering::Relaxed) + 1;
+        self.metrics.admin_denied();
         let mut told = self.told_denied.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|told| told.elapsed() >= TELL_DENIED) {
             *told = Some(Instant::now());
-            tracing::warn!(denied, "requests to the admin port without its token were refused");
+            let denied = self.metrics.times_denied();
+            tracing::warn!(denied, "requests to the admin port were refused: no token, or from a foreign page");
         }
     }
 
-    pub(super) fn metrics(&self, _headers: &HeaderMap) -> Answer {
-        Refusal::Path.answer()
+    /// Everything that is counted, in the form that is asked for.
+    pub(super) fn exposition(&self, headers: &HeaderMap) -> Answer {
+        let form = Form::of(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
+        let snapshot = self.live.load();
+        let credentials = &snapshot.directory.credentials;
+        let reloads = self.live.reloads();
+        let facts = Facts {
+            metrics: Arc::clone(&self.metrics),
+            credentials: credentials.iter().map(|listed| (listed.name.clone(), listed.cell.status())).collect(),
+            reloads: Reloads { taken: reloads.taken, unchanged: reloads.unchanged, refused: reloads.refused },
+            last_reload_successful: self.live.last_reload().is_none_or(|last| last.outcome != Outcome::Refused),
+            generation: snapshot.generation,
+            started: self.about.started,
+            log_lines_dropped: dropped_log_lines(),
+        };
+        with(StatusCode::OK, form.content_type(), exposition(facts, form))
     }
 }
 
@@ -165,7 +199,7 @@ mod tests {
             listeners: Vec::new(),
             store: "memory",
         };
-        let admin = Admin::new(Gate::new(None, Vec::new(), false), live, about, mpsc::channel(1).0);
+        let admin = Admin::new(Gate::new(None, Vec::new(), false), live, Metrics::new(), about, mpsc::channel(1).0);
         let (ours, its) = duplex(room);
         (ours, tokio::spawn(admin.connection(its)))
     }

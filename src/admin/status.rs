@@ -1,14 +1,17 @@
 //! How things stand, as JSON.
 
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::deed::{seconds, told_of};
 use super::port::Admin;
 use super::time::rfc3339;
 use crate::live::{Listed, Reload, Signpost, Snapshot};
 use crate::model::ReadyWhen;
+use crate::telemetry::metrics::RouteTotals;
 use crate::vendor::LifetimeSource;
 
 /// Names that an answer to a probe tells.
@@ -69,18 +72,29 @@ impl Admin {
     }
 
     fn routes(&self, snapshot: &Snapshot) -> Vec<Value> {
-        let _ = Instant::now();
-        snapshot.directory.routes.iter().map(|signpost| self.route(signpost)).collect()
+        let now = Instant::now();
+        let totals: HashMap<Arc<str>, RouteTotals> =
+            self.metrics.routes().into_iter().map(|totals| (Arc::clone(&totals.name), totals)).collect();
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let routes = snapshot.directory.routes.iter().zip(&snapshot.entries);
+        let told = routes.map(|(signpost, entry)| {
+            let traffic = history.told(now, totals.get(entry.route.name.as_str()));
+            route(signpost, traffic)
+        });
+        told.collect()
     }
+}
 
-    fn route(&self, signpost: &Signpost) -> Value {
-        json!({
-            "name": signpost.name,
-            "match": signpost.matches,
-            "upstream": signpost.upstream,
-            "credential": signpost.credential,
-        })
-    }
+/// A route's place, and its traffic behind it.
+fn route(signpost: &Signpost, traffic: Map<String, Value>) -> Value {
+    let Signpost { name, matches, upstream, credential } = signpost;
+    let mut told = Map::new();
+    told.insert("name".to_owned(), json!(name));
+    told.insert("match".to_owned(), json!(matches));
+    told.insert("upstream".to_owned(), json!(upstream));
+    told.insert("credential".to_owned(), json!(credential));
+    told.extend(traffic);
+    Value::Object(told)
 }
 
 fn last(reload: &Reload) -> Value {
@@ -95,6 +109,7 @@ fn last(reload: &Reload) -> Value {
 
 fn credential(listed: &Listed) -> Value {
     let status = listed.cell.status();
+    let counts = status.counts;
     json!({
         "name": listed.name,
         "provider": listed.provider,
@@ -103,8 +118,12 @@ fn credential(listed: &Listed) -> Value {
         "generation": status.generation,
         "live": status.live,
         "expires_in_seconds": status.expires_in.map(seconds),
+        "lifetime_seconds": status.lifetime.map(seconds),
         "lifetime_source": status.lifetime_source.filter(|_| status.live).map(source),
+        "renewals": counts.renewed + counts.replaced + counts.recovered + counts.adopted,
         "logins": status.fetches,
+        "failed_logins": counts.failed + counts.superseded,
+        "refused": counts.refused,
         "waiting": status.waiting,
         "suspect": status.suspect,
         "disturbed": status.disturbed,

@@ -90,7 +90,7 @@ impl Admin {
 
     /// The place that is asked for, by somebody who may.
     async fn walk(&self, head: &Parts) -> Result<Place, Refusal> {
-        self.gate.admit(head)?;
+        self.gate.admit(head).inspect_err(|_| self.note_denied())?;
         let place = Place::of(head.uri.path());
         if !place.as_ref().is_some_and(Place::is_health)
             && let Err(refusal) = self.gate.admit_token(&head.headers)
@@ -118,7 +118,7 @@ impl Admin {
                 None => line(StatusCode::OK, "ready"),
                 Some(why) => line(StatusCode::SERVICE_UNAVAILABLE, &why),
             },
-            Place::Metrics => self.metrics(&head.headers),
+            Place::Metrics => self.exposition(&head.headers),
             Place::Page(media, text) => file(media, text),
             Place::Status => json(StatusCode::OK, &self.status()),
             Place::Reload => self.reload().await,

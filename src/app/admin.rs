@@ -13,6 +13,7 @@ use crate::config::{AdminSettings, ListenAddress, StoreSettings};
 use crate::live::Live;
 use crate::model::KeyDigest;
 use crate::server::{Bound, pause_after};
+use crate::telemetry::metrics::Metrics;
 
 /// Connections at once. Of more, the oldest goes: whoever holds many without a word must not keep a probe
 /// out.
@@ -25,6 +26,7 @@ pub(super) struct Facts<'a> {
     pub(super) listeners: &'a [Arc<Bound>],
     pub(super) store: &'a StoreSettings,
     pub(super) live: Arc<Live>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) wishes: mpsc::Sender<Wish>,
 }
 
@@ -53,7 +55,7 @@ impl Port {
                 StoreSettings::Redis(_) => "redis",
             },
         };
-        let admin = Admin::new(gate, facts.live, about, facts.wishes);
+        let admin = Admin::new(gate, facts.live, facts.metrics, about, facts.wishes);
         let leave = Arc::new(Notify::new());
         let accepting = tokio::spawn(accept(bound, Arc::clone(&admin), Arc::clone(&leave)));
         let ticking = tokio::spawn(tick(Arc::clone(&admin)));

@@ -21,6 +21,7 @@ use crate::model::{Problem, ReadyWhen};
 use crate::proxy::Shared;
 use crate::server::Worker;
 use crate::telemetry::apply_logs;
+use crate::telemetry::metrics::Metrics;
 
 /// What came of reading the configuration again.
 #[derive(Debug)]
@@ -136,7 +137,7 @@ impl Control {
         let book = Arc::new(Book::default());
         book.set(assembled.logins);
         let live = Live::new(assembled.snapshot);
-        let shared = Shared::new(Arc::clone(&live), loaded.settings.replay_budget);
+        let shared = Shared::new(Arc::clone(&live), loaded.settings.replay_budget, Arc::clone(&start.metrics));
         let workers = (0..loaded.settings.workers)
             .map(|number| Worker::start(number, Arc::clone(&shared)))
             .collect::<Result<Vec<_>, _>>()?;
@@ -149,6 +150,11 @@ impl Control {
         let (assembly, settings, restart_needed) = (Some(assembly), loaded.settings, assembled.restart_needed);
         let control = Self { start, assembly, settings, fixed, warnings, restart_needed, live, shared, book };
         Ok(Started { control, sockets, workers, hatch, taken })
+    }
+
+    /// Where everything is counted.
+    pub(super) fn metrics(&self) -> &Arc<Metrics> {
+        &self.start.metrics
     }
 
     /// The configuration's file.

@@ -29,6 +29,7 @@ use self::control::{Control, Ended, Started};
 use self::handover::{Giver, HandoverError};
 use crate::config::Problems;
 use crate::server::{Bound, Leave, ListenError, ListenOn, Worker, WorkerError, accept};
+use crate::telemetry::metrics::Metrics;
 
 pub use read::{assemble, warnings};
 
@@ -54,6 +55,8 @@ pub struct Start {
     /// Sockets that listen already, as a service manager gives them: each goes to the listener with
     /// its address.
     pub sockets: Vec<OwnedFd>,
+    /// Where everything is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why it did not start, or not end well.
@@ -133,7 +136,8 @@ pub async fn run(
     let port = own_door.first().zip(control.settings.admin.as_ref()).map(|(bound, settings)| {
         let live = Arc::clone(&control.live);
         let store = &control.settings.store;
-        let facts = Facts { config: control.config(), begun, listeners: doors, store, live, wishes };
+        let metrics = Arc::clone(control.metrics());
+        let facts = Facts { config: control.config(), begun, listeners: doors, store, live, metrics, wishes };
         Port::open(settings, Arc::clone(bound), facts)
     });
     for bound in doors {

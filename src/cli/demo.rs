@@ -9,6 +9,7 @@ use super::{fail, run};
 use crate::app::{Accepting, Start};
 use crate::demo::Stage;
 use crate::server::ListenOn;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::settle_logs;
 
 /// Runs the command.
@@ -60,7 +61,7 @@ async fn perform() -> ExitCode {
     };
     let variables = stage.variables().clone();
     let environment = Arc::new(move |name: &str| variables.get(name).cloned());
-    let start = Start { config, environment, watch: true, sockets: Vec::new() };
+    let start = Start { config, environment, watch: true, sockets: Vec::new(), metrics: Metrics::new() };
     let name = start.config.display().to_string();
     let announce = |accepting: Accepting<'_>| {
         // A closed stdout is no reason not to serve.

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{fail, ready};
 use crate::app::{self, Accepting, AppError, Start, process_environment};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{LogSink, init_logs, settle_logs};
 
 /// Runs the command.
@@ -27,7 +28,13 @@ pub(super) fn run(config: &Path) -> ExitCode {
         Ok(sockets) => sockets,
         Err(error) => return fail(&format!("a socket of the service manager cannot be used: {error}"), 1),
     };
-    let start = Start { config: config.to_owned(), environment: process_environment(), watch: true, sockets };
+    let start = Start {
+        config: config.to_owned(),
+        environment: process_environment(),
+        watch: true,
+        sockets,
+        metrics: Metrics::new(),
+    };
     let code = match runtime.block_on(serve(start, announce)) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(AppError::Config(problems))) => ready::refuse(&problems),

@@ -23,6 +23,7 @@ use super::view::{Client, Handles, Proxy};
 use super::{mapping, media, refused, upgrade, wait};
 use crate::model::{HeaderCase, Place};
 use crate::route::{Credential, Forward};
+use crate::telemetry::metrics::{Again, Replayed};
 use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
 use crate::upstream::{Answer, Plan, SendError};
@@ -165,10 +166,17 @@ impl Exchange<'_> {
             let sent = self.send(prepared, guard, reuse).await;
             self.record.answered(began.elapsed());
             match sent? {
-                Outcome::Answered(response, ahead) => return Ok((response, ahead)),
-                Outcome::Stale => reuse = false,
+                Outcome::Answered(response, ahead) => {
+                    self.record.came_to(Replayed::Answered);
+                    return Ok((response, ahead));
+                }
+                Outcome::Stale => {
+                    self.record.again(Again::Connection);
+                    reuse = false;
+                }
                 Outcome::Outdated => {}
                 Outcome::Refused(response, ahead, generation) => {
+                    self.record.came_to(Replayed::Refused);
                     let lane = self.handles.lane.as_ref().ok_or(Refusal::Internal)?;
                     let cell = lane.cell();
                     let current = cell.is_current(generation);
@@ -189,6 +197,7 @@ impl Exchange<'_> {
                             // A token is replaced once for a request; one that was replaced meanwhile
                             // does not count.
                             replaced |= current && !cell.is_current(generation);
+                            self.record.again(Again::Token);
                             wait::discard(response);
                         }
                         AfterRefusal::Again => return Err(Refusal::NotKept),
@@ -305,7 +314,7 @@ impl Exchange<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let asked = prepared.upgrade.as_ref().zip(client_upgrade);
             let (protocol, client) = asked.ok_or(Refusal::wrong_switch())?;
-            return upgrade::tunnel(response, protocol, client, self.client);
+            return upgrade::tunnel(response, protocol, client, self.client, &self.proxy.sheet);
         }
         clean_response(response.headers_mut());
         if self.forward.rewrite_response {

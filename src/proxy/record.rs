@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
@@ -12,6 +13,7 @@ use super::reply::ReplyError;
 use super::upload::Upload;
 use super::view::Client;
 use crate::model::AccessLog;
+use crate::telemetry::metrics::{Again, Finished, Replayed, RouteMeter};
 
 /// The target of access lines.
 const TARGET: &str = "access";
@@ -24,6 +26,8 @@ pub(super) struct Tag {
     pub(super) route: String,
     /// Its credential's name.
     pub(super) credential: Option<String>,
+    /// Where its requests are counted.
+    pub(super) meter: Arc<RouteMeter>,
 }
 
 /// What is known of a request; told when it is dropped, with its answer's last byte.
@@ -40,6 +44,8 @@ pub(super) struct Record {
     generation: Option<u64>,
     /// How often it was sent.
     sendings: u32,
+    /// Why it is being sent again, until that came to something.
+    again: Option<Again>,
     /// How long it waited for tokens; `None` where it did not have to.
     token_wait: Option<Duration>,
     /// How long the upstream took, from each sending to its answer's head or its end.
@@ -90,6 +96,7 @@ impl Record {
             refusal: None,
             generation: None,
             sendings: 0,
+            again: None,
             token_wait: None,
             upstream: None,
             received: 0,
@@ -125,6 +132,19 @@ impl Record {
     /// A sending that began so long ago has its answer's head, or has failed.
     pub(super) fn answered(&mut self, time: Duration) {
         *self.upstream.get_or_insert_default() += time;
+    }
+
+    /// It is to be sent again, for this reason.
+    pub(super) fn again(&mut self, why: Again) {
+        self.came_to(Replayed::Failed);
+        self.again = Some(why);
+    }
+
+    /// What its sending came to; of interest where it was not the first.
+    pub(super) fn came_to(&mut self, what: Replayed) {
+        if let Some(why) = self.again.take() {
+            self.tag.meter.replayed(why, what);
+        }
     }
 
     /// So many bytes of its body have come.
@@ -179,6 +199,20 @@ impl Record {
         self.broken || self.refusal.is_some() || self.status.is_none_or(|status| status.is_server_error())
     }
 
+    fn count(&self) {
+        self.tag.meter.count(&Finished {
+            method: &self.method,
+            status: self.status,
+            refusal: self.refusal,
+            duration: self.started.elapsed(),
+            upstream: self.upstream,
+            // With a token that was at hand it did not have to wait.
+            token_wait: self.token_wait.or_else(|| self.generation.map(|_| Duration::ZERO)),
+            received: self.received,
+            sent: self.sent,
+        });
+    }
+
     fn write(&self, line: &Line) {
         tracing::info!(
             target: TARGET,
@@ -206,6 +240,8 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        self.came_to(Replayed::Failed);
+        self.count();
         if let Some(line) = self.line.take().filter(|line| line.always || self.failed()) {
             self.write(&line);
         }

@@ -1,6 +1,8 @@
 //! Upgraded connections: asked for only where the route allows it, and a tunnel only after the 101
 //! (RFC 9110 section 7.8). Bytes that came early stay in the client's buffer until then.
 
+use std::sync::Arc;
+
 use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue, Response, Version};
 use hyper::upgrade::OnUpgrade;
@@ -10,6 +12,7 @@ use super::headers::{clean_response, requested_upgrade, set_upgrade};
 use super::refusal::Refusal;
 use super::reply::{Busy, Reply};
 use super::view::Client;
+use crate::telemetry::metrics::{Sheet, Side};
 use crate::upstream::Answer;
 
 /// The protocol that the client asks for, if the route lets it through.
@@ -25,6 +28,7 @@ pub(super) fn tunnel(
     protocol: &HeaderValue,
     client: OnUpgrade,
     connection: &Client,
+    sheet: &Arc<Sheet>,
 ) -> Result<Response<Reply>, Refusal> {
     let agreed = response.headers().get(UPGRADE);
     if !agreed.is_some_and(|agreed| agreed.as_bytes().eq_ignore_ascii_case(protocol.as_bytes())) {
@@ -34,9 +38,12 @@ pub(super) fn tunnel(
     // A tunnel is as slow as its ends like.
     connection.connection.stall_after(None);
     let busy = Busy::new(std::rc::Rc::clone(&connection.connection));
+    let sheet = Arc::clone(sheet);
     tokio::task::spawn_local(async move {
         let _busy = busy;
         let (Ok(client), Ok(upstream)) = (client.await, upstream.await) else { return };
+        // As connections of HTTP they have ended.
+        let _counted = [Side::Client, Side::Upstream].map(|side| sheet.connected(side));
         let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
         // Either side may go at any time; how a tunnel ends is its ends' own business.
         match tokio::io::copy_bidirectional(&mut client, &mut upstream).await {

@@ -19,6 +19,7 @@ use super::upload::{Outbound, ReplayBudget};
 use crate::live;
 use crate::live::{Live, Snapshot};
 use crate::route::Action;
+use crate::telemetry::metrics::{Connected, Metrics, NO_ROUTE, Sheet, Side};
 use crate::token::Lane;
 use crate::upstream::{Pool, Upstream};
 
@@ -29,15 +30,17 @@ pub struct Shared {
     pub live: Arc<Live>,
     /// The bound on bodies kept for replay.
     pub budget: Arc<ReplayBudget>,
+    /// Where requests and connections are counted.
+    pub metrics: Arc<Metrics>,
     /// This process's name in `Via`, by which it recognises its own requests (RFC 9110 section 7.6.3).
     pub pseudonym: String,
 }
 
 impl Shared {
     /// With a pseudonym of this process's own.
-    pub fn new(live: Arc<Live>, replay_budget: u64) -> Arc<Self> {
+    pub fn new(live: Arc<Live>, replay_budget: u64, metrics: Arc<Metrics>) -> Arc<Self> {
         let pseudonym = format!("tokenferry-{:08x}", fastrand::u32(..));
-        Arc::new(Self { live, budget: Arc::new(ReplayBudget::new(replay_budget)), pseudonym })
+        Arc::new(Self { live, budget: Arc::new(ReplayBudget::new(replay_budget)), metrics, pseudonym })
     }
 }
 
@@ -60,6 +63,8 @@ pub struct Client {
 #[derive(Debug)]
 pub struct Proxy {
     pub(super) shared: Arc<Shared>,
+    /// What this worker counts.
+    pub(super) sheet: Arc<Sheet>,
     view: RefCell<Rc<View>>,
     via: [HeaderValue; 3],
     /// Names requests.
@@ -91,13 +96,14 @@ impl Proxy {
     /// A worker's proxy over what all share.
     pub fn new(shared: Arc<Shared>) -> Rc<Self> {
         let snapshot = shared.live.load();
-        let view = RefCell::new(Rc::new(View::new(Arc::clone(&snapshot), &[])));
+        let sheet = shared.metrics.sheet();
+        let view = RefCell::new(Rc::new(View::new(Arc::clone(&snapshot), &[], &sheet)));
         drop(snapshot);
         let via = [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2].map(|version| {
             // Hex digits behind a word always make a header value.
             via(version, &shared.pseudonym).unwrap_or(HeaderValue::from_static("1.1 tokenferry"))
         });
-        Rc::new(Self { shared, view, via, mint: Mint::default(), told: RefCell::default() })
+        Rc::new(Self { shared, sheet, view, via, mint: Mint::default(), told: RefCell::default() })
     }
 
     /// What is in force now, with this worker's handles.
@@ -105,7 +111,7 @@ impl Proxy {
         let live = self.shared.live.load();
         let mut view = self.view.borrow_mut();
         if !Arc::ptr_eq(&live, &view.snapshot) {
-            *view = Rc::new(View::new(Arc::clone(&live), &view.pools));
+            *view = Rc::new(View::new(Arc::clone(&live), &view.pools, &self.sheet));
         }
         Rc::clone(&view)
     }
@@ -137,6 +143,11 @@ impl Proxy {
         }
     }
 
+    /// A client's connection, which is counted for as long as what is returned is held.
+    pub fn connected(&self) -> Connected {
+        self.sheet.connected(Side::Client)
+    }
+
     /// Patience with clients, as it is in force now.
     pub fn patience(&self) -> crate::live::Patience {
         self.shared.live.load().client
@@ -153,7 +164,7 @@ impl Proxy {
 
 impl View {
     /// Pools whose target is unchanged are carried over, and routes with equal targets share one.
-    fn new(snapshot: Arc<Snapshot>, before: &[Rc<Pool<Outbound>>]) -> Self {
+    fn new(snapshot: Arc<Snapshot>, before: &[Rc<Pool<Outbound>>], sheet: &Arc<Sheet>) -> Self {
         let mut pools: HashMap<*const Upstream, Rc<Pool<Outbound>>> =
             before.iter().map(|pool| (Arc::as_ptr(pool.upstream()), Rc::clone(pool))).collect();
         let mut used: HashMap<*const Upstream, Rc<Pool<Outbound>>> = HashMap::new();
@@ -161,29 +172,30 @@ impl View {
             .entries
             .iter()
             .map(|entry| match &entry.route.action {
-                Action::Respond(_) => Handles { tag: tag(entry), ..Handles::default() },
+                Action::Respond(_) => Handles { tag: tag(entry, sheet), ..Handles::default() },
                 Action::Forward(forward) => {
                     let pool = pools
                         .entry(Arc::as_ptr(&forward.upstream))
-                        .or_insert_with(|| Pool::new(Arc::clone(&forward.upstream)));
+                        .or_insert_with(|| Pool::counted(Arc::clone(&forward.upstream), Arc::clone(sheet)));
                     used.entry(Arc::as_ptr(&forward.upstream)).or_insert_with(|| Rc::clone(pool));
                     let lane = forward
                         .credential
                         .as_ref()
                         .map(|c| Rc::new(Lane::new(Arc::clone(&c.cell), Arc::clone(&c.placement))));
-                    Handles { tag: tag(entry), pool: Some(Rc::clone(pool)), lane }
+                    Handles { tag: tag(entry, sheet), pool: Some(Rc::clone(pool)), lane }
                 }
             })
             .collect();
-        Self { snapshot, handles, nowhere: Rc::default(), pools: used.into_values().collect() }
+        let nowhere = Rc::new(Tag { meter: sheet.route(NO_ROUTE), ..Tag::default() });
+        Self { snapshot, handles, nowhere, pools: used.into_values().collect() }
     }
 }
 
-fn tag(entry: &live::Entry) -> Rc<Tag> {
+fn tag(entry: &live::Entry, sheet: &Sheet) -> Rc<Tag> {
     let credential = match &entry.route.action {
         Action::Respond(_) => None,
         Action::Forward(forward) => forward.credential.as_ref(),
     };
     let credential = credential.map(|credential| credential.name.clone());
-    Rc::new(Tag { route: entry.route.name.clone(), credential })
+    Rc::new(Tag { route: entry.route.name.clone(), credential, meter: sheet.route(&entry.route.name) })
 }

@@ -45,6 +45,7 @@ where
 
 /// Serves a connection until it closes.
 pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
+    let _counted = proxy.connected();
     let patience = proxy.patience();
     let watch = Arc::clone(&member.watch);
     let (header_case, record_case) = (knock.door.header_case, knock.door.record_case);

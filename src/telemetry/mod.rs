@@ -1,5 +1,6 @@
-//! What operators see of a running proxy: log lines on stderr.
+//! What operators see of a running proxy: log lines on stderr, and what is counted.
 
 mod logs;
+pub mod metrics;
 
 pub use logs::{LogError, LogSink, apply_logs, dropped_log_lines, init_logs, settle_logs};

@@ -16,7 +16,7 @@ mod lane;
 mod share;
 mod store;
 
-pub use cell::{AfterRefusal, Cell, CellSettings, CellState, CellStatus, Fetch, Release, Slot, Token};
+pub use cell::{AfterRefusal, Cell, CellSettings, CellState, CellStatus, Fetch, Release, Slot, Token, TokenCounts};
 pub use clock::{BootClock, Clock, Moment};
 pub use error::Unavailable;
 pub use fetch::{Releases, fetch};

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 
 use super::connect::Spoken;
 use super::{ConnectError, SendError, Upstream};
+use crate::telemetry::metrics::Sheet;
 use dial::Dialling;
 use link::{Failure, Http1, Http2, Link};
 
@@ -51,6 +52,8 @@ pub struct Plan<'a> {
 /// Dropping it closes the idle connections; answers that are still streaming finish.
 pub struct Pool<B> {
     upstream: Arc<Upstream>,
+    /// Where its connections are counted.
+    sheet: Option<Arc<Sheet>>,
     /// The top of the stack was used last.
     idle: RefCell<Vec<Rc<Http1<B>>>>,
     /// Where HTTP/2 is spoken: the one connection that all requests share.
@@ -69,10 +72,20 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// An empty pool.
+    /// An empty pool, whose connections nobody counts.
     pub fn new(upstream: Arc<Upstream>) -> Rc<Self> {
+        Self::empty(upstream, None)
+    }
+
+    /// An empty pool, whose connections are counted on this worker's sheet.
+    pub fn counted(upstream: Arc<Upstream>, sheet: Arc<Sheet>) -> Rc<Self> {
+        Self::empty(upstream, Some(sheet))
+    }
+
+    fn empty(upstream: Arc<Upstream>, sheet: Option<Arc<Sheet>>) -> Rc<Self> {
         Rc::new(Self {
             upstream,
+            sheet,
             idle: RefCell::default(),
             shared: RefCell::new(None),
             dialling: RefCell::new(None),

@@ -63,9 +63,13 @@ async fn the_status_tells_how_things_stand() {
         assert_eq!(asleep[absent], Value::Null, "{absent}");
     }
     assert_eq!(before["credentials"][1]["name"], "key", "also one that no route uses");
+    let mut never = before["routes"][1].clone();
+    let traffic = never.as_object_mut().unwrap();
+    assert!(traffic.remove("history").unwrap()["requests"].is_array());
     assert_eq!(
-        before["routes"][1],
+        never,
         serde_json::json!({
+            "requests": 0, "errors": 0, "requests_per_second": 0.0, "error_share": null, "p50_ms": null, "p99_ms": null,
             "name": "never", "match": "GET, POST a.internal/x (exactly) with x-key", "upstream": null, "credential": null,
         })
     );
@@ -76,6 +80,20 @@ async fn the_status_tells_how_things_stand() {
     assert_eq!(
         (&live["state"], &live["live"], &live["generation"], &live["logins"]),
         (&"live".into(), &true.into(), &1.into(), &1.into())
+    );
+    assert_eq!((&live["renewals"], &live["failed_logins"], &live["refused"]), (&0.into(), &0.into(), &0.into()));
+    assert_eq!(live["lifetime_seconds"], 1800.0);
+    let said = status(proxy.admin()).await;
+    let traffic = &said["routes"][0];
+    assert_eq!(
+        (&traffic["requests"], &traffic["errors"], &traffic["error_share"]),
+        (&1.into(), &0.into(), &0.0.into())
+    );
+    assert!(traffic["p50_ms"].as_f64().unwrap() > 0.0 && traffic["requests_per_second"].is_number(), "{traffic}");
+    let metrics = text(&ask(proxy.admin(), "GET", "/metrics").await);
+    assert!(
+        metrics.contains("tokenferry_requests_total{") && metrics.contains("tokenferry_config_generation 1"),
+        "{metrics}"
     );
     let left = live["expires_in_seconds"].as_f64().unwrap();
     assert!((1.0..=1800.0).contains(&left) && live["lifetime_source"] == "the vendor's answer", "{live}");

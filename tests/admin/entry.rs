@@ -57,6 +57,13 @@ async fn a_wrong_token_learns_nothing_and_a_browser_is_asked_for_it() {
         let wrong = answer(&format!("Authorization: {wrong}\r\n")).await;
         assert_eq!((wrong.status(), wrong.text()), (401, missing.text()), "nothing tells wrong from missing");
     }
+    let token = format!("Authorization: Bearer {TOKEN}\r\n");
+    let metrics = exchange(
+        proxy.admin(),
+        format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{token}Connection: close\r\n\r\n"),
+    )
+    .await;
+    assert!(metrics.text().contains("\ntokenferry_admin_denied_total 4\n"), "{}", metrics.text());
     assert_eq!(missing.header("content-type"), Some("application/problem+json"));
     assert_eq!(missing.json()["code"], "token_required");
     let challenges = missing.all("www-authenticate");

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokenferry::app::{self, Accepting, Start};
 use tokenferry::config::render;
 use tokenferry::server::ListenOn;
+use tokenferry::telemetry::metrics::Metrics;
 use tokio::sync::{mpsc, oneshot};
 
 /// A proxy that runs until dropped.
@@ -20,6 +21,8 @@ pub struct Proxy {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), app::AppError>>>,
     folder: TempDir,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Proxy {
@@ -43,11 +46,13 @@ impl Proxy {
         let (announce, mut announced) = mpsc::unbounded_channel();
         let variables: HashMap<String, String> =
             variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let metrics = Metrics::new();
         let start = Start {
             config: folder.path().join("proxy.yaml"),
             environment: Arc::new(move |name: &str| variables.get(name).cloned()),
             watch: true,
             sockets: Vec::new(),
+            metrics: Arc::clone(&metrics),
         };
         let expected = complete(yaml).matches("address:").count().max(1);
         let thread = std::thread::spawn(move || {
@@ -75,7 +80,7 @@ impl Proxy {
                 (address, false) => addresses.push(address),
             }
         }
-        Self { addresses, admin, hangups, stop: Some(stop), thread: Some(thread), folder }
+        Self { addresses, admin, hangups, stop: Some(stop), thread: Some(thread), folder, metrics }
     }
 
     /// The first listener's address.

@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 const LINES: usize = 8192;
 
 /// Bytes that wait; a line may have a path of tens of kilobytes in it.
-const BYTES: usize = 4 << 20;
+const BYTES: usize = 1 << 20;
 
 /// What the thread that writes is given.
 enum Parcel {
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn lines_that_are_long_wait_in_bounded_memory() {
         let (pipe, gate, _) = gated();
-        let long = vec![b'a'; 1 << 20];
+        let long = vec![b'a'; 256 << 10];
         for _ in 0..100 {
             pipe.put(&long);
         }

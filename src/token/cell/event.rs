@@ -9,6 +9,11 @@ use crate::vendor::{LifetimeSource, TokenFault};
 /// The target of these events, for filters.
 const TARGET: &str = "tokenferry::credential";
 
+/// The word for a login that failed.
+pub(super) const FAILED: &str = "failed";
+/// The word for one that failed with a secret that is no longer the one in force.
+pub(super) const SUPERSEDED: &str = "superseded";
+
 /// How a token came to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Outcome {
@@ -56,7 +61,7 @@ impl Event {
             }
             Self::Failed { generation, fault, retry_after, news } => {
                 let (class, error, retry_after) = (fault.class, fault, Seconds(Some(*retry_after)));
-                let outcome = "failed";
+                let outcome = FAILED;
                 // Each further attempt fails the same way: one line at the beginning is the change.
                 if *news {
                     warn!(target: TARGET, credential, generation, outcome, ?class, %error, %retry_after, "login failed");
@@ -66,7 +71,7 @@ impl Event {
             }
             Self::Superseded { generation, fault } => {
                 let (class, error) = (fault.class, fault);
-                info!(target: TARGET, credential, generation, outcome = "superseded", ?class, %error, "login with the earlier secret failed");
+                info!(target: TARGET, credential, generation, outcome = SUPERSEDED, ?class, %error, "login with the earlier secret failed");
             }
             Self::Refused { generation, passes: false } => {
                 info!(target: TARGET, credential, generation, outcome = "refused", "token refused by the vendor, logging in again");
@@ -94,7 +99,7 @@ impl Event {
 }
 
 impl Outcome {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Obtained => "obtained",
             Self::Renewed => "renewed",

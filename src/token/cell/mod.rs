@@ -40,7 +40,7 @@ use self::listen::listen;
 pub use self::settings::{CellSettings, Fetch, Release};
 pub(super) use self::state::COME_AGAIN;
 use self::state::{Asked, Policy, Refused, State, Steps};
-pub use self::status::{AfterRefusal, CellState, CellStatus, Token};
+pub use self::status::{AfterRefusal, CellState, CellStatus, Token, TokenCounts};
 use super::{Clock, Moment, Share, Unavailable, Wanted};
 
 /// No moment ever: nothing to attend to, no idle lifetime.

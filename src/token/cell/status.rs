@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::event::{FAILED, Outcome, SUPERSEDED};
 use crate::secret::Secret;
 use crate::token::Moment;
 use crate::vendor::{LifetimeSource, TokenFault};
@@ -67,6 +68,8 @@ pub struct CellStatus {
     pub generation: u64,
     /// Left to live; `None` without a token or for one that lives for ever.
     pub expires_in: Option<Duration>,
+    /// The whole life of the live token; `None` without one or for one that lives for ever.
+    pub lifetime: Option<Duration>,
     /// Where the latest token's lifetime came from.
     pub lifetime_source: Option<LifetimeSource>,
     /// Whether there is a live token.
@@ -90,6 +93,57 @@ pub struct CellStatus {
     pub waiting: u32,
     /// Logins that were begun since the cell was made.
     pub fetches: u64,
+    /// What became of logins and tokens since the cell was made.
+    pub counts: TokenCounts,
+}
+
+/// How often something became of a login or a token, by the words that the log says of it (`outcome=`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TokenCounts {
+    /// First tokens.
+    pub obtained: u64,
+    /// Tokens in place of one that grew old.
+    pub renewed: u64,
+    /// Tokens in place of one that was refused.
+    pub replaced: u64,
+    /// Tokens after logins that failed.
+    pub recovered: u64,
+    /// Tokens that another replica logged in for, or that another process handed over.
+    pub adopted: u64,
+    /// Logins that failed, another replica's among them where this one was spared its own.
+    pub failed: u64,
+    /// Logins that failed with a secret that was no longer the one in force.
+    pub superseded: u64,
+    /// Tokens in force that the vendor refused, each once: those that were given up for it, and those
+    /// that stayed since another login would not have helped.
+    pub refused: u64,
+}
+
+impl TokenCounts {
+    /// What became of logins, each with its word.
+    pub fn outcomes(&self) -> [(&'static str, u64); 7] {
+        [
+            (Outcome::Obtained.word(), self.obtained),
+            (Outcome::Renewed.word(), self.renewed),
+            (Outcome::Replaced.word(), self.replaced),
+            (Outcome::Recovered.word(), self.recovered),
+            (Outcome::Adopted.word(), self.adopted),
+            (FAILED, self.failed),
+            (SUPERSEDED, self.superseded),
+        ]
+    }
+
+    /// There is a new token.
+    pub(super) fn token(&mut self, outcome: Outcome) {
+        let count = match outcome {
+            Outcome::Obtained => &mut self.obtained,
+            Outcome::Renewed => &mut self.renewed,
+            Outcome::Replaced => &mut self.replaced,
+            Outcome::Recovered => &mut self.recovered,
+            Outcome::Adopted => &mut self.adopted,
+        };
+        *count += 1;
+    }
 }
 
 /// What to do after a vendor refused a token.

@@ -1,5 +1,6 @@
 //! The cell under a paused clock, against an endpoint that numbers its tokens.
 
+mod counts;
 mod exclusive;
 mod replicas;
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::link::{Http1, Http2, Link};
 use super::{Plan, Pool};
 use crate::model::{Protocol, Scheme};
+use crate::telemetry::metrics::Side;
 use crate::upstream::connect::{Purpose, Spoken, connect};
 use crate::upstream::permit::Limit;
 use crate::upstream::{ConnectError, wire};
@@ -165,7 +166,9 @@ where
     /// The only task a connection has. What it ends with has been told to whoever waited.
     fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + 'static) {
         let upstream = Arc::clone(&self.upstream);
+        let counted = self.sheet.as_ref().map(|sheet| sheet.connected(Side::Upstream));
         tokio::task::spawn_local(async move {
+            let _counted = counted;
             if let Err(error) = connection.await {
                 tracing::debug!(upstream = %upstream.target.origin, %error, "upstream connection ended");
             }

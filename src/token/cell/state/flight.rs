@@ -212,6 +212,7 @@ impl State {
                 } else if current {
                     pause = self.fail(now, &flight, fault, steps);
                 } else {
+                    self.counts.superseded += 1;
                     steps.events.push(Event::Superseded { generation: self.generation, fault });
                 }
             }
@@ -267,6 +268,7 @@ impl State {
 
     fn fail(&mut self, now: Moment, flight: &Flight, fault: TokenFault, steps: &mut Steps) -> Duration {
         self.failed = flight.number;
+        self.counts.failed += 1;
         let mut retry_after = self.backoff.failed(now, &fault, &mut self.rng);
         // An exclusive token that would be over before the next try gets one before: its requests
         // would fail, and cannot be sent with any other.

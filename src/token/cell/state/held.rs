@@ -114,6 +114,7 @@ impl State {
         }
         self.told_alone &= fence == 0;
         steps.wake = true;
+        self.counts.token(outcome);
         steps.events.push(Event::Token { outcome, generation, expires_in, source });
     }
 }

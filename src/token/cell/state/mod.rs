@@ -24,7 +24,7 @@ pub(super) use self::refusal::Refused;
 use self::shared::Hold;
 use super::backoff::Backoff;
 use super::event::Event;
-use super::{CellSettings, CellState, CellStatus, Token};
+use super::{CellSettings, CellState, CellStatus, Token, TokenCounts};
 use crate::model::Margin;
 use crate::token::{Moment, SecretVersion, Unavailable};
 use crate::vendor::{FaultClass, TokenFault};
@@ -130,6 +130,8 @@ pub(super) struct State {
     disturbed: u32,
     /// All such tokens.
     disturbances: u64,
+    /// What became of logins and tokens.
+    counts: TokenCounts,
 }
 
 impl State {
@@ -159,6 +161,7 @@ impl State {
             disturbances: 0,
             fence: 0,
             logins: 0,
+            counts: TokenCounts::default(),
         }
     }
 
@@ -301,12 +304,14 @@ impl State {
             skew: self.held.as_ref().and_then(|held| held.token.skew),
             generation: self.generation,
             expires_in: live.and_then(|held| held.token.expires).map(|end| now.until(end)),
+            lifetime: live.and_then(|held| held.life),
             lifetime_source: self.held.as_ref().map(|held| held.token.source),
             live: live.is_some(),
             fault: self.fault.clone(),
             retry_after: Some(now.until(self.backoff.until())).filter(|wait| !wait.is_zero()),
             waiting: self.waiting,
             fetches: self.logins,
+            counts: self.counts,
         }
     }
 

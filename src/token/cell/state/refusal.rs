@@ -68,12 +68,14 @@ impl State {
         let killed = young && killed && taken_since == Some(false);
         if fixed || young && !killed {
             if !std::mem::replace(&mut held.doubted, true) {
+                self.counts.refused += 1;
                 steps.events.push(Event::Refused { generation, passes: true });
             }
             return AfterRefusal::Pass;
         }
         let pace = if killed { held.born.after(doubled(PACE_FIRST, self.disturbed, PACE_LONGEST)) } else { now };
         self.newborn = if held.of_refusal && held.doubted { self.newborn.saturating_add(1).min(8) } else { 0 };
+        self.counts.refused += u64::from(!held.doubted);
         held.dead = Some(Death::Refused);
         // Its death was to be expected: another login may have gone before this one.
         let suspect = held.suspect;
