@@ -35,7 +35,7 @@ soak: rust-tools test-tools ## What takes minutes: tokens that change under full
 		rotation:: replicas:: --nocapture --test-threads=1
 
 .PHONY: e2e
-e2e: rust-tools .venv/installed ## Real foreign clients against the built binary: Crayon's SDK, curl, gRPC, WebSocket
+e2e: rust-tools .venv/installed ## Real foreign programs against the built binary: Crayon's SDK, curl, gRPC, WebSocket, an egress proxy
 	cargo build --locked
 	target=$$(cargo metadata --format-version 1 --no-deps --locked | \
 		.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])') && \
@@ -58,11 +58,12 @@ rust-tools:
 			echo "missing: cargo $$component. It comes with the rustfmt and clippy of your Rust toolchain" >&2; exit 1; fi; \
 	done
 
-# A real server for the tests of the shared store; Debian's 6, 7 or 8 will do. And what makes a process
-# believe in another time of day.
+# A real server for the tests of the shared store; Debian's 6, 7 or 8 will do. What judges the manual. And
+# what makes a process believe in another time of day.
 .PHONY: test-tools
 test-tools:
 	@command -v redis-server >/dev/null || { $(call install,redis-server,redis-server); }
+	@command -v mandoc >/dev/null || { $(call install,mandoc,mandoc); }
 	@find /usr/lib /usr/lib64 -name 'libfaketime.so.1' 2>/dev/null | grep -q . || { $(call install,libfaketime,libfaketime); }
 
 # curl must speak HTTP/2, as Debian's does; Python must be able to make environments.
@@ -73,6 +74,7 @@ e2e-tools:
 		{ echo "missing: Python 3.10 or newer; this is $$(python3 --version)" >&2; exit 1; }
 	@curl --version 2>/dev/null | grep -q HTTP2 || { $(call install,curl with HTTP/2,curl ca-certificates); }
 	@command -v openssl >/dev/null || { $(call install,openssl,openssl); }
+	@command -v tinyproxy >/dev/null || { $(call install,tinyproxy,tinyproxy-bin); }
 
 .venv/installed: tests/e2e/requirements.txt | e2e-tools
 	rm -rf .venv

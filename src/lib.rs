@@ -13,11 +13,11 @@
 //! | 2 | `config` | vendor, secret, model; only `assemble`, `app`, `cli` import it |
 //! | 3 | `token` | vendor, upstream (in `fetch` only), secret, telemetry, model |
 //! | 4 | `route`, `access` | token, upstream and vendor (for its placeholder answers), as handles |
-//! | 5 | `live` | route, access, token (as handles, for what is told of it) |
+//! | 5 | `live` | route, access, telemetry, token (as handles, for what is told of it) |
 //! | 6 | `proxy` | live, route, access, token, upstream, vendor, telemetry |
 //! | 7 | `server` | proxy, live, telemetry |
 //! | 7 | `admin` | live, access (for how a token is presented), token, vendor (for a fault's words), telemetry |
-//! | 8 | `assemble` | config, vendor, live, route, access, token, upstream, server (for what it listens with) |
+//! | 8 | `assemble` | config, vendor, live, route, access, token, upstream, telemetry, server (for what it listens with) |
 //! | 9 | `app`, `demo`, `cli` | anything below, and those to the left |
 
 // The ground floor: values that know nothing of the rest.

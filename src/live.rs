@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use crate::access::Access;
 use crate::model::{AccessLog, HeaderCase, Problem, ReadyWhen};
 use crate::route::{Route, Table};
+use crate::telemetry::traces::Traces;
 use crate::token::Cell;
 
 /// Everything a request needs to know, built whole and never changed. A request keeps the one it
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub access_log: AccessLog,
     /// The listeners, in the order in which they were bound.
     pub doors: Vec<Door>,
+    /// Where spans go, and which traces have them; `None` for none.
+    pub traces: Option<Traces>,
     /// What may be told of it.
     pub directory: Directory,
 }

@@ -93,7 +93,8 @@ impl JsonSchema for Secret {
         schemars::json_schema!({
             "type": ["string", "number"],
             "writeOnly": true,
-            "description": "A secret; best written as a reference: ${NAME} or ${file:/path}."
+            "description": "A secret; best written as a reference: ${NAME} or ${file:/path}.",
+            "examples": ["${NAME}", "${file:/run/secrets/name}"]
         })
     }
 }

@@ -95,8 +95,8 @@ fn verdict(reload: &Reload) -> Value {
 /// A login's fault, in words.
 pub(super) fn told_of(fault: &TokenFault) -> Value {
     json!({
-        "class": fault.class.as_str(),
-        "code": fault.code,
+        "class": fault.class.word(),
+        "code": fault.vendors_code(),
         "message": fault.to_string(),
         "mend": fault.mend(),
     })

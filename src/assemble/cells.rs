@@ -10,7 +10,9 @@ use super::entries::Ready;
 use super::keeps::{Keeps, keep};
 use crate::config::{CredentialSettings, RedisSettings, RouteAction, RouteSettings, Settings, StoreSettings};
 use crate::model::Limits;
-use crate::token::{self, BootClock, Cell, CellSettings, Keep, Releases, SecretVersion, Share, Store, TokenKey, fetch};
+use crate::telemetry::traces::Traces;
+use crate::token::{self, BootClock, Cell, CellSettings, Keep, Releases, SecretVersion, Share, Store, TokenKey};
+use crate::token::{fetch, traced};
 use crate::upstream::Upstream;
 use crate::vendor::Identity;
 
@@ -62,6 +64,7 @@ impl Cells {
         &mut self,
         settings: &Settings,
         upstreams: Vec<Option<Arc<Upstream>>>,
+        traces: Option<&Traces>,
     ) -> BTreeMap<String, Ready> {
         let waiting = settings.routes.iter().filter_map(waiting).max().unwrap_or(Limits::default().waiting);
         let mut next: HashMap<TokenKey, (SecretVersion, Arc<Cell>)> = HashMap::new();
@@ -82,7 +85,11 @@ impl Cells {
             let store = self.shared().map(|store| &**store);
             let keep = keep(credential, store, &self.keeps, &mut keeps);
             let share = self.share(&key, credential);
-            let settings = cell_settings(credential, upstream, keep, secret, waiting, &self.releases);
+            let mut settings = cell_settings(credential, upstream, keep, secret, waiting, &self.releases);
+            // A token that is written in the configuration is asked of nobody.
+            if let Some(traces) = traces.filter(|_| credential.vendor.token_url().is_some()) {
+                settings.fetch = traced(settings.fetch, &credential.name, traces.clone());
+            }
             let cell = match next.get(&key).or_else(|| self.known.get(&key)) {
                 Some((_, cell)) => Arc::clone(cell),
                 None => {

@@ -2,9 +2,11 @@
 //!
 //! Cells whose key and upstreams whose target are unchanged live on, so that a reload that does not
 //! concern them costs no token and no connection. `upstreams` finds or makes the upstreams, `entries`
-//! the routes with their handles, `keeps` what must outlive a login, `cells` the tokens.
+//! the routes with their handles, `keeps` what must outlive a login, `cells` the tokens, `collector` where
+//! traces go.
 
 mod cells;
+mod collector;
 mod entries;
 mod keeps;
 mod upstreams;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use cells::Cells;
+use collector::Collector;
 use entries::entry;
 use upstreams::{LazyRoots, Upstreams};
 
@@ -85,6 +88,7 @@ pub struct Assembly {
     cells: Cells,
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
+    collector: Collector,
 }
 
 /// The next configuration, and what a person should know of it.
@@ -115,13 +119,22 @@ impl Assembled {
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
-        Self { generation: 0, cells: Cells::new(spawner), upstreams: HashMap::new(), doors: Vec::new() }
+        let (cells, collector) = (Cells::new(spawner.clone()), Collector::new(spawner));
+        Self { generation: 0, cells, upstreams: HashMap::new(), doors: Vec::new(), collector }
     }
 
-    /// Lets go of everything, and waits a moment for tokens that are given up by that. Whoever holds a
-    /// Snapshot still keeps its tokens.
+    /// The same, for a proxy that serves: its spans are sent where the configuration says.
+    #[must_use]
+    pub fn exporting(mut self) -> Self {
+        self.collector.export();
+        self
+    }
+
+    /// Lets go of everything, and waits a moment for tokens that are given up by that, and for spans
+    /// that are still to be sent. Whoever holds a Snapshot still keeps its tokens.
     pub async fn retire(self) {
         self.cells.retire().await;
+        self.collector.close().await;
     }
 
     /// Builds the next Snapshot. On an error, of which all are told, nothing has changed.
@@ -150,6 +163,9 @@ impl Assembly {
             let upstream = upstreams.of_route(route, preserves(settings), &mut roots);
             route_upstreams.push(built(upstream, &|| format!("routes[{place}].upstream")));
         }
+        let collector = settings.telemetry.as_ref().and_then(|telemetry| {
+            built(upstreams.of_collector(telemetry, &mut roots), &|| "telemetry.otlp".to_owned())
+        });
         let doors = doors(&settings.listeners, record_case(settings), &mut errors);
         if let Some((address, _)) = self.doors.iter().find(|(address, _)| address.is_open()) {
             let silent = settings.routes.iter().enumerate().filter(|(_, route)| !route.says_access);
@@ -169,7 +185,8 @@ impl Assembly {
         if self.cells.store(&settings.store).0 != settings.store {
             restart_needed.push("`store` has changed".to_owned());
         }
-        let ready = self.cells.build(settings, token_upstreams);
+        let traces = self.collector.traces(settings.telemetry.as_ref(), collector);
+        let ready = self.cells.build(settings, token_upstreams, traces.as_ref());
         let entries = settings
             .routes
             .iter()
@@ -192,6 +209,7 @@ impl Assembly {
             },
             access_log: settings.log.access,
             doors,
+            traces,
             directory: Directory::default(),
         };
         let logins = self.cells.logins(settings, &ready);

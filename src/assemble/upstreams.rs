@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{CredentialSettings, RouteAction, RouteSettings};
-use crate::model::{HeaderCase, Origin, Protocol};
+use crate::config::{CredentialSettings, EgressSettings, RouteAction, RouteSettings, TelemetrySettings};
+use crate::model::{Egress, HeaderCase, Origin, Protocol};
 use crate::upstream::{Roots, Target, TlsSetupError, Upstream};
 
 /// The system's roots are read once, and only if somebody needs them.
@@ -50,12 +50,33 @@ impl Upstreams<'_> {
             origin: url.origin().clone(),
             protocol: Protocol::Http1,
             tls: credential.tls.clone(),
+            egress: egress(credential.egress.as_ref(), false),
             header_case: HeaderCase::Title,
             preserve_answers: false,
             idle: Duration::ZERO,
             age: Duration::ZERO,
             connections: None,
             credential: Some(credential.name.clone()),
+        };
+        self.of(target, roots).map(Some)
+    }
+
+    pub(super) fn of_collector(
+        &mut self,
+        telemetry: &TelemetrySettings,
+        roots: &mut LazyRoots,
+    ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
+        let target = Target {
+            origin: telemetry.endpoint.origin().clone(),
+            protocol: Protocol::Http1,
+            tls: telemetry.tls.clone(),
+            egress: None,
+            header_case: HeaderCase::Title,
+            preserve_answers: false,
+            idle: Duration::ZERO,
+            age: Duration::ZERO,
+            connections: None,
+            credential: None,
         };
         self.of(target, roots).map(Some)
     }
@@ -71,6 +92,7 @@ impl Upstreams<'_> {
             origin: forward.upstream.origin().clone(),
             protocol: forward.protocol,
             tls: forward.tls.clone(),
+            egress: egress(forward.egress.as_ref(), forward.preserve_host),
             header_case: forward.header_case,
             preserve_answers,
             idle: forward.pool_idle,
@@ -80,4 +102,9 @@ impl Upstreams<'_> {
         };
         self.of(target, roots).map(Some)
     }
+}
+
+/// The variable that names a proxy is nothing to its connections.
+fn egress(settings: Option<&EgressSettings>, tunnel: bool) -> Option<Egress> {
+    settings.map(|settings| Egress { proxy: settings.proxy.clone(), tunnel })
 }

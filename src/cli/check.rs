@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::login::{NoToken, complaint, fault_json, obtain_all};
+use super::login::{Manner, NoToken, complaint, not_tried, obtain_all, outcome_json};
 use super::ready::{NotReady, Ready, ready};
-use super::{ConfigArg, Format, FormatArg, INVALID, out, ready as reading, words};
+use super::{ConfigArg, Format, FormatArg, INVALID, out, ready as reading, wait, words};
 use crate::app::warnings;
 use crate::config::to_json;
 use crate::model::Problem;
@@ -26,15 +26,16 @@ pub(super) struct Args {
     format: FormatArg,
 }
 
-/// Why an exclusive credential is left alone.
-fn not_tried(why: Option<&str>) -> String {
-    format!("not tried: {}", NoToken::spared(why))
+impl Args {
+    fn manner(&self) -> Manner {
+        Manner { force: self.force, format: self.format.format }
+    }
 }
 
 /// Whether the store that replicas share answers, where there is one.
-fn store(ready: &Ready) -> Option<bool> {
+fn store(ready: &Ready, format: Format) -> Option<bool> {
     let store = ready.assembled.store.as_ref()?;
-    Some(ready.runtime.block_on(store.answers()))
+    Some(ready.runtime.block_on(wait::shown("asking the store", format, store.answers())))
 }
 
 /// Runs the command.
@@ -70,7 +71,7 @@ fn text(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> Result<
         return Ok(ExitCode::SUCCESS);
     }
     let mut code = ExitCode::SUCCESS;
-    match store(ready) {
+    match store(ready, Format::Text) {
         Some(true) => out::print("store: ok\n")?,
         Some(false) => {
             code = ExitCode::from(1);
@@ -79,7 +80,7 @@ fn text(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> Result<
         None => {}
     }
     let mut printed = Ok(());
-    obtain_all(ready, settings.credentials.values().map(|c| &**c), args.force, |credential, outcome| {
+    obtain_all(ready, settings.credentials.values().map(|c| &**c), args.manner(), |credential, outcome| {
         let line = match outcome {
             Ok(found) => found.sentence(),
             Err(NoToken::Spared(why)) => not_tried(why.as_deref()),
@@ -111,39 +112,19 @@ fn json(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> ExitCod
     });
     let mut code = ExitCode::SUCCESS;
     if args.connect {
-        if let Some(answers) = store(ready) {
+        if let Some(answers) = store(ready, Format::Json) {
             answer["store"] = json!(if answers { "ok" } else { "away" });
             if !answers {
                 code = ExitCode::from(1);
             }
         }
         let mut connected: Vec<Value> = Vec::new();
-        obtain_all(
-            ready,
-            settings.credentials.values().map(|c| &**c),
-            args.force,
-            |credential, outcome| match outcome {
-                Err(NoToken::Spared(why)) => {
-                    let reason = not_tried(why.as_deref());
-                    connected.push(json!({ "credential": credential.name, "outcome": "not tried", "reason": reason }));
-                }
-                Err(NoToken::Running(why)) => {
-                    code = ExitCode::from(1);
-                    connected.push(json!({ "credential": credential.name, "outcome": "no token", "reason": why }));
-                }
-                Ok(found) => {
-                    let mut told = found.json();
-                    told.insert("credential".to_owned(), json!(credential.name));
-                    told.insert("outcome".to_owned(), json!("token"));
-                    connected.push(Value::Object(told));
-                }
-                Err(NoToken::Unavailable(unavailable)) => {
-                    code = ExitCode::from(1);
-                    let fault = fault_json(&unavailable);
-                    connected.push(json!({ "credential": credential.name, "outcome": "no token", "fault": fault }));
-                }
-            },
-        );
+        obtain_all(ready, settings.credentials.values().map(|c| &**c), args.manner(), |credential, outcome| {
+            if matches!(outcome, Err(NoToken::Running(_) | NoToken::Unavailable(_))) {
+                code = ExitCode::from(1);
+            }
+            connected.push(outcome_json(credential, &outcome).into());
+        });
         answer["connect"] = Value::Array(connected);
     }
     out::finish(&out::json(&answer), code)

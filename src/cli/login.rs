@@ -3,17 +3,14 @@
 
 mod found;
 
-use std::future::Future;
-use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::ready::Ready;
-use super::words;
+use super::{Format, wait, words};
 use crate::config::CredentialSettings;
 use crate::token::{AfterRefusal, Cell, TokenKey, Unavailable};
 use crate::vendor::{FaultClass, FaultReason, TokenFault};
@@ -23,9 +20,6 @@ use found::{Looked, Origin, look};
 
 /// A login is bounded by its credential's `timeout`; this is for what comes around it.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// A wait that is shorter needs no sign of life.
-const SHORT: Duration = Duration::from_millis(500);
 
 /// Why there is no token to show.
 #[derive(Debug)]
@@ -42,11 +36,11 @@ pub(super) enum NoToken {
 pub(super) type Outcome = Result<Found, NoToken>;
 
 /// Finds or obtains a token of each of these credentials, all at once, and hands over each outcome in
-/// their order. With `force` always by a login.
+/// their order.
 pub(super) fn obtain_all<'s>(
     ready: &Ready,
     credentials: impl IntoIterator<Item = &'s CredentialSettings>,
-    force: bool,
+    manner: Manner,
     mut tell: impl FnMut(&'s CredentialSettings, Outcome),
 ) {
     let _entered = ready.runtime.enter();
@@ -60,18 +54,27 @@ pub(super) fn obtain_all<'s>(
             let patience = credential.timeout + GRACE;
             // A fixed token costs nobody anything.
             let exclusive = credential.exclusive && key.is_some();
-            let obtaining = obtain(cell, running, Asked { exclusive, force, patience });
+            let obtaining = obtain(cell, running, Asked { exclusive, force: manner.force, patience });
             Some((credential, tokio::spawn(obtaining)))
         })
         .collect();
     for (credential, task) in under_way {
         let what = format!("obtaining a token of {}", words::plain(&credential.name));
-        let outcome = ready.runtime.block_on(with_progress(&what, task)).unwrap_or_else(|_| {
+        let outcome = ready.runtime.block_on(wait::shown(&what, manner.format, task)).unwrap_or_else(|_| {
             let fault = TokenFault::new(FaultClass::Transient, FaultReason::Interrupted);
             Err(NoToken::Unavailable(Unavailable::Fault { fault, retry_after: Duration::ZERO }))
         });
         tell(credential, outcome);
     }
+}
+
+/// How tokens are obtained.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// Always by a login.
+    pub(super) force: bool,
+    /// How the result is written: a person sees what is waited for.
+    pub(super) format: Format,
 }
 
 /// How a token is asked for.
@@ -113,30 +116,6 @@ impl NoToken {
     }
 }
 
-/// Shows on a terminal that it is still waiting.
-async fn with_progress<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    if !io::stderr().is_terminal() {
-        return future.await;
-    }
-    let began = Instant::now();
-    let mut shown = false;
-    loop {
-        tokio::select! {
-            result = &mut future => {
-                if shown {
-                    let _ = write!(io::stderr(), "\r\x1b[K");
-                }
-                return result;
-            }
-            () = tokio::time::sleep(SHORT) => {
-                let _ = write!(io::stderr(), "\r\x1b[K{what}, {}s ", began.elapsed().as_secs());
-                shown = true;
-            }
-        }
-    }
-}
-
 /// What went wrong, with the vendor's code, and what to do about it.
 pub(super) fn complaint(unavailable: &Unavailable) -> (String, &'static str) {
     match unavailable {
@@ -145,8 +124,38 @@ pub(super) fn complaint(unavailable: &Unavailable) -> (String, &'static str) {
     }
 }
 
+/// What programs are told of a credential's outcome; never the token.
+pub(super) fn outcome_json(credential: &CredentialSettings, outcome: &Outcome) -> Map<String, Value> {
+    let mut told = Map::from_iter([("credential".to_owned(), json!(credential.name))]);
+    let mut tell = |name: &str, value: Value| drop(told.insert(name.to_owned(), value));
+    match outcome {
+        Ok(found) => {
+            tell("outcome", json!("token"));
+            told.append(&mut found.json());
+        }
+        Err(NoToken::Spared(why)) => {
+            tell("outcome", json!("not tried"));
+            tell("reason", json!(not_tried(why.as_deref())));
+        }
+        Err(NoToken::Running(why)) => {
+            tell("outcome", json!("no token"));
+            tell("reason", json!(why));
+        }
+        Err(NoToken::Unavailable(unavailable)) => {
+            tell("outcome", json!("no token"));
+            tell("fault", fault_json(unavailable));
+        }
+    }
+    told
+}
+
+/// Why an exclusive credential is left alone.
+pub(super) fn not_tried(why: Option<&str>) -> String {
+    format!("not tried: {}", NoToken::spared(why))
+}
+
 /// What programs are told of a fault.
-pub(super) fn fault_json(unavailable: &Unavailable) -> Value {
+fn fault_json(unavailable: &Unavailable) -> Value {
     let (message, mend) = complaint(unavailable);
     let fault = match unavailable {
         Unavailable::Fault { fault, .. } => Some(fault),
@@ -155,7 +164,8 @@ pub(super) fn fault_json(unavailable: &Unavailable) -> Value {
     json!({
         "message": message,
         "mend": mend,
-        "code": fault.and_then(|fault| fault.code.as_deref()),
+        "reason": fault.map_or("waiting", |fault| fault.reason.word()),
+        "code": fault.and_then(TokenFault::vendors_code),
         "refused": fault.is_some_and(|fault| fault.class == FaultClass::Refused),
         "retry_after_seconds": fault.and_then(|fault| fault.retry_after).map(|time| time.as_secs()),
     })

@@ -4,7 +4,8 @@
 //! configuration is invalid (`EX_CONFIG` of sysexits.h).
 //!
 //! `ready` reads the configuration for commands that do one thing and end, `login` obtains tokens
-//! for them, `ask` puts questions to the running proxy, `out` is the way to stdout, `words` how durations and the like are written.
+//! for them, `ask` puts questions to the running proxy, `wait` shows that it waits, `out` is the way to
+//! stdout, `words` how durations and the like are written.
 
 mod ask;
 mod check;
@@ -14,12 +15,14 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod login;
+mod man;
 mod out;
 mod ready;
 mod reload;
 mod run;
 mod schema;
 mod token;
+mod wait;
 mod words;
 
 use std::io::{self, Write};
@@ -45,8 +48,8 @@ const USAGE: u8 = 2;
     after_help = "\
 Exit status: 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid.
 
-Begin with `tokenferry demo`. TOKENFERRY_LOG=info adds a line a request to the log,
-TOKENFERRY_LOG=debug what was refused and why; TOKENFERRY_LOG_FORMAT=json writes JSON."
+Begin with `tokenferry demo`. What is logged the configuration says (`log`); TOKENFERRY_LOG=debug
+goes before its level and adds what was refused and why, TOKENFERRY_LOG_FORMAT=json writes JSON."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -90,7 +93,7 @@ enum Command {
 Examples:
   tokenferry run
   tokenferry run -c /etc/tokenferry/proxy.yaml
-  TOKENFERRY_LOG=info tokenferry run")]
+  TOKENFERRY_LOG=debug tokenferry run")]
     Run(ConfigArg),
     /// Check the configuration, and tell every problem of it at once.
     ///
@@ -160,6 +163,10 @@ Editors with a YAML language server find it by the first line of proxy.yaml:
     ///
     /// Runs the shipped proxy.yaml with the simulators in the vendors' place, and prints requests to
     /// try. Needs no account anywhere, and ends with Ctrl-C.
+    #[command(after_help = "\
+Examples:
+  tokenferry demo
+  TOKENFERRY_LOG=debug tokenferry demo")]
     Demo,
     /// Print completions for a shell.
     #[command(after_help = "\
@@ -168,6 +175,13 @@ Examples:
   tokenferry completions zsh > \"${fpath[1]}/_tokenferry\"
   tokenferry completions fish > ~/.config/fish/completions/tokenferry.fish")]
     Completions(completions::Args),
+    /// Print the manual: a page a command, for man.
+    #[command(after_help = "\
+Examples:
+  tokenferry man | man -l -
+  tokenferry man explain | man -l -
+  tokenferry man --out /usr/local/share/man/man1")]
+    Man(man::Args),
 }
 
 /// Whether to write colours: only on a terminal, and not where `NO_COLOR` is set.
@@ -189,6 +203,7 @@ pub fn main() -> ExitCode {
         Command::Schema => schema::schema(),
         Command::Demo => demo::demo(),
         Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     }
 }
 

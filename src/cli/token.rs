@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::login::{Found, NoToken, Outcome, complaint, fault_json, obtain_all};
+use super::login::{Found, Manner, NoToken, Outcome, complaint, obtain_all, outcome_json};
 use super::ready::{Ready, ready};
 use super::{ConfigArg, Format, FormatArg, USAGE, fail, out, words};
 use crate::config::{CredentialSettings, nearest};
@@ -37,7 +37,8 @@ pub(super) fn token(args: &Args) -> ExitCode {
         return fail(&unknown(&ready, &args.credential), USAGE);
     };
     let mut code = ExitCode::from(1);
-    obtain_all(&ready, [&**credential], args.force, |credential, outcome| code = tell(args, credential, &outcome));
+    let manner = Manner { force: args.force, format: args.format.format };
+    obtain_all(&ready, [&**credential], manner, |credential, outcome| code = tell(args, credential, &outcome));
     code
 }
 
@@ -53,31 +54,30 @@ fn unknown(ready: &Ready, name: &str) -> String {
 }
 
 fn tell(args: &Args, credential: &CredentialSettings, outcome: &Outcome) -> ExitCode {
-    match (outcome, args.format.format) {
-        (Err(NoToken::Spared(why)), _) => {
-            fail(&format!("{}: {}", words::plain(&credential.name), NoToken::spared(why.as_deref())), 1)
-        }
-        (Err(NoToken::Running(why)), _) => {
-            fail(&format!("{}: no token of the running proxy: {why}", words::plain(&credential.name)), 1)
-        }
-        (Ok(found), Format::Text) => out::finish(&text(args, credential, found), ExitCode::SUCCESS),
-        (Ok(found), Format::Json) => {
-            let mut told = found.json();
-            told.insert("credential".to_owned(), json!(credential.name));
-            told.insert("provider".to_owned(), json!(credential.vendor.provider()));
-            told.insert("exclusive".to_owned(), json!(credential.exclusive));
-            told.insert("token".to_owned(), json!(shown(args, found)));
-            out::finish(&out::json(&told.into()), ExitCode::SUCCESS)
-        }
-        (Err(NoToken::Unavailable(unavailable)), Format::Text) => {
+    if args.format.format == Format::Json {
+        return tell_programs(args, credential, outcome);
+    }
+    let name = words::plain(&credential.name);
+    match outcome {
+        Ok(found) => out::finish(&text(args, credential, found), ExitCode::SUCCESS),
+        Err(NoToken::Spared(why)) => fail(&format!("{name}: {}", NoToken::spared(why.as_deref())), 1),
+        Err(NoToken::Running(why)) => fail(&format!("{name}: no token of the running proxy: {why}"), 1),
+        Err(NoToken::Unavailable(unavailable)) => {
             let (message, mend) = complaint(unavailable);
-            fail(&format!("{}: no token: {message}; {mend}", words::plain(&credential.name)), 1)
-        }
-        (Err(NoToken::Unavailable(unavailable)), Format::Json) => {
-            let told = json!({ "credential": credential.name, "fault": fault_json(unavailable) });
-            out::finish(&out::json(&told), ExitCode::from(1))
+            fail(&format!("{name}: no token: {message}; {mend}"), 1)
         }
     }
+}
+
+fn tell_programs(args: &Args, credential: &CredentialSettings, outcome: &Outcome) -> ExitCode {
+    let mut told = outcome_json(credential, outcome);
+    told.insert("provider".to_owned(), json!(credential.vendor.provider()));
+    told.insert("exclusive".to_owned(), json!(credential.exclusive));
+    if let Ok(found) = outcome {
+        told.insert("token".to_owned(), json!(shown(args, found)));
+    }
+    let code = if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) };
+    out::finish(&out::json(&told.into()), code)
 }
 
 fn text(args: &Args, credential: &CredentialSettings, found: &Found) -> String {

@@ -7,7 +7,7 @@ use crate::config::interpolate::MASK;
 use crate::config::load::Loaded;
 use crate::config::redact::scrub;
 use crate::config::tree::{Node, Value};
-use crate::config::{CredentialSettings, ForwardSettings, RouteAction, StoreSettings};
+use crate::config::{CredentialSettings, EgressSettings, ForwardSettings, RouteAction, StoreSettings};
 use crate::model::{EncodedSlash, HeaderCase, JsonMatch, LogSettings, Place, Protocol, RefusedWhen, TokenEndpoint};
 
 /// How the effective configuration is written.
@@ -71,6 +71,10 @@ fn document(loaded: &Loaded) -> Json {
         [("format", json!(format.as_str())), ("level", json!(level.as_str())), ("access", json!(access.as_str()))];
     document.insert("log".to_owned(), filled(root.get("log"), log));
     document.insert("store".to_owned(), store(root.get("store"), &settings.store));
+    if let Some(telemetry) = &settings.telemetry {
+        let filled_in = [("sample", json!(telemetry.sample)), ("service_name", json!(telemetry.service_name))];
+        document.insert("telemetry".to_owned(), filled(root.get("telemetry"), filled_in));
+    }
     if let Some(defaults) = written(root, "defaults") {
         document.insert("defaults".to_owned(), defaults);
     }
@@ -112,7 +116,10 @@ fn store(node: Option<&Node>, settings: &StoreSettings) -> Json {
     match settings {
         StoreSettings::Memory => filled(node, [("kind", json!("memory"))]),
         StoreSettings::Redis(redis) => {
-            filled(node, [("key_prefix", json!(redis.key_prefix)), ("timeout", json!(span(redis.timeout)))])
+            let mut store =
+                filled(node, [("key_prefix", json!(redis.key_prefix)), ("timeout", json!(span(redis.timeout)))]);
+            store["url"] = json!(redis.shown);
+            store
         }
     }
 }
@@ -134,6 +141,9 @@ fn credential(node: &Node, settings: &CredentialSettings) -> Json {
         }
     }
     fill(&mut credential, "insecure", json!(settings.tls.insecure));
+    if settings.vendor.token_url().is_some() {
+        egress(&mut credential, node, settings.egress.as_ref());
+    }
     fill(&mut credential, "timeout", json!(span(settings.timeout)));
     if let Some(lifetime) = settings.lifetime {
         fill(&mut credential, "lifetime", json!(span(lifetime)));
@@ -201,6 +211,9 @@ fn fill_forward(route: &mut Map<String, Json>, node: &Node, defaults: Option<&No
     };
     fill(&mut upstream, "protocol", json!(protocol));
     fill(&mut upstream, "insecure", json!(forward.tls.insecure));
+    if let Some(written) = written {
+        egress(&mut upstream, written, forward.egress.as_ref());
+    }
     fill(&mut upstream, "header_case", json!(case(forward.header_case)));
     let pool = [("idle", json!(span(forward.pool_idle))), ("age", json!(span(forward.pool_age)))];
     let pool = filled(written.and_then(|node| node.get("pool")), pool);
@@ -234,6 +247,15 @@ fn fill_forward(route: &mut Map<String, Json>, node: &Node, defaults: Option<&No
     fill(route, "strip_prefix", json!(forward.strip_prefix));
     fill(route, "host_header", json!(if forward.preserve_host { "preserve" } else { "upstream" }));
     fill(route, "rewrite_response", json!(forward.rewrite_response));
+}
+
+/// The proxy that is in force, without user and password; what came from a reference stays hidden.
+fn egress(object: &mut Map<String, Json>, node: &Node, egress: Option<&EgressSettings>) {
+    let is_reference = node.get("proxy").is_some_and(|node| matches!(node.value, Value::Resolved(_)));
+    if !is_reference {
+        let shown = egress.map_or_else(|| "none".to_owned(), |egress| egress.proxy.to_string());
+        object.insert("proxy".to_owned(), json!(shown));
+    }
 }
 
 fn case(case: HeaderCase) -> &'static str {

@@ -41,6 +41,11 @@ impl Loaded {
         }
     }
 
+    /// Whether what stands there came from a reference, if only in part.
+    pub fn is_reference(&self, path: &str) -> bool {
+        self.written.at(&Place::parse(path)).is_some_and(|node| matches!(node.value, Value::Resolved(_)))
+    }
+
     /// The same for a value in a map whose keys are header names.
     pub fn masked_header(&self, path: &str, name: &str) -> Option<&str> {
         let entries = self.written.at(&Place::parse(path))?.entries();
@@ -83,7 +88,7 @@ pub fn load_bytes(path: &Path, bytes: &[u8], environment: Environment<'_>) -> Re
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let (mut files, mut report) = (Files::new(folder), Report::default());
     let used = References::new(environment, &mut files, &mut report).resolve(&mut root);
-    let settings = check(&root, &mut report, &mut files);
+    let settings = check(&root, &mut report, &mut files, environment);
     locator.note_secrets(&root);
 
     let mut paths = vec![path.to_owned()];

@@ -8,6 +8,7 @@ mod admin;
 mod check;
 mod de;
 mod effective;
+mod egress;
 mod file;
 mod files;
 mod interpolate;
@@ -33,8 +34,9 @@ pub use nearest::nearest;
 pub use problem::{Problems, render, to_json};
 pub use schema::schema;
 pub use settings::{
-    AdminSettings, ClientSettings, CredentialSettings, ForwardSettings, ListenAddress, ListenerSettings, RedisSettings,
-    RouteAction, RouteSettings, Settings, StateSettings, StoreSettings,
+    AdminSettings, ClientSettings, CredentialSettings, EgressSettings, ForwardSettings, ListenAddress,
+    ListenerSettings, RedisSettings, RouteAction, RouteSettings, Settings, StateSettings, StoreSettings,
+    TelemetrySettings,
 };
 pub use watch::Watcher;
 

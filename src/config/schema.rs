@@ -27,9 +27,12 @@ pub fn schema() -> Value {
     ordered.insert(
         "credentials".to_owned(),
         json!({
-            "description": "Who logs in where, by a name that routes refer to.",
+            "description": "Who logs in where, by a name that routes refer to. Default: none.",
             "type": ["object", "null"],
-            "additionalProperties": { "oneOf": credentials }
+            "additionalProperties": { "oneOf": credentials },
+            "examples": [{
+                "legacy-key": { "provider": "static", "token": "${LEGACY_API_KEY}", "inject": { "header": "X-Api-Key" } }
+            }]
         }),
     );
     ordered.insert(
@@ -67,8 +70,9 @@ fn credential(provider: &str, generator: &mut SchemaGenerator) -> Option<Value> 
     let mut own = resolved(&vendor::schema(provider, generator)?, generator);
     let mut common = object::<Common>(generator);
     let mut fields = Map::new();
-    fields.insert("provider".to_owned(), json!({ "const": provider }));
     let shared = properties(&mut common);
+    let about = shared.get("provider").and_then(|provider| provider.get("description")).cloned();
+    fields.insert("provider".to_owned(), json!({ "description": about, "const": provider }));
     fields.extend(properties(&mut own));
     fields.extend(shared.into_iter().filter(|(name, _)| name != "provider"));
     let mut required = vec![json!("provider")];
@@ -93,30 +97,50 @@ fn resolved(schema: &Schema, generator: &SchemaGenerator) -> Map<String, Value> 
     }
 }
 
-/// A number or a truth value may always be written as a reference, which is a string; and a field
-/// whose default is nothing has none to tell.
+/// What a reference is known by, anywhere in a text.
+const REFERENCE: &str = r"\$\{";
+
+/// Lets a reference stand wherever a value stands, as the reading does, and a number where a text is
+/// wanted; and takes out defaults that are nothing.
 fn references(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
             if members.get("default").is_some_and(Value::is_null) {
                 members.remove("default");
             }
-            let plain = matches!(members.get("type").and_then(Value::as_str), Some("integer" | "number" | "boolean"));
-            let nullable = members.get("type").and_then(Value::as_array).is_some_and(|types| {
-                types.iter().any(|t| matches!(t.as_str(), Some("integer" | "number" | "boolean")))
-                    && !types.iter().any(|t| t == "string")
-            });
-            if plain {
-                let kind = members.get("type").cloned().unwrap_or_default();
-                members.insert("type".to_owned(), json!([kind, "string"]));
-            } else if nullable && let Some(types) = members.get_mut("type").and_then(Value::as_array_mut) {
+            let mut types: Vec<Value> = match members.get("type") {
+                Some(Value::Array(types)) => types.clone(),
+                Some(kind @ Value::String(_)) => vec![kind.clone()],
+                _ => Vec::new(),
+            };
+            let has = |kind: &str| types.iter().any(|other| other == kind);
+            if has("string") {
+                // A text of any form: YAML reads `007` as a number, and the file means the text.
+                let formed = ["pattern", "enum", "const"].iter().any(|word| members.contains_key(*word));
+                if !formed && !has("number") {
+                    types.push(json!("number"));
+                    members.insert("type".to_owned(), Value::Array(types));
+                }
+            } else if has("integer") || has("number") || has("boolean") {
                 types.push(json!("string"));
+                members.insert("type".to_owned(), Value::Array(types));
+                members.insert("pattern".to_owned(), json!(REFERENCE));
             }
-            members.values_mut().for_each(references);
+            if let Some(Value::Array(words)) = members.get_mut("oneOf")
+                && words.iter().all(|word| word.get("const").is_some_and(Value::is_string))
+            {
+                words.push(json!({ "description": "A reference to one of these words.", "type": "string", "pattern": REFERENCE }));
+            }
+            members.iter_mut().filter(|(name, _)| !is_data(name)).for_each(|(_, member)| references(member));
         }
         Value::Array(elements) => elements.iter_mut().for_each(references),
         _ => {}
     }
+}
+
+/// Members of a schema that hold values of the file, not schemas.
+fn is_data(member: &str) -> bool {
+    matches!(member, "default" | "examples" | "const" | "enum" | "required")
 }
 
 /// Names that fields have: shown wherever they stand as keys.

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use rustls::pki_types::CertificateDer;
 
 use crate::model::{
-    AccessPolicy, BaseUrl, EncodedSlash, HeaderCase, HeaderEdits, HostPattern, Limits, LogSettings, Margin, MatchSpec,
-    Placement, Protocol, ReadyWhen, RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
+    AccessPolicy, BaseUrl, EgressProxy, EncodedSlash, EndpointUrl, HeaderCase, HeaderEdits, HostPattern, Limits,
+    LogSettings, Margin, MatchSpec, Placement, Protocol, ReadyWhen, RefusedWhen, ServerIdentity, Timeouts,
+    TokenEndpoint, UpstreamTls,
 };
 use crate::secret::{SealKeys, Secret};
 use crate::vendor::Vendor;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where tokens are kept.
     pub store: StoreSettings,
+    /// Where traces go; `None` for nowhere.
+    pub telemetry: Option<TelemetrySettings>,
     /// By name.
     pub credentials: BTreeMap<String, Arc<CredentialSettings>>,
     /// In the order of the file.
@@ -78,6 +81,8 @@ pub enum StoreSettings {
 pub struct RedisSettings {
     /// Host, port, whether by TLS, user and password, database.
     pub server: redis::ConnectionInfo,
+    /// Its URL as it may be shown: without user and password, and without what came from references.
+    pub shown: String,
     /// Roots to trust instead of the system's.
     pub ca: Option<Arc<Vec<CertificateDer<'static>>>>,
     /// What every key begins with.
@@ -106,6 +111,21 @@ impl PartialEq for RedisSettings {
 }
 
 impl Eq for RedisSettings {}
+
+/// Where traces go.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TelemetrySettings {
+    /// What spans are posted to.
+    pub endpoint: EndpointUrl,
+    /// The share of the traces begun here that are sampled.
+    pub sample: f64,
+    /// What the collector lets the proxy in by: values marked sensitive, which print as no value.
+    pub headers: HeaderMap,
+    /// What this proxy is called.
+    pub service_name: String,
+    /// How the collector's TLS is judged.
+    pub tls: UpstreamTls,
+}
 
 /// An address to listen on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -140,6 +160,15 @@ pub struct ClientSettings {
     pub head_size: usize,
 }
 
+/// The proxy on the way to an upstream or a token endpoint.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EgressSettings {
+    /// The proxy.
+    pub proxy: EgressProxy,
+    /// The environment variable that names it; `None` where the file does.
+    pub variable: Option<&'static str>,
+}
+
 /// One credential.
 #[derive(Debug)]
 pub struct CredentialSettings {
@@ -165,6 +194,8 @@ pub struct CredentialSettings {
     pub exclusive: bool,
     /// TLS towards the token endpoint.
     pub tls: UpstreamTls,
+    /// The proxy on the way to the token endpoint.
+    pub egress: Option<EgressSettings>,
     /// Where the last refresh token is kept; `None` for in memory.
     pub state: Option<StateSettings>,
 }
@@ -212,6 +243,8 @@ pub struct ForwardSettings {
     pub protocol: Protocol,
     /// TLS towards the upstream.
     pub tls: UpstreamTls,
+    /// The proxy on the way to the upstream.
+    pub egress: Option<EgressSettings>,
     /// How header names are written to it over HTTP/1.
     pub header_case: HeaderCase,
     /// How long an idle connection is kept in the pool.

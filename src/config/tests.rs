@@ -2,9 +2,12 @@
 
 mod admin;
 mod canary;
+mod editor;
+mod egress;
 mod refused;
 mod store;
 mod taken;
+mod telemetry;
 
 use std::path::Path;
 
@@ -25,8 +28,11 @@ fn read(yaml: &str) -> Result<Loaded, Problems> {
     load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &environment)
 }
 
+/// What the check takes, editors take too.
 fn taken(yaml: &str) -> Loaded {
-    read(yaml).unwrap_or_else(|problems| panic!("{problems}"))
+    let loaded = read(yaml).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(editor::complaint(yaml), None, "{yaml}");
+    loaded
 }
 
 fn refused(yaml: &str) -> Problems {

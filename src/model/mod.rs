@@ -3,6 +3,7 @@
 
 mod access;
 mod duration;
+mod egress;
 mod host;
 mod inject;
 mod json;
@@ -16,6 +17,7 @@ mod tls;
 
 pub use access::{AccessPolicy, ApiKey, KeyDigest};
 pub use duration::{DurationError, WRITE_A_DURATION, parse_duration};
+pub use egress::{Egress, EgressProxy, EgressProxyError};
 pub use host::{HostPattern, HostPatternError};
 pub use inject::{Place, Placement};
 pub use json::{JSON_DEPTH, JsonEvent, JsonFault, JsonScanner, json_says, json_unescaped};

@@ -18,15 +18,17 @@ use super::record::Record;
 use super::refusal::{Refusal, UpstreamFault};
 use super::reply::Reply;
 use super::splice::{self, Inbound, Query};
+use super::trace::set_generation;
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
 use super::{mapping, media, refused, upgrade, wait};
 use crate::model::{HeaderCase, Place};
 use crate::route::{Credential, Forward};
 use crate::telemetry::metrics::{Again, Replayed};
+use crate::telemetry::traces::Span;
 use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
-use crate::upstream::{Answer, Plan, SendError};
+use crate::upstream::{Answer, ConnectError, Plan, SendError};
 
 /// How long it is waited for what other requests show of a token that was refused.
 const EVIDENCE: Duration = Duration::from_millis(100);
@@ -163,8 +165,13 @@ impl Exchange<'_> {
             let guard = self.token().await?;
             self.record.sending(guard.as_ref().map(|guard| guard.generation));
             let began = Instant::now();
-            let sent = self.send(prepared, guard, reuse).await;
+            let mut span = self.span(prepared, guard.as_ref());
+            let sent = self.send(prepared, guard, reuse, span.as_deref()).await;
             self.record.answered(began.elapsed());
+            if let Some(span) = &mut span {
+                tell(span, &sent);
+            }
+            drop(span);
             match sent? {
                 Outcome::Answered(response, ahead) => {
                     self.record.came_to(Replayed::Answered);
@@ -229,8 +236,12 @@ impl Exchange<'_> {
         target: &str,
         raw_host: Option<HeaderValue>,
     ) -> Result<Prepared, Refusal> {
-        let told =
-            Told { peer: &self.client.told, via: self.proxy.via(parts.version), request_id: self.record.request_id() };
+        let told = Told {
+            peer: &self.client.told,
+            via: self.proxy.via(parts.version),
+            request_id: self.record.request_id(),
+            trace: self.record.trace().onward(),
+        };
         let mut prepared = Prepared::new(parts, raw_host, target, self.forward, self.credential, told);
         let places = places(self.credential);
         let budget = &self.proxy.shared.budget;
@@ -245,16 +256,46 @@ impl Exchange<'_> {
             return Ok(Some(guard));
         }
         let began = Instant::now();
-        let acquired = Box::pin(lane.acquire(self.forward.timeouts.token)).await;
+        let mut span = self.record.trace().wait(self.credential.map(|credential| credential.name.as_str()));
+        let acquired = Box::pin(lane.acquire(self.forward.timeouts.token)).await.map_err(Refusal::Token);
         self.record.waited(began.elapsed());
-        acquired.map(Some).map_err(Refusal::Token)
+        if let Some(span) = &mut span {
+            match &acquired {
+                Ok(guard) => {
+                    set_generation(span, guard.generation);
+                    span.set("tokenferry.outcome", "obtained");
+                    span.done();
+                }
+                Err(refusal) => {
+                    span.set("tokenferry.outcome", "unavailable");
+                    span.failed(refusal.code());
+                }
+            }
+        }
+        acquired.map(Some)
+    }
+
+    /// What is told of the sending that begins, where the request's trace is.
+    fn span(&self, prepared: &Prepared, guard: Option<&Guard>) -> Option<Box<Span>> {
+        let origin = &self.forward.upstream.target().origin;
+        let generation = guard.map(|guard| guard.generation);
+        self.record.trace().sending(&prepared.method, origin, self.record.sendings(), generation)
     }
 
     /// One sending, up to its answer's head. The guard goes with it and is dropped at the head.
-    async fn send(&self, prepared: &mut Prepared, guard: Option<Guard>, reuse: bool) -> Result<Outcome, Refusal> {
+    async fn send(
+        &self,
+        prepared: &mut Prepared,
+        guard: Option<Guard>,
+        reuse: bool,
+        span: Option<&Span>,
+    ) -> Result<Outcome, Refusal> {
         let pool = self.handles.pool.as_ref().ok_or(Refusal::Internal)?;
         let generation = guard.as_ref().map(|g| g.generation);
-        let request = prepared.request(places(self.credential), guard.as_ref())?;
+        let mut request = prepared.request(places(self.credential), guard.as_ref())?;
+        if let Some(span) = span {
+            self.record.trace().name(span, request.headers_mut(), &self.proxy.mint);
+        }
         let slot = guard.as_ref().and_then(Guard::slot);
         let lane = self.lane().filter(|_| slot.is_some());
         let current = || lane.zip(generation).is_none_or(|(lane, generation)| lane.cell().is_current(generation));
@@ -334,6 +375,25 @@ impl Exchange<'_> {
     }
 }
 
+/// What came of a sending, in its span.
+fn tell(span: &mut Span, sent: &Result<Outcome, Refusal>) {
+    let status = match sent {
+        Ok(Outcome::Answered(response, _)) => response.status(),
+        Ok(Outcome::Refused(response, ..)) => {
+            span.set("tokenferry.token_refused", true);
+            response.status()
+        }
+        Ok(Outcome::Stale) => return span.failed("stale_connection"),
+        Ok(Outcome::Outdated) => return span.failed("token_replaced"),
+        Err(refusal) => return span.failed(refusal.code()),
+    };
+    span.set("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_client_error() || status.is_server_error() {
+        span.failed(status.as_str().to_owned());
+    }
+    span.done();
+}
+
 /// A request that may have been heard is sent again only where doing it twice is doing it once
 /// (RFC 9110 section 9.2.2) or where the upstream says that it did nothing with it, and only
 /// after a reused connection: that may just have been closed.
@@ -348,6 +408,9 @@ fn send_failed(error: SendError<Outbound>, prepared: &Prepared) -> Result<Outcom
     let proxy_error = error.proxy_status();
     match error {
         SendError::Unwanted => Ok(Outcome::Outdated),
+        SendError::Unsent { cause: ConnectError::Egress(cause), .. } | SendError::Egress(cause) => {
+            Err(Refusal::Egress(cause))
+        }
         SendError::Unsent { cause, .. } => Err(Refusal::Connect(cause)),
         SendError::Broken { reused: true, .. } if again => Ok(Outcome::Stale),
         SendError::Broken { cause, .. } => Err(Refusal::Upstream { cause: UpstreamFault::Broke(cause), proxy_error }),

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Version};
 
 use super::headers::{Peer, apply_edits, clean_request, set_forwarded, set_upgrade};
 use super::request_id::REQUEST_ID;
+use super::trace::Onward;
 use super::upgrade;
 use crate::model::{Place, Protocol, Scheme};
 use crate::route::{Credential, Forward};
@@ -21,6 +22,8 @@ pub(super) struct Told<'a> {
     pub(super) via: &'a HeaderValue,
     /// The request's name.
     pub(super) request_id: &'a HeaderValue,
+    /// Its trace.
+    pub(super) trace: Onward<'a>,
 }
 
 /// The cleaned head.
@@ -53,6 +56,7 @@ impl Head {
         remove_headers(&mut headers, places);
         set_forwarded(&mut headers, told.peer, raw_host.as_ref(), told.via);
         headers.insert(REQUEST_ID.clone(), told.request_id.clone());
+        told.trace.write(&mut headers);
         apply_edits(&mut headers, &forward.request_headers);
         match &forward.host {
             Some(host) => drop(headers.insert(HOST, host.clone())),

@@ -210,7 +210,7 @@ pub fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, host: Option<&HeaderV
 }
 
 /// Whether a header claims where a request came from.
-fn is_forwarding(name: &str) -> bool {
+pub(super) fn is_forwarding(name: &str) -> bool {
     const PREFIX: &str = "x-forwarded";
     match name.as_bytes().first() {
         Some(b'x') => {

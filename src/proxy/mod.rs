@@ -23,6 +23,7 @@ mod refused;
 mod reply;
 mod request_id;
 mod splice;
+mod trace;
 mod upgrade;
 mod upload;
 mod view;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LOCATION, CONTENT_TYPE, HOST, LOCATION, SET_COOKIE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 
@@ -12,11 +12,13 @@ use super::course::{self, Course};
 use super::forward::{Prepared, places};
 use super::framing::RequestHost;
 use super::head::Told;
-use super::headers::{Peer, clean_request, via};
+use super::headers::{Peer, clean_request, is_forwarding, via};
+use super::mapping::map_back;
 use super::media::is_json;
 use super::refusal::Refusal;
 use super::request_id::{self, TO_BE_MADE};
-use super::splice::{Inbound, Need};
+use super::splice::{Inbound, Need, query_name};
+use super::trace;
 use super::upload::Outbound;
 use crate::access::{Access, Admitted, Denied};
 use crate::live::{Entry, Snapshot};
@@ -84,10 +86,23 @@ pub struct Sending<'s> {
     pub request: Request<Option<Bytes>>,
     /// The headers of `request`, each with where it came from.
     pub headers: Vec<(HeaderName, HeaderValue, From)>,
-    /// What the client sent and does not go on.
+    /// What the client sent and does not go on: nothing of this name does, or another value.
     pub removed: Vec<(HeaderName, Removed)>,
     /// The protocol of an upgrade that is let through.
     pub upgrade: Option<HeaderValue>,
+    /// Answers' headers that would come back changed, for the upstream's own address.
+    pub mapped: Vec<Mapped>,
+}
+
+/// An answer's header that is mapped back.
+#[derive(Debug)]
+pub struct Mapped {
+    /// Its name.
+    pub name: HeaderName,
+    /// As the upstream may write it.
+    pub answered: String,
+    /// As the client then sees it.
+    pub seen: String,
 }
 
 /// Where a header that is sent comes from.
@@ -116,6 +131,8 @@ pub enum Removed {
     Hop,
     /// It says where the request came from, and is not believed.
     Claim,
+    /// The proxy says it itself.
+    Own,
 }
 
 /// Tells what the walk would do. `token` stands for every credential's.
@@ -177,7 +194,9 @@ fn send<'s>(
     // Hex digits behind a word always make a header value.
     let via = via(Version::HTTP_11, PSEUDONYM).ok_or(Refusal::Internal)?;
     let request_id = request_id::given(&parts.headers).cloned().unwrap_or(HeaderValue::from_static(TO_BE_MADE));
-    let told = Told { peer: &Peer::new(peer, tls), via: &via, request_id: &request_id };
+    let to_be_made = trace::TO_BE_MADE;
+    let trace = trace::foretold(&parts.headers, &to_be_made);
+    let told = Told { peer: &Peer::new(peer, tls), via: &via, request_id: &request_id, trace };
     let mut prepared = Prepared::new(parts, raw_host, target, forward, credential, told);
     let places = places(credential);
     prepared.body = match body {
@@ -208,9 +227,42 @@ fn send<'s>(
         .iter()
         .map(|(name, value)| (name.clone(), value.clone(), origin(name, value, &came, forward, places)))
         .collect();
-    let gone = came.keys().filter(|name| !request.headers().contains_key(*name));
+    let still = |name: &HeaderName| request.headers().get_all(name).iter();
+    // `Host` always is the proxy's, and `Via` is added to.
+    let gone = came.keys().filter(|name| {
+        let stays = came.get_all(*name).iter().all(|line| still(name).any(|sent| sent == line));
+        ![HOST, VIA].contains(*name) && !stays
+    });
     let removed = gone.map(|name| (name.clone(), reason(name, &came, &entry.access, forward, places))).collect();
-    Ok(Sending { forward, credential, headers, removed, upgrade: prepared.upgrade.clone(), request })
+    let mapped = mapped(forward, target, credential, !tls);
+    Ok(Sending { forward, credential, headers, removed, upgrade: prepared.upgrade.clone(), mapped, request })
+}
+
+/// What would become of an answer that leads to where the request went, and of a cookie for all of
+/// the upstream.
+fn mapped(forward: &Forward, target: &str, credential: Option<&Credential>, client_is_plain: bool) -> Vec<Mapped> {
+    if !forward.rewrite_response {
+        return Vec::new();
+    }
+    let upstream = forward.rewrite.base();
+    let origin = upstream.origin();
+    let path = if upstream.path().is_empty() { "/" } else { upstream.path() };
+    let there = format!("{origin}{target}");
+    let cookie = format!("id=1; Domain={}; Path={path}; Secure", origin.host());
+    let query = credential.and_then(|credential| query_name(&credential.placement));
+    let answer = [(LOCATION, there.clone()), (CONTENT_LOCATION, there), (SET_COOKIE, cookie)];
+    let mut headers: HeaderMap = answer
+        .iter()
+        .filter_map(|(name, value)| Some((name.clone(), HeaderValue::try_from(value.as_str()).ok()?)))
+        .collect();
+    map_back(&mut headers, &forward.rewrite, query, client_is_plain);
+    let seen =
+        |name: &HeaderName| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    answer
+        .into_iter()
+        .filter_map(|(name, answered)| Some(Mapped { seen: seen(&name)?, name, answered }))
+        .filter(|mapped| mapped.seen != mapped.answered)
+        .collect()
 }
 
 fn origin(name: &HeaderName, value: &HeaderValue, came: &HeaderMap, forward: &Forward, places: &[Place]) -> From {
@@ -245,9 +297,13 @@ fn reason(name: &HeaderName, came: &HeaderMap, access: &Access, forward: &Forwar
         Removed::Hop
     } else if takes(&|headers| remove_headers(headers, places)) {
         Removed::Token
-    } else if forward.request_headers.remove.contains(name) {
+    } else if is_forwarding(name.as_str()) {
+        Removed::Claim
+    } else if forward.request_headers.remove.contains(name)
+        || forward.request_headers.set.iter().any(|(set, _)| set == name)
+    {
         Removed::Route
     } else {
-        Removed::Claim
+        Removed::Own
     }
 }

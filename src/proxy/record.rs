@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Request, StatusCode, Uri};
 
 use super::refusal::Refusal;
 use super::reply::ReplyError;
+use super::trace::{Trace, set_generation};
 use super::upload::Upload;
 use super::view::Client;
 use crate::model::AccessLog;
@@ -37,6 +38,7 @@ pub(super) struct Record {
     tag: Rc<Tag>,
     method: Method,
     request_id: HeaderValue,
+    trace: Trace,
     status: Option<StatusCode>,
     /// The refusal's code, where the proxy answered by itself.
     refusal: Option<&'static str>,
@@ -78,6 +80,7 @@ impl Record {
     pub(super) fn begin<B>(
         request: &Request<B>,
         request_id: HeaderValue,
+        trace: Trace,
         client: &Client,
         tag: Rc<Tag>,
         log: AccessLog,
@@ -92,6 +95,7 @@ impl Record {
             tag,
             method: request.method().clone(),
             request_id,
+            trace,
             status: None,
             refusal: None,
             generation: None,
@@ -193,6 +197,21 @@ impl Record {
         &self.request_id
     }
 
+    /// Its place in its trace.
+    pub(super) fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The same, to say more of it.
+    pub(super) fn trace_mut(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+
+    /// The number of the sending under way, from 1.
+    pub(super) fn sendings(&self) -> u32 {
+        self.sendings
+    }
+
     /// Whether it did not end as its client wished: no answer before the client went away, the
     /// proxy's own refusal, the upstream's 5xx, or an answer that broke off.
     fn failed(&self) -> bool {
@@ -211,6 +230,34 @@ impl Record {
             received: self.received,
             sent: self.sent,
         });
+    }
+
+    /// Says in its span what has become of it.
+    fn trace_end(&mut self) {
+        let (tag, generation) = (Rc::clone(&self.tag), self.generation);
+        let (status, refusal, broken) = (self.status, self.refusal, self.broken);
+        let Some(span) = self.trace.span() else { return };
+        if !tag.route.is_empty() {
+            let name = format!("{} {}", span.name(), tag.route);
+            span.rename(name);
+            span.set("tokenferry.route", tag.route.clone());
+        }
+        if let (Some(generation), Some(credential)) = (generation, &tag.credential) {
+            span.set("tokenferry.credential", credential.clone());
+            set_generation(span, generation);
+        }
+        if let Some(refusal) = refusal {
+            span.set("tokenferry.refusal", refusal);
+        }
+        // Without a status its client went away before there was one.
+        let Some(status) = status else { return };
+        span.set("http.response.status_code", i64::from(status.as_u16()));
+        match (broken, status.is_server_error(), refusal) {
+            (true, ..) => span.failed("broken"),
+            (_, true, Some(refusal)) => span.failed(refusal),
+            (_, true, None) => span.failed(status.as_str().to_owned()),
+            _ => span.done(),
+        }
     }
 
     fn write(&self, line: &Line) {
@@ -233,6 +280,7 @@ impl Record {
             refusal = self.refusal,
             cause = line.cause,
             request_id = self.request_id.to_str().unwrap_or_default(),
+            trace_id = %self.trace.id(),
             "request"
         );
     }
@@ -242,6 +290,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.came_to(Replayed::Failed);
         self.count();
+        self.trace_end();
         if let Some(line) = self.line.take().filter(|line| line.always || self.failed()) {
             self.write(&line);
         }

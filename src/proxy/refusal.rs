@@ -13,7 +13,7 @@ use super::reply::Reply;
 use crate::access::Denied;
 use crate::model::PathError;
 use crate::token::Unavailable;
-use crate::upstream::{self, ConnectError};
+use crate::upstream::{self, ConnectError, EgressError};
 
 /// Why a request is answered by the proxy itself.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,9 @@ pub enum Refusal {
     /// No connection.
     #[error("the upstream cannot be reached")]
     Connect(#[source] ConnectError),
+    /// The egress proxy on the way does not lead there.
+    #[error("the egress proxy on the way to the upstream does not lead there")]
+    Egress(#[source] EgressError),
     /// It broke off before its head, or answered nonsense.
     #[error("the upstream broke off before it answered, or its answer is no HTTP")]
     Upstream {
@@ -149,6 +152,10 @@ impl Refusal {
                 face(StatusCode::SERVICE_UNAVAILABLE, "upstream_connections", "connection_limit_reached")
             }
             Self::Connect(cause) => face(StatusCode::BAD_GATEWAY, "upstream_unreachable", cause.proxy_status()),
+            Self::Egress(EgressError::Timeout) => {
+                face(StatusCode::GATEWAY_TIMEOUT, "egress_proxy", "connection_timeout")
+            }
+            Self::Egress(cause) => face(StatusCode::BAD_GATEWAY, "egress_proxy", cause.proxy_status()),
             Self::Upstream { proxy_error, .. } => face(StatusCode::BAD_GATEWAY, "upstream_broke_off", proxy_error),
             Self::UpstreamTimeout => face(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "http_response_timeout"),
             Self::Internal => face(StatusCode::INTERNAL_SERVER_ERROR, "internal", "proxy_internal_error"),

@@ -38,16 +38,22 @@ impl Mint {
     fn make(&self) -> HeaderValue {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-        let mut chunk = self.chunk.borrow_mut();
-        if chunk.capacity() < LENGTH {
-            *chunk = BytesMut::with_capacity(LENGTH * CHUNK);
-        }
-        for byte in fastrand::u128(..).to_be_bytes() {
-            for digit in [byte >> 4, byte & 15] {
-                chunk.put_u8(DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0'));
+        let mut name = [0; LENGTH];
+        for (pair, byte) in name.chunks_exact_mut(2).zip(fastrand::u128(..).to_be_bytes()) {
+            for (place, digit) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+                *place = DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0');
             }
         }
-        // Digits are a header value.
+        self.write(&name)
+    }
+
+    /// A header value with this text, which must be one, in memory that it shares with others.
+    pub(super) fn write(&self, text: &[u8]) -> HeaderValue {
+        let mut chunk = self.chunk.borrow_mut();
+        if chunk.capacity() < text.len() {
+            *chunk = BytesMut::with_capacity(LENGTH * CHUNK);
+        }
+        chunk.put_slice(text);
         HeaderValue::from_maybe_shared(chunk.split().freeze()).unwrap_or(HeaderValue::from_static("-"))
     }
 }

@@ -10,6 +10,7 @@ use super::record::{Record, chain};
 use super::refusal::Refusal;
 use super::reply::{Busy, Reply};
 use super::request_id::REQUEST_ID;
+use super::trace::Trace;
 use super::view::{Client, Proxy, View};
 use super::{forward, login};
 
@@ -19,7 +20,9 @@ impl Proxy {
         let busy = Busy::new(Rc::clone(&client.connection));
         let view = self.view();
         let name = self.mint.name(request.headers());
-        let mut record = Record::begin(&request, name, client, Rc::clone(&view.nowhere), view.snapshot.access_log);
+        let trace = Trace::begin(&request, client, view.snapshot.traces.as_ref(), &self.mint);
+        let (nowhere, log) = (Rc::clone(&view.nowhere), view.snapshot.access_log);
+        let mut record = Record::begin(&request, name, trace, client, nowhere, log);
         let has_body = !request.body().is_end_stream();
         let (mut response, early) = match self.walk(&view, client, request, &mut record).await {
             Ok(response) => {
@@ -45,6 +48,7 @@ impl Proxy {
     ) -> Result<Response<Reply>, Refusal> {
         let (mut parts, body) = request.into_parts();
         let host = course::sound(&parts, &self.shared.pseudonym)?;
+        record.trace_mut().asked_of(&host);
         let found = course::find(&view.snapshot, &parts, &host)?;
         // The table's answer is an index into the very list that the table was built from.
         let entry = view.snapshot.entries.get(found.place).ok_or(Refusal::Internal)?;

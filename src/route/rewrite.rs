@@ -72,7 +72,7 @@ impl Rewrite {
     }
 
     /// The upstream.
-    pub(super) fn base(&self) -> &BaseUrl {
+    pub fn base(&self) -> &BaseUrl {
         &self.base
     }
 

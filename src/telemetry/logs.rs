@@ -115,8 +115,13 @@ fn lines(format: LogFormat, writer: impl for<'w> MakeWriter<'w> + Send + Sync + 
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     match format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => lines.with_ansi(is_coloured()).boxed(),
     }
+}
+
+/// Only on a terminal, and not where `NO_COLOR` is set (no-color.org).
+fn is_coloured() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn of_level(level: LogLevel) -> Targets {

@@ -1,6 +1,7 @@
 //! The glue: sends what the vendor's pure code built and gives it the answer.
 
 mod release;
+mod traced;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,10 +15,11 @@ use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::Full;
 
 pub use release::Releases;
+pub use traced::traced;
 
 use super::{Fetch, Keep, Unkept};
 use crate::secret::Secret;
-use crate::upstream::{ConnectError, OnceError, Upstream, once};
+use crate::upstream::{ConnectError, EgressError, OnceError, Upstream, once};
 use crate::vendor::{Answer, FaultClass, FaultReason, Grant, Login, Occasion, TokenFault, TokenRequest, Vendor, skew};
 
 /// The longest answer that is read.
@@ -160,6 +162,10 @@ fn transient(reason: FaultReason) -> TokenFault {
 /// of a code. The URL is not: it may have come from a reference, and what did is in no message.
 fn fault(error: &OnceError) -> TokenFault {
     let mut fault = transient(match error {
+        OnceError::Connect(ConnectError::Egress(EgressError::Refused(status))) => {
+            FaultReason::EgressStatus(status.as_u16())
+        }
+        OnceError::Connect(ConnectError::Egress(_)) => FaultReason::Egress,
         OnceError::Connect(ConnectError::Timeout) | OnceError::Timeout { .. } => FaultReason::Timeout,
         OnceError::Connect(ConnectError::Tls(cause)) if is_certificate(cause) => FaultReason::Certificate,
         OnceError::Connect(_) | OnceError::Broken(_) => FaultReason::Unreachable,
@@ -178,6 +184,10 @@ fn why(error: &OnceError) -> Option<String> {
         && let Some(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) = tls(cause)
     {
         return Some("it is for another name".to_owned());
+    }
+    if matches!(error, OnceError::Connect(ConnectError::Egress(EgressError::Refused(_)))) {
+        // The status says it.
+        return None;
     }
     let mut cause = error.source()?;
     while let Some(next) = cause.source() {

@@ -19,7 +19,7 @@ mod store;
 pub use cell::{AfterRefusal, Cell, CellSettings, CellState, CellStatus, Fetch, Release, Slot, Token, TokenCounts};
 pub use clock::{BootClock, Clock, Moment};
 pub use error::Unavailable;
-pub use fetch::{Releases, fetch};
+pub use fetch::{Releases, fetch, traced};
 pub use keep::{First, Keep, Kept, LocalKeep, StateFile, Unkept};
 pub use key::{SecretVersion, TokenKey};
 pub use lane::{Guard, Lane, Rendered};

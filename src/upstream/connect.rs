@@ -1,4 +1,4 @@
-//! TCP and TLS to an origin, within a time and a number of connections.
+//! TCP and TLS to an origin, or to the proxy before it, within a time and a number of connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,13 +10,13 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::error::tls_cause;
 use super::stream::{Stream, Transport};
-use super::{ConnectError, Upstream};
-use crate::model::Protocol;
+use super::{ConnectError, EgressError, Upstream, egress};
+use crate::model::{Egress, Origin, Protocol};
 
 /// How long one address has before the next is tried beside it (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -31,8 +31,10 @@ const DEAD_AFTER: Duration = Duration::from_secs(30);
 pub(super) enum Purpose {
     /// What the target's protocol says.
     Pool,
-    /// HTTP/1.1 only: upgrades and token calls.
-    Http1,
+    /// HTTP/1.1 only: a token call.
+    Call,
+    /// HTTP/1.1 only, and a tunnel through whatever proxy there is.
+    Upgrade,
 }
 
 /// What will be spoken over a connection.
@@ -42,20 +44,63 @@ pub(super) enum Spoken {
     Http2,
 }
 
-/// Dials. The caller bounds the time; dropping the future drops whatever was under way. The
-/// permit, if any, lives as long as the socket.
+/// Dials, until the deadline; dropping the future drops whatever was under way. The permit, if any,
+/// lives as long as the socket.
 pub(super) async fn connect(
     upstream: &Upstream,
     purpose: Purpose,
     permit: Option<OwnedSemaphorePermit>,
+    deadline: Instant,
 ) -> Result<(Stream, Spoken), ConnectError> {
-    let origin = &upstream.target.origin;
+    let tcp = match &upstream.target.egress {
+        None => timeout_at(deadline, reach(&upstream.target.origin)).await.map_err(|_| ConnectError::Timeout)??,
+        // Its time is told apart: who is slow here is not the upstream.
+        Some(hop) => {
+            let way = timeout_at(deadline, through(upstream, hop, purpose)).await;
+            way.unwrap_or(Err(EgressError::Timeout)).map_err(ConnectError::Egress)?
+        }
+    };
+    timeout_at(deadline, greet(upstream, purpose, permit, tcp)).await.map_err(|_| ConnectError::Timeout)?
+}
+
+/// A connection to the egress proxy, and behind it to the origin, unless requests are handed to the
+/// proxy one by one.
+async fn through(upstream: &Upstream, hop: &Egress, purpose: Purpose) -> Result<TcpStream, EgressError> {
+    let mut tcp = reach(hop.proxy.origin()).await.map_err(|error| EgressError::Unreached(Box::new(error)))?;
+    if purpose == Purpose::Upgrade || upstream.forwarder().is_none() {
+        egress::open(&mut tcp, &upstream.target.origin, &hop.proxy).await?;
+    }
+    Ok(tcp)
+}
+
+/// A connection to this place itself.
+async fn reach(origin: &Origin) -> Result<TcpStream, ConnectError> {
     let addresses = match origin.ip() {
         Some(ip) => vec![SocketAddr::new(ip, origin.port())],
-        None => tokio::net::lookup_host((origin.host(), origin.port())).await.map_err(ConnectError::Dns)?.collect(),
+        None => lookup(origin.host(), origin.port()).await.map_err(ConnectError::Dns)?,
     };
     let tcp = dial(interleaved(addresses)).await?;
     tune(&tcp);
+    Ok(tcp)
+}
+
+/// What the system's resolver says now: asked anew for each connection, and so at least once an `age`
+/// of the pool.
+async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    #[cfg(test)]
+    if let Some(addresses) = super::testing::resolved(host) {
+        return Ok(addresses);
+    }
+    Ok(tokio::net::lookup_host((host, port)).await?.collect())
+}
+
+/// TLS, where it is spoken, and what is agreed on by it.
+async fn greet(
+    upstream: &Upstream,
+    purpose: Purpose,
+    permit: Option<OwnedSemaphorePermit>,
+    tcp: TcpStream,
+) -> Result<(Stream, Spoken), ConnectError> {
     let protocol = upstream.target.protocol;
     let Some(tls) = &upstream.tls else {
         let spoken = match (purpose, protocol) {
@@ -67,7 +112,7 @@ pub(super) async fn connect(
     };
     let config = match purpose {
         Purpose::Pool => &tls.any,
-        Purpose::Http1 => &tls.http1,
+        Purpose::Call | Purpose::Upgrade => &tls.http1,
     };
     let stream =
         TlsConnector::from(Arc::clone(config)).connect(tls.name.clone(), tcp).await.map_err(

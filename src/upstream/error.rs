@@ -5,6 +5,8 @@ use std::{fmt, io};
 
 use http::Request;
 
+use super::EgressError;
+
 /// Why TLS could not be made ready for a target.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsSetupError {
@@ -37,6 +39,9 @@ pub enum ConnectError {
     /// The HTTP handshake failed, or the connection was closed before anything was sent.
     #[error("the HTTP handshake failed")]
     Http(#[source] hyper::Error),
+    /// The egress proxy on the way is at fault, not the upstream.
+    #[error("the egress proxy on the way is at fault")]
+    Egress(#[source] EgressError),
     /// Not within `timeouts.connect`.
     #[error("not connected in time")]
     Timeout,
@@ -63,6 +68,7 @@ impl ConnectError {
             },
             Self::NoHttp2 => "tls_protocol_error",
             Self::Http(_) => "connection_terminated",
+            Self::Egress(error) => error.proxy_status(),
             Self::Timeout => "connection_timeout",
             Self::Limit => "connection_limit_reached",
         }
@@ -106,6 +112,8 @@ pub enum SendError<B> {
     },
     /// The answer's head was read and must not be passed on. The connection is closed.
     Malformed(Malformed),
+    /// The egress proxy answered in the upstream's place. The request went no further.
+    Egress(EgressError),
 }
 
 /// What was wrong with an answer's head that hyper itself would take.
@@ -138,6 +146,7 @@ impl<B> SendError<B> {
             }
             Self::Broken { .. } => "connection_terminated",
             Self::Malformed(_) => "http_protocol_error",
+            Self::Egress(error) => error.proxy_status(),
         }
     }
 
@@ -151,7 +160,7 @@ impl<B> SendError<B> {
                     && (error.reason() == Some(h2::Reason::REFUSED_STREAM)
                         || (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)))
             }),
-            Self::Malformed(_) => false,
+            Self::Malformed(_) | Self::Egress(_) => false,
         }
     }
 
@@ -165,7 +174,7 @@ impl<B> SendError<B> {
                     && !cause.is_user()
                     && http2_cause(cause).is_none_or(|error| error.is_io() || error.is_go_away())
             }
-            Self::Malformed(_) => false,
+            Self::Malformed(_) | Self::Egress(_) => false,
         }
     }
 }
@@ -179,6 +188,7 @@ impl<B> fmt::Debug for SendError<B> {
                 f.debug_struct("Broken").field("cause", cause).field("reused", reused).finish()
             }
             Self::Malformed(fault) => f.debug_tuple("Malformed").field(fault).finish(),
+            Self::Egress(error) => f.debug_tuple("Egress").field(error).finish(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! connection, one answer read whole.
 
 mod connect;
+mod egress;
 mod error;
 mod once;
 mod permit;
@@ -20,10 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::model::{HeaderCase, Origin, Protocol, UpstreamTls};
+use crate::model::{Egress, EgressProxy, HeaderCase, Origin, Protocol, Scheme, UpstreamTls};
 use permit::Limit;
 use tls::ClientTls;
 
+pub use egress::EgressError;
 pub use error::{ConnectError, Malformed, SendError, TlsSetupError};
 pub use once::{OnceError, once};
 pub use pool::{Answer, Plan, Pool};
@@ -38,6 +40,8 @@ pub struct Target {
     pub protocol: Protocol,
     /// How its certificate is judged.
     pub tls: UpstreamTls,
+    /// The proxy on the way there.
+    pub egress: Option<Egress>,
     /// How header names are written over HTTP/1. With [`HeaderCase::Preserve`] names are written
     /// as hyper's server recorded them in the request's extensions, others in title case.
     pub header_case: HeaderCase,
@@ -74,6 +78,14 @@ impl Upstream {
     /// Where and how.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The proxy that plain requests are handed to, each with its whole URL, where no tunnel leads
+    /// through it. An upgrade has a tunnel always (RFC 6455 section 4.1).
+    fn forwarder(&self) -> Option<&EgressProxy> {
+        let egress = self.target.egress.as_ref()?;
+        let plain = self.target.origin.scheme() == Scheme::Http && self.target.protocol != Protocol::H2c;
+        (plain && !egress.tunnel).then_some(&egress.proxy)
     }
 
     /// Connections that are open now, on every thread, tunnels among them.

@@ -4,13 +4,13 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{Purpose, connect};
-use super::{ConnectError, Upstream, wire};
+use super::{ConnectError, EgressError, Upstream, egress, wire};
 
 /// Why a token call has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -43,16 +43,20 @@ pub async fn once(
     limit: usize,
 ) -> Result<Response<Bytes>, OnceError> {
     let deadline = Instant::now() + timeout;
-    let dialled = timeout_at(deadline, async {
-        let permit = match &upstream.limit {
-            Some(limit) => limit.take().await,
-            None => None,
-        };
-        connect(upstream, Purpose::Http1, permit).await
-    });
-    let (stream, _) = dialled.await.map_err(|_| OnceError::Timeout { sent: false })??;
+    let permit = match &upstream.limit {
+        Some(limit) => timeout_at(deadline, limit.take()).await.map_err(|_| OnceError::Timeout { sent: false })?,
+        None => None,
+    };
+    let (stream, _) = connect(upstream, Purpose::Call, permit, deadline).await.map_err(|error| match error {
+        ConnectError::Timeout => OnceError::Timeout { sent: false },
+        error => OnceError::Connect(error),
+    })?;
 
     wire::as_http1(&mut request, &upstream.target.origin);
+    let forwarder = upstream.forwarder();
+    if let Some(proxy) = forwarder {
+        egress::absolute(&mut request, &upstream.target.origin, proxy);
+    }
     let (mut sender, connection) = wire::http1_builder(&upstream.target)
         .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
         .await
@@ -63,6 +67,9 @@ pub async fn once(
             None => OnceError::Broken(error.into_error()),
         })?;
         let (head, body) = response.into_parts();
+        if forwarder.is_some() && head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(OnceError::Connect(ConnectError::Egress(EgressError::Refused(head.status))));
+        }
         let body = Limited::new(body, limit).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 return OnceError::TooLarge;

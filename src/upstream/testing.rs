@@ -1,5 +1,7 @@
 //! Upstreams for this module's tests: raw ones that say what they are told, and hyper's.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
@@ -31,6 +33,7 @@ pub(super) fn target(url: &str) -> Target {
         origin: BaseUrl::parse(url).unwrap().origin().clone(),
         protocol: Protocol::Auto,
         tls: UpstreamTls::default(),
+        egress: None,
         header_case: HeaderCase::Title,
         preserve_answers: false,
         idle: Duration::from_secs(30),
@@ -38,6 +41,20 @@ pub(super) fn target(url: &str) -> Target {
         connections: None,
         credential: None,
     }
+}
+
+thread_local! {
+    static NAMES: RefCell<HashMap<String, Vec<SocketAddr>>> = RefCell::default();
+}
+
+/// From now on this name stands for these addresses, on this thread.
+pub(super) fn resolve_to(host: &str, addresses: &[SocketAddr]) {
+    NAMES.with_borrow_mut(|names| names.insert(host.to_owned(), addresses.to_vec()));
+}
+
+/// What a test said of this name.
+pub(super) fn resolved(host: &str) -> Option<Vec<SocketAddr>> {
+    NAMES.with_borrow(|names| names.get(host).cloned())
 }
 
 /// Waits for a condition that other tasks bring about.

@@ -29,17 +29,22 @@ const TOKEN_URL: &str = "https://api.crayon.com/api/v1/connect/token/";
 pub(super) struct CrayonSettings {
     /// The client's id.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["${CRAYON_CLIENT_ID}"]))]
     client_id: Option<String>,
     /// The client's secret. It has an expiry date at the vendor.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["${CRAYON_CLIENT_SECRET}"]))]
     client_secret: Option<Secret>,
     /// The API user's name, an e-mail address.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["${CRAYON_USERNAME}"]))]
     username: Option<String>,
     /// The API user's password.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["${CRAYON_PASSWORD}"]))]
     password: Option<Secret>,
-    /// The scope. Default: `CustomerApi`.
+    /// The scope.
+    #[schemars(extend("default" = "CustomerApi", "examples" = ["CustomerApi"]))]
     scope: Option<String>,
 }
 

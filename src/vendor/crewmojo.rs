@@ -24,13 +24,16 @@ use crate::secret::Secret;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CrewmojoSettings {
-    /// Which of the vendor's hosts gives the token. Default: production.
+    /// Which of the vendor's hosts gives the token.
+    #[schemars(extend("default" = "production"))]
     environment: Option<Environment>,
     /// The client ID.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["${CREWMOJO_CLIENT_ID}"]))]
     client_id: Option<String>,
     /// The secret key.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["${CREWMOJO_CLIENT_SECRET}", "${file:/run/secrets/crewmojo_client_secret}"]))]
     client_secret: Option<Secret>,
 }
 

@@ -36,28 +36,35 @@ const RELEASE: &str = "/authentication/token/release";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CrmComSettings {
-    /// The API's base, such as `https://crm.example.com/crmapi/rest/v2`.
-    #[schemars(required)]
+    /// The API's base.
+    #[schemars(required, extend("pattern" = r"^\s*https?://|\$\{", "examples" = ["https://crm.example.com/crmapi/rest/v2"]))]
     base_url: Option<String>,
     /// How to log in.
     #[schemars(required)]
     method: Option<Method>,
-    /// The key of `web_api_key` and `consumer_application_key`.
+    /// The key. Required by `web_api_key` and `consumer_application_key` (there: unless `jwt` is used).
+    #[schemars(extend("examples" = ["${CRM_KEY}"]))]
     key: Option<Secret>,
     /// The unit to log in to. Default: the user's.
+    #[schemars(extend("examples" = ["1"]))]
     unit: Option<String>,
-    /// The user of `password`.
+    /// The user. Required by `password`.
+    #[schemars(extend("examples" = ["${CRM_USER}"]))]
     username: Option<String>,
-    /// The password of `password`.
+    /// The user's password. Required by `password`.
+    #[schemars(extend("examples" = ["${CRM_PASSWORD}"]))]
     password: Option<Secret>,
-    /// The organisation of `password`, and of `consumer_application_key` with `jwt`.
+    /// The organisation. Required by `password`, and by `consumer_application_key` with `jwt`.
+    #[schemars(extend("examples" = ["1"]))]
     organisation: Option<String>,
-    /// The consumer of `consumer_application_key`.
+    /// The consumer. Required by `consumer_application_key`, unless `jwt` is used.
     access_token_identifier: Option<AccessTokenIdentifier>,
-    /// The consumer of `consumer_application_key`, from CRM.COM R16.2 on: a token of its identity
-    /// management.
+    /// The consumer, from CRM.COM R16.2 on: a token of its identity management. Required by
+    /// `consumer_application_key` in place of `key` and `access_token_identifier`.
+    #[schemars(extend("examples" = ["${CRM_JWT}"]))]
     jwt: Option<Secret>,
-    /// Give a token up at the vendor when it is no longer used. Default: false.
+    /// Give a token up at the vendor when it is no longer used.
+    #[schemars(extend("default" = false))]
     release: Option<bool>,
 }
 
@@ -77,11 +84,14 @@ enum Method {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AccessTokenIdentifier {
-    /// The authentication code of the access token.
+    /// The authentication code of the access token. Required, unless `identifier` and `pass_code` are there.
+    #[schemars(extend("examples" = ["${CRM_CODE}"]))]
     authentication_code: Option<Secret>,
-    /// The identifier of the access token.
+    /// The identifier of the access token. Required, unless `authentication_code` is there.
+    #[schemars(extend("examples" = ["${CRM_IDENTIFIER}"]))]
     identifier: Option<String>,
-    /// Its pass code.
+    /// Its pass code. Required beside `identifier`.
+    #[schemars(extend("examples" = ["${CRM_PASS_CODE}"]))]
     pass_code: Option<Secret>,
 }
 

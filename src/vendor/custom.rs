@@ -43,18 +43,23 @@ pub(super) struct CustomSettings {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RequestSettings {
-    /// The method. Default: POST.
+    /// The method.
+    #[schemars(extend("default" = "POST", "examples" = ["POST"]))]
     method: Option<String>,
     /// Where to.
-    #[schemars(required)]
+    #[schemars(required, extend("examples" = ["https://acme.example/login"]))]
     url: Option<Secret>,
-    /// Header fields.
+    /// Header fields. Default: none.
+    #[schemars(extend("examples" = [{"X-App": "billing"}]))]
     headers: Option<Pairs>,
-    /// A JSON body.
+    /// A JSON body, of any shape; its strings may be references. Default: none.
+    #[schemars(extend("examples" = [{"user": "${ACME_USER}", "pass": "${ACME_PASS}"}]))]
     json: Option<Template>,
-    /// A form body.
+    /// A form body. Default: none.
+    #[schemars(extend("examples" = [{"user": "${ACME_USER}", "pass": "${ACME_PASS}"}]))]
     form: Option<Pairs>,
-    /// A body as it is.
+    /// A body as it is. Default: none.
+    #[schemars(extend("examples" = ["<login user=\"${ACME_USER}\"/>"]))]
     body: Option<Secret>,
 }
 
@@ -62,10 +67,11 @@ struct RequestSettings {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ResponseSettings {
-    /// Where the token stands, such as `/data/session/id`.
-    #[schemars(required)]
+    /// Where the token stands.
+    #[schemars(required, extend("pattern" = r"^/|\$\{", "examples" = ["/data/session/id"]))]
     token: Option<String>,
-    /// Where its life in seconds stands.
+    /// Where its life in seconds stands. Default: nowhere.
+    #[schemars(extend("pattern" = r"^/|\$\{", "examples" = ["/data/ttl"]))]
     expires_in: Option<String>,
     /// What must hold for the answer to be a success.
     success: Option<SuccessSettings>,
@@ -76,10 +82,10 @@ struct ResponseSettings {
 #[serde(deny_unknown_fields)]
 struct SuccessSettings {
     /// Where it stands.
-    #[schemars(required)]
+    #[schemars(required, extend("pattern" = r"^/|\$\{", "examples" = ["/status/code"]))]
     pointer: Option<String>,
     /// What it must be: a string, a number or a boolean.
-    #[schemars(required)]
+    #[schemars(required, extend("examples" = ["OK"]))]
     equals: Option<Scalar>,
 }
 

@@ -35,6 +35,12 @@ pub enum FaultReason {
     /// No connection, or it broke.
     #[error("the token endpoint cannot be reached")]
     Unreachable,
+    /// The egress proxy on the way is at fault, not the vendor.
+    #[error("the egress proxy on the way to the token endpoint does not lead there")]
+    Egress,
+    /// The egress proxy answered this in the vendor's place.
+    #[error("the egress proxy on the way to the token endpoint answered {0}")]
+    EgressStatus(u16),
     /// Its certificate was not accepted.
     #[error("the token endpoint's certificate was not accepted")]
     Certificate,
@@ -89,8 +95,8 @@ pub enum FaultReason {
 }
 
 impl FaultClass {
-    /// The word, in lower case.
-    pub fn as_str(self) -> &'static str {
+    /// The stable word for it, in logs and for programs.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Transient => "transient",
             Self::Refused => "refused",
@@ -98,12 +104,50 @@ impl FaultClass {
     }
 }
 
+impl FaultReason {
+    /// The stable word for it, for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Egress => "egress",
+            Self::EgressStatus(_) => "egress_status",
+            Self::Certificate => "certificate",
+            Self::Timeout => "timeout",
+            Self::Status(_) => "status",
+            Self::Redirect => "redirect",
+            Self::Empty => "empty",
+            Self::TooLarge => "too_large",
+            Self::Unreadable => "unreadable",
+            Self::ErrorInside => "error_inside",
+            Self::NoToken => "no_token",
+            Self::BadToken => "bad_token",
+            Self::RefreshToken => "refresh_token",
+            Self::KeptRefreshToken => "kept_refresh_token",
+            Self::Unsayable => "unsayable",
+            Self::Unkept => "unkept",
+            Self::Elsewhere => "elsewhere",
+            Self::StoreAway => "store_away",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
 impl TokenFault {
+    /// The vendor's own code: none where the system's word for a failure stands in its place.
+    pub fn vendors_code(&self) -> Option<&str> {
+        use FaultReason::{Certificate, StoreAway, Timeout, TooLarge, Unkept, Unreachable};
+
+        let ours = matches!(self.reason, Unreachable | Certificate | Timeout | TooLarge | Unkept | StoreAway);
+        self.code.as_deref().filter(|_| !ours)
+    }
+
     /// A fault without the vendor's code. It may have been heard unless its kind says otherwise.
     pub fn new(class: FaultClass, reason: FaultReason) -> Self {
         let unheard = matches!(
             reason,
             FaultReason::Unreachable
+                | FaultReason::Egress
+                | FaultReason::EgressStatus(_)
                 | FaultReason::Certificate
                 | FaultReason::Status(429)
                 | FaultReason::Unsayable
@@ -117,6 +161,13 @@ impl TokenFault {
     pub fn mend(&self) -> &'static str {
         match self.reason {
             FaultReason::Unreachable => "check the host and port of its URL, and whether this machine may reach it",
+            FaultReason::Egress => {
+                "check the credential's `proxy` (or the environment's HTTPS_PROXY and NO_PROXY), and whether it runs"
+            }
+            FaultReason::EgressStatus(407) => "check the user and password of `proxy`",
+            FaultReason::EgressStatus(_) => {
+                "check that the egress proxy lets this host and port pass, or write `proxy: none` for the direct way"
+            }
             FaultReason::Certificate => "if its authority is one of your own, name it with the credential's `ca`",
             FaultReason::Timeout => "try again, or wait longer with the credential's `timeout`",
             FaultReason::Status(429) => "the vendor limits logins: wait before the next",

@@ -176,6 +176,17 @@ impl Grant {
     }
 }
 
+impl LifetimeSource {
+    /// The stable word for it, in logs and for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Token => "token",
+            Self::Configured => "configuration",
+        }
+    }
+}
+
 /// What decides which credentials are the same one.
 #[derive(Clone, Debug)]
 pub struct Identity {

@@ -21,6 +21,7 @@ use crate::secret::Secret;
 pub(super) struct StaticSettings {
     /// The token.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["${LEGACY_API_KEY}"]))]
     token: Option<Secret>,
 }
 

@@ -74,17 +74,25 @@ route: crewmojo (proxy.yaml:12)
 access: everyone is let in
 sent: GET https://api.crewmojo.com/v1/employees?page=2
     Accept: */*
-  + Host: api.crewmojo.com        (the proxy)
-  + X-Forwarded-For: 127.0.0.1    (the proxy)
-  + X-Forwarded-Proto: http       (the proxy)
-  + X-Forwarded-Host: localhost   (the proxy)
-  + Via: 1.1 tokenferry-00000000  (the proxy)
-  + Authorization: Bearer ***     (crewmojo)
-  - Connection                    (for this connection only)
-  - X-Hop                         (for this connection only)
-  - X-Real-Ip                     (a client's word about where it is, not believed)
+  + Host: api.crewmojo.com                          (the proxy)
+  + X-Forwarded-For: 127.0.0.1                      (the proxy)
+  + X-Forwarded-Proto: http                         (the proxy)
+  + X-Forwarded-Host: localhost                     (the proxy)
+  + Via: 1.1 tokenferry-00000000                    (the proxy)
+  + X-Request-Id: 00000000000000000000000000000000  (the proxy; another for each request)
+  + Authorization: Bearer ***                       (crewmojo)
+  - Authorization                                   (the client's own; the token goes there)
+  - Connection                                      (for this connection only)
+  - X-Hop                                           (for this connection only)
+  - X-Real-Ip                                       (a client's word about where it is, not believed)
 token: of crewmojo, in header Authorization
-note: to an answer of 401 the token is replaced, and the request sent again if its body is at most 1MiB
+refused: an answer of 401
+  the token is replaced, once, and the request sent again; refused again, the answer passes
+back:
+    Location: https://api.crewmojo.com/v1/employees
+      becomes /crewmojo/employees
+    Set-Cookie: id=1; Domain=api.crewmojo.com; Path=/v1; Secure
+      becomes id=1; Path=/crewmojo
 "
     );
 }
@@ -116,18 +124,25 @@ route: partner (proxy.yaml:16)
 access: let in by the API key `billing`
 sent: POST https://api.example.com/v1/a%2Db?x=1
     Content-Type: application/json
-  + Host: api.example.com               (the proxy)
-  + Via: 1.1 tokenferry-00000000        (the proxy)
-  + X-Forwarded-For: 192.0.2.7          (the proxy)
-  + X-Forwarded-Proto: https            (the proxy)
-  + X-Forwarded-Host: partner.internal  (the proxy)
-  + X-Source: legacy                    (request_headers of the route)
-  + Authorization: Bearer ***           (partner)
-  - X-Api-Key                           (the API key for this proxy)
-  - Cookie                              (request_headers of the route)
+  + Host: api.example.com                           (the proxy)
+  + X-Request-Id: 00000000000000000000000000000000  (the proxy; another for each request)
+  + X-Forwarded-For: 192.0.2.7                      (the proxy)
+  + X-Forwarded-Proto: https                        (the proxy)
+  + X-Forwarded-Host: partner.internal              (the proxy)
+  + Via: 1.1 tokenferry-00000000                    (the proxy)
+  + X-Source: legacy                                (request_headers of the route)
+  + Authorization: Bearer ***                       (partner)
+  - X-Api-Key                                       (the API key for this proxy)
+  - Cookie                                          (request_headers of the route)
   body: {\"token\":\"***\", \"a\": 1 }
 token: of partner, in header Authorization, and in query parameter token, or JSON member token of a JSON body
-note: to an answer of 401 the token is replaced, and the request sent again if its body is at most 1MiB
+refused: an answer of 401
+  the token is replaced, once, and the request sent again; refused again, the answer passes
+back:
+    Location: https://api.example.com/v1/a%2Db
+      becomes /a%2Db
+    Set-Cookie: id=1; Domain=api.example.com; Path=/v1; Secure
+      becomes id=1; Path=/; Secure
 note: the body is read whole, up to 1MiB, since the token goes into it
 "
     );
@@ -249,6 +264,94 @@ fn a_vendors_own_endpoint_is_told_as_the_route_handles_it() {
 }
 
 #[test]
+fn what_an_answer_does_is_told_as_this_route_has_it() {
+    let with = |credential: &str, route: &str| {
+        format!(
+            "\
+listeners: [{{address: 127.0.0.1:8080}}]
+credentials:
+  one: {{{credential}}}
+routes:
+  - {{name: one, match: {{path: /one}}, upstream: https://api.example.com/v1, credential: one{route}}}
+"
+        )
+    };
+    let oauth2 = "provider: oauth2, token_url: https://login.example.com/t, client_id: a, client_secret: b";
+    let told = |yaml: &str, more: &[&str]| ran(yaml, &[&["explain", "POST", "/one/x"], more].concat()).done();
+
+    let by_json = with(
+        &format!("{oauth2}, refused_when: {{status: [401, 403], json: {{pointer: /status/code, matches: ^EXPIRED}}}}"),
+        ", limits: {replay: 4}",
+    );
+    let out = told(&by_json, &[]);
+    assert!(
+        out.contains(
+            "\nrefused: an answer of 401 or 403, or a JSON answer whose /status/code matches ^EXPIRED\n  \
+             the token is replaced, once, and the request sent again; refused again, the answer passes\n  \
+             a body is kept for it up to 4 bytes (all of them up to 64MiB); with a longer one the client gets 503 with \
+             Retry-After\n"
+        ),
+        "{out}"
+    );
+    let long = told(&by_json, &["-d", "12345"]);
+    assert!(long.contains("this body is longer than 4 bytes (`limits.replay`) and not kept"), "{long}");
+    let json = ran(&by_json, &["explain", "POST", "/one/x", "-d", "1234", "--format", "json"]).json();
+    let refused = &json["sent"]["refused"];
+    assert_eq!((&refused["status"], &refused["sent_again"]), (&serde_json::json!([401, 403]), &true.into()));
+    assert_eq!(refused["json"]["pointer"], "/status/code");
+
+    let secret = by_json.replace("^EXPIRED", "'${SIGN}'");
+    let masked = ran_with(&secret, &["explain", "GET", "/one"], &[("SIGN", "hunter2")]).done();
+    assert!(masked.contains("whose /status/code matches ***\n") && !masked.contains("hunter2"), "{masked}");
+
+    let fixed = told(&with("provider: static, token: x", ""), &[]);
+    assert!(fixed.contains("\n  the answer passes: a token of the configuration cannot be replaced\n"), "{fixed}");
+    let never = told(&with(&format!("{oauth2}, refused_when: {{status: []}}"), ""), &[]);
+    assert!(never.contains("\nrefused: by no answer (`refused_when`)\nback:\n"), "{never}");
+
+    let edited = told(
+        &with(oauth2, ", rewrite_response: false, response_headers: {set: {X-A: b}, remove: [Server]}"),
+        &["-H", "X-Request-Seen: 1"],
+    );
+    assert!(
+        edited.contains(
+            "\nback: Location, Content-Location and Set-Cookie as they come (`rewrite_response: false`)\n  \
+             + X-A: b  (response_headers of the route)\n  - Server  (response_headers of the route)\n"
+        ),
+        "{edited}"
+    );
+}
+
+#[test]
+fn a_clients_header_that_is_replaced_is_told_with_the_reason() {
+    let out = explained(&[
+        "GET",
+        "http://partner.internal/x",
+        "-H",
+        "Authorization: Bearer letmein",
+        "-H",
+        "X-Source: mine",
+        "-H",
+        "X-Forwarded-For: 8.8.8.8",
+        "-H",
+        "X-Forwarded-Proto: http",
+    ]);
+    let removed: Vec<String> = out
+        .lines()
+        .filter_map(|line| line.strip_prefix("  - "))
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        removed,
+        [
+            "Authorization (the API key for this proxy)",
+            "X-Source (request_headers of the route)",
+            "X-Forwarded-For (a client's word about where it is, not believed)",
+        ]
+    );
+}
+
+#[test]
 fn programs_get_the_same_as_one_object() {
     let ran = ran(ROUTES, &["explain", "GET", "/crewmojo/x", "-H", "Accept: a", "--format", "json"]);
     let told = ran.json();
@@ -259,6 +362,13 @@ fn programs_get_the_same_as_one_object() {
     assert_eq!(told["sent"]["url"], "https://api.crewmojo.com/v1/x");
     assert_eq!(told["sent"]["headers"][0], serde_json::json!({"name": "Accept", "value": "a", "from": "client"}));
     assert_eq!(told["sent"]["credential"], "crewmojo");
+    assert_eq!(told["sent"]["refused"]["token_replaced"], true);
+    assert_eq!(
+        told["sent"]["back"]["mapped"][0],
+        serde_json::json!({
+            "name": "Location", "answered": "https://api.crewmojo.com/v1/x", "seen": "/crewmojo/x",
+        })
+    );
     let refused = super::ran(ROUTES, &["explain", "GET", "/nope", "--format", "json"]).json();
     assert_eq!(refused["answer"]["status"], 404);
     assert_eq!(refused["answer"]["code"], "no_route");
@@ -280,6 +390,7 @@ routes:
     assert!(out.contains("sent: GET http://***/base/x?y\n"), "{out}");
     assert!(out.contains("  + Host: ***  "), "{out}");
     assert!(out.contains("  + X.note: ***  ") && out.contains("  + X-Plain: plain  "), "{out}");
+    assert!(out.contains("    Location: http://***/base/x\n      becomes /one/x\n"), "{out}");
     assert!(!out.contains("9000") && !out.contains("noted"), "{out}");
 }
 
@@ -303,6 +414,9 @@ const REQUESTS: &[Request] = &[
     ("GET", "/a/x%2fy", &[], ""),
     ("GET", "/teapot", &[], ""),
 ];
+
+/// Headers whose value is another one for each request.
+const MADE: [&str; 2] = ["x-request-id", "traceparent"];
 
 #[tokio::test]
 async fn what_is_explained_is_what_happens() {
@@ -363,6 +477,10 @@ routes:
                 let text = |field: &str| header[field].as_str().unwrap().to_owned();
                 (text("name").to_ascii_lowercase(), text("value").replace("tokenferry-00000000", "tokenferry"))
             })
+            .map(|(name, value)| {
+                let value = if MADE.contains(&name.as_str()) { "made".to_owned() } else { value };
+                (name, value)
+            })
             .collect();
         let mut arrived: Vec<(String, String)> = seen
             .headers
@@ -372,6 +490,7 @@ routes:
             .map(|(name, value)| (name.to_string(), masked(value.to_str().unwrap())))
             .map(|(name, value)| match value.rsplit_once("tokenferry-") {
                 Some((before, _)) if name == "via" => (name, format!("{before}tokenferry")),
+                _ if MADE.contains(&name.as_str()) => (name, "made".to_owned()),
                 _ => (name, value),
             })
             .collect();

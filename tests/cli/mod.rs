@@ -3,9 +3,11 @@
 mod canary;
 mod check;
 mod explain;
+mod man;
 mod reload;
 mod shape;
 mod token;
+mod waiting;
 
 use std::path::Path;
 use std::process::Output;

@@ -16,7 +16,8 @@ routes:
   - {name: one, upstream: https://api.example.com/v1, credential: key}
 ";
 
-const COMMANDS: [&str; 9] = ["run", "check", "explain", "token", "config", "schema", "demo", "completions", "help"];
+const COMMANDS: [&str; 10] =
+    ["run", "check", "explain", "token", "config", "schema", "demo", "completions", "man", "help"];
 
 #[test]
 fn every_command_has_help_on_stdout() {
@@ -26,7 +27,7 @@ fn every_command_has_help_on_stdout() {
         let help = ran("", &["help", command]).done();
         assert!(help.contains("Usage: tokenferry"), "{help}");
     }
-    for command in ["run", "check", "explain", "token", "config", "schema", "completions"] {
+    for command in COMMANDS.into_iter().filter(|command| *command != "help") {
         let help = ran("", &[command, "--help"]).done();
         assert!(help.contains("Example"), "{command}: {help}");
     }
@@ -123,7 +124,9 @@ fn an_invalid_configuration_ends_every_command_with_78() {
 fn a_reader_that_goes_away_is_no_failure() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("proxy.yaml"), GOOD).unwrap();
-    for arguments in [&["schema"][..], &["completions", "bash"], &["check"], &["config"], &["explain", "GET", "/"]] {
+    for arguments in
+        [&["schema"][..], &["man"], &["completions", "bash"], &["check"], &["config"], &["explain", "GET", "/"]]
+    {
         let mut child = process::command(folder.path())
             .args(arguments)
             .stdout(Stdio::piped())

@@ -82,6 +82,25 @@ routes:
 }
 
 #[tokio::test]
+async fn programs_are_told_a_fault_in_words_that_stay() {
+    let (_vendor, yaml) = partner().await;
+    let wrong = yaml.replace("demo/oauth2+secret", "wrong");
+    let refused = ran_async(&wrong, &["token", "partner", "--format", "json"]).await.json();
+    assert_eq!(refused["outcome"], "no token");
+    assert_eq!([&refused["fault"]["reason"], &refused["fault"]["code"]], ["status", "invalid_client"]);
+
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let away = format!("http://127.0.0.1:{port}/t");
+    let start = yaml.find("token_url: ").unwrap() + "token_url: ".len();
+    let end = start + yaml[start..].find('\n').unwrap();
+    let unreachable = format!("{}{away}{}", &yaml[..start], &yaml[end..]);
+    let told = ran_async(&unreachable, &["token", "partner", "--format", "json"]).await.json();
+    assert_eq!(told["fault"]["reason"], "unreachable");
+    assert_eq!(told["fault"]["code"], serde_json::Value::Null, "no text of the operating system: {told}");
+    assert!(told["fault"]["message"].as_str().unwrap().contains("Connection refused"), "{told}");
+}
+
+#[tokio::test]
 async fn an_exclusive_token_is_not_killed_unless_forced() {
     let (vendor, yaml) = partner().await;
     let yaml = yaml.replace("    grant:", "    exclusive: true\n    grant:");
@@ -92,6 +111,9 @@ async fn an_exclusive_token_is_not_killed_unless_forced() {
         "tokenferry: partner: a new token of this credential invalidates the earlier ones, and so the one that \
          a running proxy may be using; --force logs in all the same\n"
     );
+    let json = ran_async(&yaml, &["token", "partner", "--format", "json"]).await;
+    assert_eq!((json.code, json.err.as_str()), (Some(1), ""));
+    assert_eq!(json.json()["outcome"], "not tried");
     assert_eq!(vendor.token_requests(), 0);
     ran_async(&yaml, &["token", "partner", "--force"]).await.done();
     assert_eq!(vendor.token_requests(), 1);

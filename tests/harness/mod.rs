@@ -3,12 +3,16 @@
 #![allow(dead_code, reason = "each module of the binary uses its own part of the harness")]
 
 pub mod client;
+pub mod collector;
+pub mod editor;
+pub mod egress;
 pub mod load;
 pub mod mix;
 pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
+pub mod terminal;
 pub mod tls;
 pub mod upstream;
 pub mod vendors;

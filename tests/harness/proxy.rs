@@ -13,6 +13,8 @@ use tokenferry::server::ListenOn;
 use tokenferry::telemetry::metrics::Metrics;
 use tokio::sync::{mpsc, oneshot};
 
+use super::editor;
+
 /// A proxy that runs until dropped.
 pub struct Proxy {
     addresses: Vec<ListenOn>,
@@ -80,6 +82,7 @@ impl Proxy {
                 (address, false) => addresses.push(address),
             }
         }
+        editor::takes(&complete(yaml));
         Self { addresses, admin, hangups, stop: Some(stop), thread: Some(thread), folder, metrics }
     }
 

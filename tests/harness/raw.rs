@@ -100,6 +100,11 @@ impl End {
         Self { stream: Box::new(stream), buffer: Vec::new() }
     }
 
+    /// What was read and not taken yet, and the stream.
+    pub fn into_parts(self) -> (Vec<u8>, Box<dyn Duplex>) {
+        (self.buffer, self.stream)
+    }
+
     /// Writes; that the other side has closed shows when reading.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;

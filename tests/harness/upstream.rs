@@ -95,6 +95,12 @@ impl Upstream {
         Self::listening(answers, Some(TlsAcceptor::from(config))).await
     }
 
+    /// Passes everything on to the plain server at this address, over TLS.
+    pub async fn tls_before(config: Arc<rustls::ServerConfig>, address: SocketAddr) -> Self {
+        let answers: Answers = Arc::new(move |seen| Box::pin(relay(address, seen)));
+        Self::listening(answers, Some(TlsAcceptor::from(config))).await
+    }
+
     async fn listening(answers: Answers, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

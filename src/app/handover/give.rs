@@ -119,7 +119,7 @@ impl Giver {
             // Without an answer it asks again, and finds the process that has everything now.
             return Ok(());
         }
-        tracing::info!(version = ?version, "handing over to a new process");
+        tracing::info!(version, "handing over to a new process");
         match self.exchange(wire).await {
             Ok(()) => {
                 tracing::info!("handed over");

@@ -73,7 +73,7 @@ async fn ask(path: &Path, stream: UnixStream) -> Result<Taken, HandoverError> {
     tracing::info!(
         sockets = descriptors.len(),
         tokens = answer.tokens.len(),
-        version = ?answer.version.as_deref().unwrap_or_default(),
+        version = answer.version.as_deref().unwrap_or_default(),
         "taking over from the running process"
     );
     let sockets = answer.listeners.into_iter().zip(descriptors).collect();

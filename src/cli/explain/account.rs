@@ -3,12 +3,13 @@
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use super::back::{Back, Refused};
 use super::request::Described;
 use super::verdict::{name, sentence};
 use crate::access::{Access, Admitted, Denied};
 use crate::cli::ready::Ready;
 use crate::cli::words;
-use crate::config::{Loaded, RouteAction, is_hidden};
+use crate::config::{EgressSettings, Loaded, RouteAction, is_hidden};
 use crate::live::Entry;
 use crate::model::{Place, Severity, TokenEndpoint};
 use crate::proxy::Refusal;
@@ -19,7 +20,7 @@ use crate::token::Token;
 use crate::vendor::{LifetimeSource, OwnCall};
 
 /// What stands for what must not be seen.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// What is told of a request.
 pub(super) struct Account {
@@ -53,12 +54,18 @@ pub(super) struct Sent {
     pub(super) url: String,
     pub(super) headers: Vec<(String, String, From)>,
     pub(super) removed: Vec<(String, Removed)>,
+    /// The egress proxy on the way, without user and password, and what names it.
+    pub(super) proxy: Option<(String, &'static str)>,
     /// The body, where the token goes into it.
     pub(super) body: Option<String>,
     /// The name of the credential whose token goes with it.
     pub(super) credential: Option<String>,
     /// Where the token goes.
     pub(super) places: Vec<String>,
+    /// What an answer does that says that the token was at fault; `None` where no token goes.
+    pub(super) refused: Option<Refused>,
+    /// What comes back changed.
+    pub(super) back: Back,
 }
 
 impl Account {
@@ -108,6 +115,9 @@ impl Account {
                 account.method.to_ascii_uppercase()
             ));
         }
+        // Without one such a request has none.
+        let bare = matches!(asked.head.method, Method::GET | Method::HEAD).then_some(0);
+        let body = asked.body.as_ref().map(|body| body.len() as u64).or(bare);
         let (head_method, headers, peer) = (asked.head.method.clone(), asked.head.headers.clone(), asked.peer);
         let preview = preview(&ready.assembled.snapshot, asked, &token);
         account.routes(&ready.loaded, &preview, &head_method, &headers);
@@ -120,7 +130,7 @@ impl Account {
                 account.refused(&Refusal::Denied(denied));
             }
         }
-        account.fate(ready, preview, entry, &stand_in);
+        account.fate(ready, preview, entry, body, &stand_in);
         account
     }
 
@@ -147,7 +157,7 @@ impl Account {
         self.answer.get_or_insert(answer);
     }
 
-    fn fate(&mut self, ready: &Ready, preview: Preview<'_>, entry: Option<&Entry>, stand_in: &str) {
+    fn fate(&mut self, ready: &Ready, preview: Preview<'_>, entry: Option<&Entry>, body: Option<u64>, stand_in: &str) {
         match preview.fate {
             Fate::Refused(refusal) => {
                 self.refused(&refusal);
@@ -177,7 +187,7 @@ impl Account {
             Fate::Sent(sending) => {
                 let place = preview.route.unwrap_or_default();
                 self.notes.extend(notes(&sending, entry));
-                self.sent = Some(sent(&ready.loaded, place, &sending, &|text| text.replace(stand_in, MASK)));
+                self.sent = Some(sent(&ready.loaded, place, &sending, body, &|text| text.replace(stand_in, MASK)));
             }
         }
     }
@@ -207,7 +217,13 @@ fn access(access: &Access, admitted: Result<Admitted<'_>, Denied>, peer: &str, i
     }
 }
 
-fn sent(loaded: &Loaded, place: usize, sending: &Sending<'_>, mask: &dyn Fn(&str) -> String) -> Sent {
+fn sent(
+    loaded: &Loaded,
+    place: usize,
+    sending: &Sending<'_>,
+    body: Option<u64>,
+    mask: &dyn Fn(&str) -> String,
+) -> Sent {
     let forward = match loaded.settings.routes.get(place).map(|route| &route.action) {
         Some(RouteAction::Forward(forward)) => Some(forward),
         _ => None,
@@ -243,17 +259,25 @@ fn sent(loaded: &Loaded, place: usize, sending: &Sending<'_>, mask: &dyn Fn(&str
         url: mask(&url),
         headers,
         removed: sending.removed.iter().map(|(name, why)| (title(name), *why)).collect(),
+        proxy: forward.and_then(|forward| forward.egress.as_ref()).map(|egress| proxy(loaded, place, egress)),
         body: sending.request.body().as_ref().map(|body| mask(&String::from_utf8_lossy(body))),
         credential: sending.credential.map(|credential| credential.name.clone()),
         places: sending.credential.map(|c| c.placement.iter().map(place_words).collect()).unwrap_or_default(),
+        refused: sending.credential.map(|credential| Refused::of(loaded, credential, sending.forward, body)),
+        back: Back::of(loaded, place, sending, base.map(|base| (base, hidden))),
     }
+}
+
+fn proxy(loaded: &Loaded, place: usize, egress: &EgressSettings) -> (String, &'static str) {
+    let field = format!("routes[{place}].upstream.proxy");
+    let shown = if loaded.is_reference(&field) { MASK.to_owned() } else { egress.proxy.to_string() };
+    (shown, egress.variable.unwrap_or("`proxy` of the upstream"))
 }
 
 fn notes(sending: &Sending<'_>, entry: Option<&Entry>) -> Vec<String> {
     let mut notes = Vec::new();
     match sending.credential {
-        Some(credential) => {
-            notes.push(on_refusal(credential, sending));
+        Some(_) => {
             if sending.request.body().is_some() {
                 notes.push(format!(
                     "the body is read whole, up to {}, since the token goes into it",
@@ -272,34 +296,16 @@ fn notes(sending: &Sending<'_>, entry: Option<&Entry>) -> Vec<String> {
                     TokenEndpoint::Forward => "forward",
                 }
             )),
-            None => notes.push("no token goes with it: the route says `credential: none`".to_owned()),
+            None => notes.push(
+                "no token goes with it: the route says `credential: none`; whatever the upstream answers passes"
+                    .to_owned(),
+            ),
         },
     }
     if let Some(protocol) = &sending.upgrade {
         notes.push(format!("the connection may be upgraded to {}", readable(protocol)));
     }
     notes
-}
-
-/// What an answer does that says that the token was at fault.
-fn on_refusal(credential: &Credential, sending: &Sending<'_>) -> String {
-    let rule = &credential.refused_when;
-    let statuses: Vec<String> = rule.status.iter().map(|status| status.as_u16().to_string()).collect();
-    let mut signs = Vec::new();
-    if !statuses.is_empty() {
-        signs.push(format!("an answer of {}", words::any_of(statuses.iter().map(String::as_str))));
-    }
-    if let Some(json) = &rule.json {
-        signs.push(format!("JSON whose /{} says so", json.pointer.join("/")));
-    }
-    if signs.is_empty() {
-        return "no answer counts as a refusal of the token (`refused_when`)".to_owned();
-    }
-    format!(
-        "to {} the token is replaced, and the request sent again if its body is at most {}",
-        signs.join(", or "),
-        words::size(sending.forward.limits.replay)
-    )
 }
 
 fn place_words(place: &Place) -> String {
@@ -311,12 +317,12 @@ fn place_words(place: &Place) -> String {
     }
 }
 
-fn readable(value: &HeaderValue) -> String {
+pub(super) fn readable(value: &HeaderValue) -> String {
     words::plain(&String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// As HTTP/1 upstreams see it by default.
-fn title(name: &HeaderName) -> String {
+pub(super) fn title(name: &HeaderName) -> String {
     let words: Vec<String> = name
         .as_str()
         .split('-')

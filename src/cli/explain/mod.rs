@@ -1,10 +1,11 @@
 //! `tokenferry explain`: what would become of a request. What it tells is decided by the walk's own
 //! code (`proxy::preview`); here it is put into words.
 //!
-//! `request` reads the arguments, `account` collects what there is to tell, `verdict` has the words
-//! for routes, `print` writes it for people and for programs.
+//! `request` reads the arguments, `account` collects what there is to tell, `back` of it what answers
+//! do, `verdict` has the words for routes, `print` writes it for people and for programs.
 
 mod account;
+mod back;
 mod print;
 mod request;
 mod verdict;

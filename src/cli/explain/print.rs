@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::account::{Account, Sent};
+use super::back::{Back, Refused};
 use crate::proxy::preview::{From, Removed};
 
 /// For people.
@@ -48,6 +49,7 @@ fn sending(text: &mut String, sent: &Sent, refused: bool) {
                 From::Client => "",
                 From::Route => "request_headers of the route",
                 From::Token => sent.credential.as_deref().unwrap_or_default(),
+                From::Proxy if is_unlike_any_other(name) => "the proxy; another for each request",
                 From::Proxy => "the proxy",
             };
             (format!("  {sign} {name}: {value}"), by.to_owned())
@@ -62,18 +64,54 @@ fn sending(text: &mut String, sent: &Sent, refused: bool) {
     if let Some(body) = &sent.body {
         let _ = writeln!(text, "  body: {body}");
     }
+    if let Some((proxy, by)) = &sent.proxy {
+        let _ = writeln!(text, "through: the egress proxy {proxy} ({by})");
+    }
     if let Some(credential) = &sent.credential {
         let _ = writeln!(text, "token: of {credential}, in {}", sent.places.join(", and in "));
     }
+    if let Some(refused) = &sent.refused {
+        let _ = writeln!(text, "refused: {}", refused.sign());
+        for sentence in refused.consequences() {
+            let _ = writeln!(text, "  {sentence}");
+        }
+    }
+    came_back(text, &sent.back);
+}
+
+fn came_back(text: &mut String, back: &Back) {
+    if !back.is_rewritten {
+        text.push_str("back: Location, Content-Location and Set-Cookie as they come (`rewrite_response: false`)\n");
+    } else if !back.mapped.is_empty() {
+        text.push_str("back:\n");
+    } else if !back.set.is_empty() || !back.removed.is_empty() {
+        text.push_str("back: nothing that points into the upstream\n");
+    }
+    // Both are mapped alike.
+    for (name, answered, seen) in back.mapped.iter().filter(|(name, ..)| name != "Content-Location") {
+        let _ = writeln!(text, "    {name}: {answered}\n      becomes {seen}");
+    }
+    for (name, value) in &back.set {
+        let _ = writeln!(text, "  + {name}: {value}  (response_headers of the route)");
+    }
+    for name in &back.removed {
+        let _ = writeln!(text, "  - {name}  (response_headers of the route)");
+    }
+}
+
+/// Headers whose value stands for one that is made.
+fn is_unlike_any_other(name: &str) -> bool {
+    ["X-Request-Id", "Traceparent"].contains(&name)
 }
 
 fn because(removed: Removed) -> &'static str {
     match removed {
         Removed::Key => "the API key for this proxy",
-        Removed::Token => "the token's place",
+        Removed::Token => "the client's own; the token goes there",
         Removed::Route => "request_headers of the route",
         Removed::Hop => "for this connection only",
         Removed::Claim => "a client's word about where it is, not believed",
+        Removed::Own => "the proxy says it itself",
     }
 }
 
@@ -97,11 +135,37 @@ pub(super) fn json(account: &Account) -> Value {
             "removed": sent.removed.iter().map(|(name, why)| json!({
                 "name": name, "why": because(*why),
             })).collect::<Vec<_>>(),
+            "egress_proxy": sent.proxy.as_ref().map(|(proxy, by)| json!({ "url": proxy, "from": by })),
             "body": sent.body,
             "credential": sent.credential,
             "token_in": sent.places,
+            "refused": sent.refused.as_ref().map(refused_json),
+            "back": back_json(&sent.back),
         })),
         "notes": account.notes,
+    })
+}
+
+fn refused_json(refused: &Refused) -> Value {
+    json!({
+        "status": refused.statuses,
+        "json": refused.json.as_ref().map(|(pointer, matches)| json!({ "pointer": pointer, "judged": matches })),
+        "token_replaced": refused.is_replaced,
+        "sent_again": refused.is_sent_again(),
+        "kept_bytes": refused.kept.0,
+        "kept_bytes_together": refused.kept.1,
+        "why": refused.consequences(),
+    })
+}
+
+fn back_json(back: &Back) -> Value {
+    json!({
+        "rewritten": back.is_rewritten,
+        "mapped": back.mapped.iter().map(|(name, answered, seen)| json!({
+            "name": name, "answered": answered, "seen": seen,
+        })).collect::<Vec<_>>(),
+        "set": back.set.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect::<Vec<_>>(),
+        "removed": back.removed,
     })
 }
 

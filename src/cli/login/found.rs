@@ -175,9 +175,7 @@ impl Found {
         let seconds = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 10.0).round() / 10.0);
         let source = match (self.life, self.source) {
             (None, _) => Value::Null,
-            (_, LifetimeSource::Answer) => json!("answer"),
-            (_, LifetimeSource::Token) => json!("token"),
-            (_, LifetimeSource::Configured) => json!("configuration"),
+            (_, source) => json!(source.word()),
         };
         let origin = match self.origin {
             Origin::Login => "login",

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use crate::config::check::Check;
 use crate::config::file::{Access, digest};
 use crate::config::spot::Spot;
+use crate::config::tree::Node;
 use crate::model::{AccessPolicy, ApiKey};
 
 impl Check<'_> {
-    pub(super) fn access(&mut self, access: &Access, spot: &Spot<'_>) -> AccessPolicy {
+    pub(super) fn access(&mut self, access: &Access, node: Option<&Node>, spot: &Spot<'_>) -> AccessPolicy {
         let Access::Rules(rules) = access else { return AccessPolicy::default() };
         if rules.api_keys.is_empty() && rules.allow.is_empty() && rules.deny.is_empty() {
             // What was wrong in it may have been taken out, which has been reported.
@@ -25,17 +26,20 @@ impl Check<'_> {
         let mut digests: HashMap<[u8; 32], usize> = HashMap::new();
         let mut api_keys = Vec::new();
         let keys = spot.key("api_keys");
-        for (index, api_key) in rules.api_keys.iter().enumerate() {
+        // What was taken out has been reported, and is not among the rules.
+        let nodes = node.and_then(|node| node.get("api_keys")).map_or(&[][..], Node::elements);
+        let nodes = nodes.iter().enumerate().filter(|(_, node)| !node.out.get());
+        for (api_key, (index, node)) in rules.api_keys.iter().zip(nodes) {
             let at = keys.index(index);
             let Some(name) = &api_key.name else {
-                self.report.error_at_key(&at, "`name` is missing", "say whose key it is: `name: billing`");
+                self.missing(&at, node, "name", "say whose key it is: `name: billing`");
                 continue;
             };
             if names.insert(name.0.clone(), index).is_some() {
                 self.report.error(&at.key("name"), "another key has this name", "give each key a name of its own");
             }
             let Some(key) = &api_key.key else {
-                self.report.error_at_key(&at, "`key` is missing", "add `key: ${NAME}`, or sha256: and its digest");
+                self.missing(&at, node, "key", "add `key: ${NAME}`, or sha256: and its digest");
                 continue;
             };
             match digest(key.expose()) {

@@ -31,7 +31,6 @@ impl Check<'_> {
         };
         let mut credentials = Credentials::new();
         let mut exclusive = HashMap::new();
-        let mut state_files = HashMap::new();
         for entry in entries {
             let at = spot.key(&entry.key);
             if entry.key == "none" || entry.key.trim().is_empty() {
@@ -52,16 +51,6 @@ impl Check<'_> {
                         format!("use `{other}` in both routes, or take one of the two out"),
                     );
                 }
-            }
-            if let Some(state) = settings.as_ref().and_then(|settings| settings.state.as_ref())
-                && let Some(other) = state_files.insert(state.path.clone(), entry.key.clone())
-            {
-                let other = plain(&other);
-                self.report.error(
-                    &at.key("state_file"),
-                    format!("`{other}` keeps its refresh token in this very file: each would overwrite the other's"),
-                    "give each credential a file of its own",
-                );
             }
             credentials.insert(entry.key.clone(), settings.map(Arc::new));
         }
@@ -111,7 +100,7 @@ impl Check<'_> {
         let inject = common.inject.as_ref().map(|places| self.placement(node, &spot.key("inject"), &places.0));
         let refused_when =
             common.refused_when.as_ref().map(|refused| self.refused(node, &spot.key("refused_when"), refused));
-        let state = self.state(node, spot, &common);
+        let state = self.state(name, node, spot, &common);
         let vendor = match own?.build(common.token_url.map(|url| url.0)) {
             Ok(vendor) => vendor,
             Err(problems) => {
@@ -121,7 +110,20 @@ impl Check<'_> {
                 return None;
             }
         };
-        self.plain_endpoint(vendor.as_ref(), node, spot);
+        let egress = match vendor.token_url() {
+            Some(url) => self.egress(common.proxy.as_ref(), spot, url.origin()),
+            None => {
+                if common.proxy.is_some() {
+                    self.report.warning_at_key(
+                        &spot.key("proxy"),
+                        "has no effect: nothing is asked for",
+                        "take it out",
+                    );
+                }
+                None
+            }
+        };
+        self.plain_endpoint(vendor.as_ref(), egress.is_some(), node, spot);
         self.shown(vendor.as_ref(), shows_certificate, node, spot);
         self.kept(vendor.as_ref(), node, spot);
         let defaults = vendor.defaults();
@@ -137,12 +139,19 @@ impl Check<'_> {
             drain: common.drain.map_or(Duration::from_secs(2), |drain| drain.0),
             exclusive: common.exclusive.unwrap_or(defaults.exclusive),
             tls,
+            egress,
             state,
         })
     }
 
     /// What a vendor did not take, at its field, or where the field would be.
     fn field(&mut self, node: &Node, spot: &Spot<'_>, problem: &FieldProblem) {
+        // What has a use depends on these words; one that was no such word was told of.
+        let unsure = ["grant", "client_auth", "method"].iter().any(|field| node.told_of(field));
+        let depends = ["has no use", "is missing", "is empty"].iter().any(|start| problem.message.starts_with(start));
+        if unsure && depends {
+            return;
+        }
         let path = Path::parse(&problem.field);
         let told =
             (1..=path.0.len()).any(|depth| node.at(&Path(path.0[..depth].to_vec())).is_some_and(|node| node.out.get()));
@@ -167,11 +176,15 @@ impl Check<'_> {
     }
 
     /// Secrets over plain http are read by everyone on the way.
-    fn plain_endpoint(&mut self, vendor: &dyn Vendor, node: &Node, spot: &Spot<'_>) {
+    fn plain_endpoint(&mut self, vendor: &dyn Vendor, proxied: bool, node: &Node, spot: &Spot<'_>) {
         let Some(url) = vendor.token_url() else { return };
-        if url.origin().scheme() == crate::model::Scheme::Http && !url.origin().is_loopback() {
+        if url.origin().scheme() == crate::model::Scheme::Http && (proxied || !url.origin().is_loopback()) {
             let field = ["token_url", "base_url"].into_iter().find(|field| node.get(field).is_some());
-            let warn = "the login goes over plain http: its secrets can be read on the way";
+            let warn = if proxied {
+                "the login goes over plain http through an egress proxy, which can read its secrets"
+            } else {
+                "the login goes over plain http: its secrets can be read on the way"
+            };
             match field {
                 Some(field) => self.report.warning(&spot.key(field), warn, "use https://"),
                 None => self.report.warning(spot, warn, "use https://"),

@@ -38,7 +38,8 @@ fn alike(one: &HeaderName, other: &HeaderName) -> bool {
 }
 
 impl Check<'_> {
-    fn name(&mut self, spot: &Spot<'_>, text: &str) -> Option<HeaderName> {
+    /// A header's name, if it is one.
+    pub(super) fn name(&mut self, spot: &Spot<'_>, text: &str) -> Option<HeaderName> {
         let name = HeaderName::from_bytes(text.as_bytes()).ok();
         if name.is_none() {
             self.report.error_at_key(spot, "is not a header name", "write letters, digits and '-', without a colon");

@@ -5,6 +5,7 @@ mod access;
 mod admin;
 mod certificate;
 mod credential;
+mod egress;
 mod handover;
 mod header;
 mod listener;
@@ -12,8 +13,9 @@ mod route;
 mod seal;
 mod state;
 mod store;
+mod telemetry;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +23,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::config::de::{Keep, read};
+use crate::config::egress::EgressVariables;
 use crate::config::file::{Access, General, Log, PARTS, RouteLimits, RouteTimeouts};
 use crate::config::files::Files;
+use crate::config::interpolate::Environment;
 use crate::config::report::Report;
 use crate::config::spot::Spot;
 use crate::config::tree::{Node, Value};
@@ -43,8 +47,13 @@ struct Check<'c> {
     files: &'c mut Files,
     /// CA files that were read: ten thousand routes may name the same one.
     authorities: HashMap<PathBuf, Option<Authorities>>,
+    /// Files that refresh tokens are kept in, and the credentials that do.
+    state_files: HashMap<PathBuf, String>,
     /// Whether replicas share a store, which keeps refresh tokens too.
     is_shared: bool,
+    /// Egress proxies that the environment names, and its variables that were told of.
+    variables: EgressVariables,
+    told_variables: HashSet<&'static str>,
 }
 
 /// What routes inherit.
@@ -57,7 +66,12 @@ struct Inherited {
 
 /// Checks a document. The settings' `files` and `fingerprint` are left empty. `None` where an
 /// error was reported.
-pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Option<Settings> {
+pub(crate) fn check(
+    root: &Node,
+    report: &mut Report,
+    files: &mut Files,
+    environment: Environment<'_>,
+) -> Option<Settings> {
     match &root.value {
         Value::Map(entries) if !entries.is_empty() => {}
         Value::Null | Value::Map(_) => {
@@ -77,14 +91,23 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
             return None;
         }
     }
-    let mut check = Check { report, files, authorities: HashMap::new(), is_shared: false };
+    let mut check = Check {
+        report,
+        files,
+        authorities: HashMap::new(),
+        state_files: HashMap::new(),
+        is_shared: false,
+        variables: EgressVariables::read(environment),
+        told_variables: HashSet::new(),
+    };
     let general =
         read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);
-    let inherited = check.inherited(&general);
+    let inherited = check.inherited(root, &general);
     let listeners = check.listeners(root);
     let store = check.store(root, &general);
     check.is_shared = store != StoreSettings::Memory;
+    let telemetry = check.telemetry(root, &general);
     let credentials = check.credentials(root);
     let open = listeners.iter().any(|listener| listener::is_open(&listener.address));
     let routes = check.routes(root, &credentials, &inherited, open);
@@ -107,6 +130,7 @@ pub(crate) fn check(root: &Node, report: &mut Report, files: &mut Files) -> Opti
         replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
         log: general.log.as_ref().map(Log::settings).unwrap_or_default(),
         store,
+        telemetry,
         credentials,
         routes,
         files: Vec::new(),
@@ -156,11 +180,14 @@ impl Check<'_> {
         }
     }
 
-    fn inherited(&mut self, general: &General) -> Inherited {
+    fn inherited(&mut self, root: &Node, general: &General) -> Inherited {
         let Some(defaults) = &general.defaults else { return Inherited::default() };
         let spot = Spot::ROOT.key("defaults");
         Inherited {
-            access: defaults.access.as_ref().map(|access: &Access| self.access(access, &spot.key("access"))),
+            access: defaults.access.as_ref().map(|access: &Access| {
+                let node = root.get("defaults").and_then(|defaults| defaults.get("access"));
+                self.access(access, node, &spot.key("access"))
+            }),
             timeouts: defaults.timeouts.clone().unwrap_or_default(),
             limits: defaults.limits.clone().unwrap_or_default(),
         }

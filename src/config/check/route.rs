@@ -90,7 +90,7 @@ impl Check<'_> {
     ) -> Option<RouteSettings> {
         let name = route.name.as_ref().map(|name| name.0.clone());
         let access = match &route.access {
-            Some(access) => Some(self.access(access, &spot.key("access"))),
+            Some(access) => Some(self.access(access, node.get("access"), &spot.key("access"))),
             None => inherited.access.clone(),
         };
         // Not where what is written was wrong and has been told of; `access:` with nothing behind it is none.
@@ -221,20 +221,30 @@ impl Check<'_> {
         };
         let origin = url.0.origin();
         let credential = credential?.0;
-        if origin.scheme() == Scheme::Http && !origin.is_loopback() && credential.is_some() {
-            let at = spot.key("upstream");
+        let at = spot.key("upstream");
+        let egress = self.egress(fields.proxy.as_ref(), &at, origin);
+        if origin.scheme() == Scheme::Http && credential.is_some() {
             let at = if upstream.is_plain { at } else { at.key("url") };
-            self.report.warning(
-                &at,
-                "the token goes over plain http to another machine: it can be read on the way",
-                "use https://",
-            );
+            if egress.is_some() {
+                self.report.warning(
+                    &at,
+                    "the token goes over plain http through an egress proxy, which can read it",
+                    "use https://, or write `proxy: none` under `upstream`",
+                );
+            } else if !origin.is_loopback() {
+                self.report.warning(
+                    &at,
+                    "the token goes over plain http to another machine: it can be read on the way",
+                    "use https://",
+                );
+            }
         }
         let pool = fields.pool.as_ref();
         Some(ForwardSettings {
             upstream: url.0.clone(),
             protocol,
             tls,
+            egress,
             header_case: fields.header_case.map(Into::into).unwrap_or_default(),
             pool_idle: pool.and_then(|pool| pool.idle.as_ref()).map_or(Duration::from_secs(30), |idle| idle.0),
             pool_age: pool.and_then(|pool| pool.age.as_ref()).map_or(Duration::from_secs(300), |age| age.0),

@@ -4,14 +4,14 @@ use crate::config::StateSettings;
 use crate::config::check::Check;
 use crate::config::check::seal::MAKE_A_KEY;
 use crate::config::file::Common;
-use crate::config::spot::Spot;
+use crate::config::spot::{Spot, plain};
 use crate::config::tree::{Node, Value};
 use crate::model::Scheme;
 use crate::vendor::Vendor;
 
 impl Check<'_> {
     /// `state_file` and `encryption_key`, which stand together.
-    pub(super) fn state(&mut self, node: &Node, spot: &Spot<'_>, common: &Common) -> Option<StateSettings> {
+    pub(super) fn state(&mut self, name: &str, node: &Node, spot: &Spot<'_>, common: &Common) -> Option<StateSettings> {
         let at = spot.key("encryption_key");
         let keys = common.encryption_key.as_ref().and_then(|texts| self.seal_keys(texts, node, spot));
         let Some(path) = &common.state_file else {
@@ -27,6 +27,14 @@ impl Check<'_> {
         }
         let at = spot.key("state_file");
         let path = self.files.path(&path.0);
+        if let Some(other) = self.state_files.insert(path.clone(), name.to_owned()) {
+            let other = plain(&other);
+            self.report.error(
+                &at,
+                format!("`{other}` keeps its refresh token in this very file: each would overwrite the other's"),
+                "give each credential a file of its own",
+            );
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if folder.is_some_and(|folder| !folder.is_dir()) {
             self.report.error(&at, "its folder does not exist", "create the folder; the file is made by itself");

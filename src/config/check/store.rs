@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use crate::config::check::Check;
 use crate::config::check::seal::MAKE_A_KEY;
 use crate::config::file::{General, Kind, Store};
+use crate::config::interpolate::MASK;
 use crate::config::spot::Spot;
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 use crate::config::{RedisSettings, StoreSettings};
 use crate::secret::{SealKeys, Secret};
 
@@ -56,6 +57,7 @@ impl Check<'_> {
             }
             Some(url) => self.server(url, &spot.key("url")),
         };
+        let shown = node.get("url").map(shown).unwrap_or_default();
         let keys = self.keys(store, node, spot);
         let ca = self.ca(store.ca.as_ref(), &spot.key("ca"));
         if store.ca.is_some() && store.url.as_ref().is_some_and(|url| !is_tls(url)) && server.is_some() {
@@ -73,7 +75,7 @@ impl Check<'_> {
         version.update(timeout.as_nanos().to_be_bytes());
         ca.iter().flat_map(|ca| ca.iter()).for_each(|root| version.update(root));
         let version = version.finalize().into();
-        Some(RedisSettings { server: server?, ca, key_prefix, keys: keys?, timeout, version })
+        Some(RedisSettings { server: server?, shown, ca, key_prefix, keys: keys?, timeout, version })
     }
 
     fn server(&mut self, url: &Secret, spot: &Spot<'_>) -> Option<ConnectionInfo> {
@@ -100,6 +102,20 @@ impl Check<'_> {
         };
         self.seal_keys(keys, node, spot)
     }
+}
+
+/// `redis://***@HOST:PORT/DATABASE`: what of a URL is no secret.
+fn shown(url: &Node) -> String {
+    let text = match &url.value {
+        Value::Text(text) => text.trim(),
+        Value::Resolved(resolved) => resolved.masked.trim(),
+        _ => MASK,
+    };
+    let Some((scheme @ ("redis" | "rediss"), rest)) = text.split_once("://") else { return MASK.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(_, host)| ("***@", host));
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]*/".contains(c));
+    if plain(host) && plain(path) { format!("{scheme}://{user}{host}{path}") } else { MASK.to_owned() }
 }
 
 fn is_tls(url: &Secret) -> bool {

@@ -29,6 +29,7 @@ pub(super) fn example(path: &Path) -> Option<&'static str> {
         "store" => "write {kind: redis, url: redis://127.0.0.1:6379/0, encryption_key: \"${TOKENFERRY_STORE_KEY}\"}",
         "admin" => "write {address: 127.0.0.1:9901}",
         "hosts" => "write [tokenferry.example]",
+        "telemetry" => "write {otlp: http://127.0.0.1:4318}",
         "pool" => "write {idle: 30s, age: 5m}",
         "defaults" => "write {access: public}",
         "client" => "write {header_timeout: 15s}",
@@ -50,6 +51,10 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
             "header_timeout" | "idle_timeout" | "handshake_timeout" | "head_size" => Some("write it under `client`"),
             "address" | "tls" => Some("write it in a listener: `listeners: [{address: ...}]`"),
             "kind" | "key_prefix" => Some("write it under `store`"),
+            "otlp" | "sample" | "service_name" => Some("write it under `telemetry`"),
+            "tracing" | "traces" | "otel" | "opentelemetry" => Some("write `telemetry: {otlp: URL}`"),
+            "logging" | "logs" => Some("write `log: {level: info}`"),
+            "metrics" | "prometheus" => Some("they are at the admin port: write `admin: {address: 127.0.0.1:9901}`"),
             "upstream" | "credential" | "match" => Some("write it in a route: `routes: [{name: ...}]`"),
             "ready_when" => Some("write it under `admin`"),
             "encryption_key" => Some("write it under `store`, or beside a credential's `state_file`"),
@@ -61,7 +66,7 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
                 Some("write it under `match`")
             }
             "url" | "ca" | "client_cert" | "client_key" | "server_name" | "insecure" | "protocol" | "pool"
-            | "header_case" => Some("write it under `upstream`, beside its `url`"),
+            | "header_case" | "proxy" => Some("write it under `upstream`, beside its `url`"),
             "connect" | "response" => Some("write it under `timeouts`"),
             "replay" | "splice" | "connections" | "waiting" => Some("write it under `limits`"),
             "api_keys" | "allow" | "deny" => Some("write it under `access`"),

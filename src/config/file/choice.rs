@@ -135,7 +135,7 @@ impl JsonSchema for CredentialName {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "examples": ["none"] })
+        json_schema!({ "type": "string", "minLength": 1, "examples": ["crm", "none"] })
     }
 }
 
@@ -197,12 +197,15 @@ pub(crate) enum Access {
 pub(crate) struct Rules {
     /// One of these keys must be presented: as `Authorization: Bearer`, as Basic's password, or as `X-Api-Key`.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub(crate) api_keys: Vec<ApiKey>,
     /// The client's address must be in one of these networks.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub(crate) allow: Vec<Of<Network>>,
     /// The client's address must be in none of these networks.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub(crate) deny: Vec<Of<Network>>,
 }
 
@@ -212,6 +215,7 @@ pub(crate) struct Rules {
 pub(crate) struct ApiKey {
     /// Whose it is; appears in logs.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["billing"]))]
     pub(crate) name: Option<Of<Title>>,
     /// The key, or `sha256:` and its digest in hex.
     #[schemars(required)]
@@ -254,7 +258,7 @@ impl JsonSchema for Access {
         let rules = generator.subschema_for::<Rules>();
         json_schema!({
             "description": "Who may come in: `public`, or rules that must all hold.",
-            "anyOf": [{ "const": "public" }, rules]
+            "anyOf": [{ "type": "string", "pattern": "^public$|^\\$\\{.*\\}$", "examples": ["public"] }, rules]
         })
     }
 }
@@ -277,17 +281,25 @@ pub(crate) struct UpstreamFields {
     /// What is spoken there: auto is ALPN on https and HTTP/1.1 on http.
     #[schemars(extend("default" = "auto"))]
     pub(crate) protocol: Option<Spoken>,
-    /// PEM file of the roots to trust instead of the system's.
+    /// PEM file of the roots to trust. Default: the system's.
+    #[schemars(extend("examples" = ["/etc/ssl/crm-ca.pem"]))]
     pub(crate) ca: Option<Of<Path>>,
-    /// PEM file of a certificate to show; with `client_key`.
+    /// PEM file of a certificate to show; with `client_key`. Default: none is shown.
+    #[schemars(extend("examples" = ["client.crt"]))]
     pub(crate) client_cert: Option<Of<Path>>,
-    /// PEM file of the key of `client_cert`.
+    /// PEM file of the key of `client_cert`. Required beside it.
+    #[schemars(extend("examples" = ["client.key"]))]
     pub(crate) client_key: Option<Of<Path>>,
-    /// The name to ask for and to verify, instead of the URL's host.
+    /// The name to ask for and to verify. Default: the URL's host.
     pub(crate) server_name: Option<Of<Server>>,
     /// Verify no certificate. For tests only.
     #[schemars(extend("default" = false))]
     pub(crate) insecure: Option<bool>,
+    /// The egress proxy on the way to it, as `http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`; or `none`.
+    /// Default: what the environment says (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`), but not for an
+    /// address of this machine.
+    #[schemars(extend("examples" = ["http://proxy.example:3128", "none"]))]
+    pub(crate) proxy: Option<Secret>,
     /// How header names are written to it over HTTP/1.
     #[schemars(extend("default" = "title"))]
     pub(crate) header_case: Option<Case>,

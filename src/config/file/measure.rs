@@ -101,6 +101,25 @@ pub(crate) fn size(bytes: u64) -> String {
     bytes.to_string()
 }
 
+/// A share of all.
+pub(crate) struct Share;
+
+impl Form for Share {
+    type Value = f64;
+    const WANTED: &'static str = "a share such as 0.1";
+
+    fn read(text: &str) -> Result<f64, Complaint> {
+        match text.trim().parse::<f64>() {
+            Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+            _ => complaint("must be a share from 0 to 1", "write 0.1 for a tenth, or 1 for all"),
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": ["number", "string"], "minimum": 0, "maximum": 1, "examples": [0.1] })
+    }
+}
+
 /// A share of a life (`20%`, `0.2`), or a duration.
 pub(crate) struct Ahead;
 
@@ -127,7 +146,13 @@ impl Form for Ahead {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": ["string", "number"], "examples": ["20%", "5m"] })
+        json!({
+            "type": ["string", "number"],
+            "pattern": "^\\s*[0-9.]+\\s*%\\s*$|^\\s*0?\\.[0-9]+\\s*$|^(\\s*[0-9]+(ms|s|m|h))+\\s*$|\\$\\{",
+            "minimum": 0,
+            "exclusiveMaximum": 1,
+            "examples": ["20%", "5m"]
+        })
     }
 }
 
@@ -188,6 +213,16 @@ mod tests {
         }
         for text in ["", "-1", "1.5MiB", "ten", "1XB", "99999999999GiB"] {
             assert!(Size::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_number_from_0_to_1() {
+        for (text, share) in [("0", 0.0), ("0.1", 0.1), ("1", 1.0), ("1e-3", 0.001)] {
+            assert_eq!(Share::read(text), Ok(share), "{text}");
+        }
+        for text in ["", "-0.1", "1.1", "10%", "nan", "inf", "all"] {
+            assert!(Share::read(text).is_err(), "{text}");
         }
     }
 

@@ -12,6 +12,7 @@ mod measure;
 mod route;
 mod seal;
 mod store;
+mod telemetry;
 mod word;
 
 use schemars::JsonSchema;
@@ -26,6 +27,7 @@ pub(crate) use measure::{margin, size, span};
 pub(crate) use route::{Edits, Match, Route, RouteLimits, RouteTimeouts};
 pub(crate) use seal::SealKeyTexts;
 pub(crate) use store::{Kind, Store};
+pub(crate) use telemetry::Telemetry;
 pub(crate) use word::digest;
 
 use choice::Case;
@@ -40,7 +42,7 @@ pub(crate) const PARTS: &[&str] = &["listeners", "credentials", "routes"];
 #[serde(deny_unknown_fields)]
 pub(crate) struct General {
     /// Worker threads. Default: one a core.
-    #[schemars(range(min = 1, max = 1024))]
+    #[schemars(range(min = 1, max = 1024), extend("examples" = [4]))]
     pub(crate) workers: Option<u32>,
     /// How long a drain may take: requests still under way then are broken off.
     #[schemars(extend("default" = "30s"))]
@@ -50,6 +52,7 @@ pub(crate) struct General {
     pub(crate) drain_delay: Option<Of<Span>>,
     /// A Unix socket by which a new process takes over the listening sockets and the tokens of the
     /// running one, so that a deploy loses no request and costs no login. For the proxy's own user only.
+    /// Default: none.
     #[schemars(extend("examples" = ["/run/tokenferry/handover.sock"]))]
     pub(crate) handover: Option<Of<word::Path>>,
     /// The admin port. Default: none.
@@ -62,6 +65,8 @@ pub(crate) struct General {
     pub(crate) log: Option<Log>,
     /// Where tokens are kept. Default: in memory, each process its own.
     pub(crate) store: Option<Store>,
+    /// Where traces go. Default: nowhere.
+    pub(crate) telemetry: Option<Telemetry>,
     /// What holds for every route that does not say otherwise.
     pub(crate) defaults: Option<Defaults>,
 }
@@ -97,7 +102,7 @@ pub(crate) struct TotalLimits {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Defaults {
-    /// Who may come in.
+    /// Who may come in. Default: each route says so itself.
     pub(crate) access: Option<Access>,
     /// How long to wait.
     pub(crate) timeouts: Option<RouteTimeouts>,
@@ -125,9 +130,11 @@ pub(crate) struct Listener {
 pub(crate) struct ListenerTls {
     /// PEM file of the certificate and those between it and the root, the server's first.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["server.crt"]))]
     pub(crate) cert: Option<Of<word::Path>>,
     /// PEM file of the key.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["server.key"]))]
     pub(crate) key: Option<Of<word::Path>>,
 }
 
@@ -144,6 +151,7 @@ pub(crate) const TOP: &[&str] = &[
     "limits",
     "log",
     "store",
+    "telemetry",
     "defaults",
     "credentials",
     "routes",

@@ -14,20 +14,22 @@ use crate::config::file::word::{Exact, Host, Line, Name, Pattern, Prefix, Status
 /// Which requests go where, with which credential.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{"required": ["upstream", "credential"]}, {"required": ["respond"]}]))]
 pub(crate) struct Route {
     /// Its name, for logs and commands; unique.
     #[schemars(required)]
+    #[schemars(extend("examples" = ["crm"]))]
     pub(crate) name: Option<Of<Title>>,
     /// Which requests it takes. Default: all.
     #[serde(rename = "match")]
     pub(crate) matcher: Option<Match>,
-    /// Where they go.
+    /// Where they go. Required, unless the route answers by `respond`.
     pub(crate) upstream: Option<Upstream>,
-    /// The credential whose token is put in, or `none`.
+    /// The credential whose token is put in, or `none`. Required beside `upstream`.
     pub(crate) credential: Option<CredentialName>,
-    /// A status to answer with, instead of `upstream` and `credential`.
+    /// A status to answer with, instead of `upstream` and `credential`. Default: none.
     pub(crate) respond: Option<Of<Status>>,
-    /// Who may come in. Required where a listener is open to other machines.
+    /// Who may come in. Required where a listener is open to other machines. Default: everyone on this machine.
     pub(crate) access: Option<Access>,
     /// How long to wait.
     pub(crate) timeouts: Option<RouteTimeouts>,
@@ -61,19 +63,20 @@ pub(crate) struct Route {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Match {
-    /// Exact, or `*.internal` for one label or more.
+    /// Exact, or `*.internal` for one label or more. Default: every host.
     pub(crate) host: Option<Of<Host>>,
     /// A prefix, on segment boundaries: `/a` matches `/a` and `/a/b`, not `/ab`.
     #[schemars(extend("default" = "/"))]
     pub(crate) path: Option<Of<Prefix>>,
-    /// The whole path; instead of `path`.
+    /// The whole path; instead of `path`. Default: none.
     pub(crate) path_exact: Option<Of<Exact>>,
-    /// A regular expression, anchored only where it says so; instead of `path`.
+    /// A regular expression, anchored only where it says so; instead of `path`. Default: none.
     pub(crate) path_regex: Option<Of<Pattern>>,
     /// Methods; case-sensitive. Default: all.
     pub(crate) methods: Option<Vec<Of<Verb>>>,
     /// Headers that must have exactly these values.
     #[serde(default)]
+    #[schemars(extend("default" = {}, "examples" = [{"X-Tenant": "acme"}]))]
     pub(crate) headers: BTreeMap<String, Of<Line>>,
 }
 
@@ -109,9 +112,11 @@ pub(crate) struct RouteLimits {
     #[schemars(extend("default" = "1MiB"))]
     pub(crate) splice: Option<Of<Size>>,
     /// Connections to the upstream at once. Default: no bound.
+    #[schemars(extend("examples" = [100]))]
     pub(crate) connections: Option<NonZeroU32>,
     /// Requests that may wait for one credential's token at once.
     #[schemars(extend("default" = 10_000))]
+    #[schemars(extend("examples" = [1000]))]
     pub(crate) waiting: Option<NonZeroU32>,
 }
 
@@ -121,8 +126,10 @@ pub(crate) struct RouteLimits {
 pub(crate) struct Edits {
     /// Headers to set, in place of what there was.
     #[serde(default)]
+    #[schemars(extend("default" = {}, "examples" = [{"X-Source": "legacy"}]))]
     pub(crate) set: BTreeMap<String, Of<Line>>,
     /// Headers to remove.
     #[serde(default)]
+    #[schemars(extend("default" = []))]
     pub(crate) remove: Vec<Of<Name>>,
 }

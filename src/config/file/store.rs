@@ -18,14 +18,17 @@ pub(crate) struct Store {
     #[schemars(required)]
     pub(crate) kind: Option<Kind>,
     /// `redis://HOST:6379/0`, or `rediss://` for TLS; with `USER:PASSWORD@` where the server asks for them.
+    /// Required with `kind: redis`.
+    #[schemars(extend("examples" = ["redis://127.0.0.1:6379/0", "rediss://${REDIS_USER}:${REDIS_PASSWORD}@redis.example.com:6379/0"]))]
     pub(crate) url: Option<Secret>,
     /// What every key in the store begins with: proxies with the same one share their tokens.
     #[schemars(extend("default" = "tokenferry"))]
     pub(crate) key_prefix: Option<Of<Prefix>>,
     /// What tokens are sealed with: 32 bytes in base64 (`openssl rand -base64 32`). Of a list the first seals, and all
-    /// open.
+    /// open. Required with `kind: redis`.
     pub(crate) encryption_key: Option<SealKeyTexts>,
-    /// PEM file of the roots to trust instead of the system's; for `rediss://`.
+    /// PEM file of the roots to trust; for `rediss://`. Default: the system's.
+    #[schemars(extend("examples" = ["/etc/ssl/redis-ca.pem"]))]
     pub(crate) ca: Option<Of<Path>>,
     /// For one command. A store that does not answer in time is away.
     #[schemars(extend("default" = "250ms"))]
@@ -62,6 +65,6 @@ impl Form for Prefix {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": "string", "minLength": 1, "maxLength": 100, "examples": ["tokenferry"] })
+        json!({ "type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[!-~]+$", "examples": ["tokenferry"] })
     }
 }

@@ -49,7 +49,7 @@ impl Form for Address {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": "string", "examples": ["127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8443", "unix:/run/tokenferry.sock"] })
+        json!({ "type": "string", "pattern": "^\\s*(unix:/|[0-9.]+:[0-9]+|\\[[0-9A-Fa-f:.]+(%[0-9]+)?\\]:[0-9]+)|\\$\\{", "examples": ["127.0.0.1:8080", "[::1]:8080", "0.0.0.0:8443", "unix:/run/tokenferry.sock"] })
     }
 }
 
@@ -81,7 +81,7 @@ impl Form for Base {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": "string", "format": "uri", "examples": ["https://api.example.com/v1"] })
+        json!({ "type": "string", "pattern": "^https?://[^/]|\\$\\{", "examples": ["https://api.example.com/v1"] })
     }
 }
 
@@ -97,7 +97,7 @@ impl Form for Endpoint {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": "string", "format": "uri", "examples": ["https://login.example.com/oauth2/token"] })
+        json!({ "type": "string", "pattern": "^https?://[^/]|\\$\\{", "examples": ["https://login.example.com/oauth2/token"] })
     }
 }
 
@@ -196,7 +196,7 @@ impl Form for Verb {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": "string", "examples": ["GET", "POST"] })
+        json!({ "type": "string", "pattern": "^\\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\\s*$|\\$\\{", "examples": ["GET", "POST"] })
     }
 }
 
@@ -213,7 +213,7 @@ impl Form for Name {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$|\\$\\{" })
+        json!({ "type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$|\\$\\{", "examples": ["X-Api-Key"] })
     }
 }
 
@@ -234,7 +234,7 @@ impl Form for Line {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": ["string", "number", "boolean"] })
+        json!({ "type": ["string", "number", "boolean"], "examples": ["acme"] })
     }
 }
 
@@ -259,7 +259,7 @@ impl Form for Network {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": "string", "examples": ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"] })
+        json!({ "type": "string", "pattern": "^\\s*[0-9A-Fa-f:.]+(/[0-9]{1,3})?\\s*$|\\$\\{", "examples": ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32"] })
     }
 }
 
@@ -278,7 +278,7 @@ impl Form for Status {
     }
 
     fn schema() -> serde_json::Value {
-        json!({ "type": ["integer", "string"], "minimum": 200, "maximum": 599, "examples": [403] })
+        json!({ "type": ["integer", "string"], "pattern": "^\\s*[2-5][0-9][0-9]\\s*$|\\$\\{", "minimum": 200, "maximum": 599, "examples": [403] })
     }
 }
 

@@ -61,6 +61,7 @@ const HARMLESS: &[&str] = &[
     "method",
     "methods",
     "name",
+    "otlp",
     "parameter",
     "path",
     "path_exact",
@@ -77,8 +78,10 @@ const HARMLESS: &[&str] = &[
     "respond",
     "response",
     "rewrite_response",
+    "sample",
     "scheme",
     "server_name",
+    "service_name",
     "shutdown_timeout",
     "splice",
     "state_file",
@@ -127,6 +130,7 @@ const CONTAINERS: &[&str] = &[
     "status",
     "store",
     "success",
+    "telemetry",
     "timeouts",
     "tls",
     "upgrades",
@@ -208,7 +212,8 @@ pub(crate) fn shown(line: &str, items: &[Item], column: usize) -> (String, usize
         if item.is_key {
             out.push_str(&key(&region, item.shown));
         } else {
-            out.push_str(&value(&region, item.shown, last));
+            let open = if last { depth(&out) } else { 0 };
+            out.push_str(&value(&region, item.shown, last, open));
         }
         if caret.is_none() && column <= end {
             let within = if item.shown { column.saturating_sub(start + 1) } else { 0 };
@@ -253,12 +258,12 @@ fn key(region: &str, is_shown: bool) -> String {
     out
 }
 
-fn value(region: &str, is_shown: bool, is_last: bool) -> String {
+fn value(region: &str, is_shown: bool, is_last: bool, open: usize) -> String {
     let body = body(region);
     // What stands between this value and the next: only where there is a next one, since then
     // this is a flow collection, and its plain scalars hold none of these.
     let tail: &str = if is_last {
-        ""
+        closing(body, open)
     } else {
         let start = region.trim_end_matches([' ', ',', ']', '}', '[', '{', '-']).len();
         region.get(start..).unwrap_or_default()
@@ -274,6 +279,27 @@ fn value(region: &str, is_shown: bool, is_last: bool) -> String {
     let bare = body.trim().trim_end_matches([',', ']', '}', ' ']);
     let bare = if REFERENCE.is_match(body.trim()) { body.trim() } else { bare };
     if REFERENCE.is_match(bare) { format!("{bare}{tail}") } else { format!("{MASK}{tail}") }
+}
+
+/// How many brackets are open at the end of what is shown of a line. Those of references are closed.
+fn depth(shown: &str) -> usize {
+    shown.chars().fold(0, |open: usize, c| match c {
+        '{' | '[' => open + 1,
+        '}' | ']' => open.saturating_sub(1),
+        _ => open,
+    })
+}
+
+/// The brackets that close behind the last value of a line, no more than are open on it: between
+/// brackets a value that is not in quotes holds none.
+fn closing(body: &str, open: usize) -> &str {
+    let bare = body.trim_end_matches([' ', ',', ']', '}']);
+    let quote = body.chars().next().filter(|c| matches!(c, '"' | '\''));
+    if quote.is_some_and(|quote| bare.len() < 2 || !bare.ends_with(quote)) {
+        return "";
+    }
+    let brackets = body.rmatch_indices([']', '}']).take_while(|(at, _)| *at >= bare.len()).take(open);
+    brackets.last().and_then(|(at, _)| body.trim_end().get(at..)).unwrap_or_default()
 }
 
 /// The value without a comment behind it.
@@ -347,7 +373,10 @@ mod tests {
     fn a_line_shows_only_what_is_known_to_be_harmless() {
         for (line, expected) in [
             ("    path: /crewmojo", "    path: /crewmojo"),
-            ("    extar: {path: CANARY}", "    extar: {path: ***"),
+            ("    extar: {path: CANARY}", "    extar: {path: ***}"),
+            ("    extar: {path: \"CANARY}", "    extar: {path: ***"),
+            ("    client_secret: CANARY}", "    client_secret: ***"),
+            ("    extar: {path: CANARY}}}", "    extar: {path: ***}"),
             ("    client_secret: CANARY", "    client_secret: ***"),
             ("    client_secert: 'CANARY'", "    client_secert: ***"),
             ("    client_secret: ${SECRET}", "    client_secret: ${SECRET}"),
@@ -356,7 +385,7 @@ mod tests {
             ("    address: ${ADDRESS:-CANARY", "    address: ${ADDRESS:-***"),
             ("    url: https://u:CANARY@host/", "    url: https://***@host/"),
             ("    token_url: https://host/?key=CANARY", "    token_url: https://host/?***"),
-            ("  - {name: billing, key: CANARY}", "  - {name: billing, key: ***"),
+            ("  - {name: billing, key: CANARY}", "  - {name: billing, key: ***}"),
             ("  path: /x # was CANARY", "  path: /x"),
             ("  match:   # CANARY", "  match:"),
             ("  CANARY", "  ***"),

@@ -21,7 +21,7 @@ credentials:
       url: CANARY8
     extra: {tenant: CANARY9, path: CANARYA}
     inject: [{header: token}, {parameter: token}]
-  user: {provider: oauth2, grant: refresh_token, refresh_token: CANARYM, state_file: s, encryption_key: [CANARYN, CANARYO]}
+  user: {provider: oauth2, grant: refresh_token, refresh_token: CANARYM, state_file: s, encryption_key: [CANARYN, CANARYO], proxy: 'http://CANARYU:CANARYV@10.0.0.1:3128'}
   signed: {provider: oauth2, assertion: {private_key: CANARYP, algorithm: ES256, claims: {path: CANARYQ}}}
   given: {provider: oauth2, assertion: CANARYR, subject_token: CANARYS, actor_token: CANARYT}
   acme:
@@ -30,6 +30,7 @@ credentials:
     response: {token: /data/session/id}
   legacy: {provider: static, token: \"CANARYE\", inject: {header: X-Api-Key}}
   old: {provider: static, token: \"${SECRET}\"}
+telemetry: {otlp: https://otel.example.com, headers: {X-Key: CANARYU, authorization: \"Bearer CANARYV\"}, sample: 2}
 routes:
   - name: crewmojo
     match: {path: /crewmojo, headers: {X-Tenant: CANARYF}}
@@ -42,6 +43,10 @@ routes:
         Authorization: \"CANARYJ
           path: CANARYK\"
       remove: [Cookie]
+  - name: out
+    match: {path: /out}
+    upstream: {url: https://api.example.com/v1, proxy: http://CANARYW:CANARYZ@10.0.0.1:3128}
+    credential: old
   - {name: no, match: {path: /x}, respond: 403}
 ";
 
@@ -173,6 +178,8 @@ fn no_message_shows_any_value_at_all() {
         ("token: x", "token: x, inject: {header: 'CANARY CANARY'}"),
         ("token: x", "token: x, refused_when: {status: [CANARY]}"),
         ("token: x", "token: x, ca: CANARY"),
+        ("https://api.example.com/v1", "{url: https://api.example.com, proxy: 'CANARY'}"),
+        ("https://api.example.com/v1", "{url: https://api.example.com, proxy: 'http://u:CANARY@p/CANARY'}"),
     ] {
         let problems = refused(&BASE.replace(from, to));
         for problem in &problems.list {

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const SEAL: &str = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
+
 /// `BASE` with one piece replaced, and the one problem that must be told of it.
 fn each(cases: &[(&str, &str, &str)]) {
     let mut missed = Vec::new();
@@ -437,8 +439,8 @@ fn credentials_are_checked() {
         ("token: x", "tokne: x", "3:27 credentials.key.tokne: unknown field `tokne` | did you mean `token`?"),
         (
             "token: x",
-            "token: x, proxy: y",
-            "3:37 credentials.key.proxy: `proxy` is not supported by this version | take it out",
+            "token: x, rate: y",
+            "3:37 credentials.key.rate: `rate` is not supported by this version | take it out",
         ),
         (
             "token: x",
@@ -517,7 +519,6 @@ fn credentials_are_checked() {
 #[test]
 fn what_a_login_keeps_and_shows_is_checked() {
     const KEY: &str = "  key: {provider: static, token: x}";
-    const SEAL: &str = "YWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWFhYWE=";
     let refresh = |more: &str| {
         format!(
             "  key: {{provider: oauth2, token_url: 'https://a.example/t', client_id: a, client_secret: b,\n    \
@@ -825,4 +826,57 @@ fn an_admin_port_needs_an_address_of_its_own_and_a_token_where_others_reach_it()
     let loaded = taken(&format!("{BASE}admin: {{address: 127.0.0.1:9901, token: CANARY-short}}\n"));
     assert!(told(&loaded.warnings)[0].starts_with("8:34 admin.token: is short enough to be found by trying"));
     assert_eq!(taken(BASE).settings.admin, None);
+}
+
+#[test]
+fn what_was_told_of_is_not_told_again_in_other_words() {
+    let yaml = |credential: &str, access: &str| {
+        format!(
+            "listeners: [{{address: 127.0.0.1:8080}}]\ncredentials:\n  one: {credential}\nroutes:\n  \
+             - {{name: one, upstream: https://api.example.com/v1, credential: one, access: {access}}}\n"
+        )
+    };
+    let paths = |yaml: &str| refused(yaml).list.into_iter().map(|problem| problem.path).collect::<Vec<_>>();
+    let fixed = "{provider: static, token: x}";
+    assert_eq!(
+        paths(&yaml(fixed, "{api_keys: [{name: a, key: '${MISSING}'}, {name: '${MISSING}', key: b}]}")),
+        ["routes[0].access.api_keys[0].key", "routes[0].access.api_keys[1].name"]
+    );
+    // Whose place is taken out counts still.
+    assert_eq!(
+        paths(&yaml(fixed, "{api_keys: [{name: a, key: x}, 7, {name: b}]}")),
+        ["routes[0].access.api_keys[1]", "routes[0].access.api_keys[2]"]
+    );
+    let login = "provider: oauth2, token_url: https://login.example.com/t, client_id: a, client_secret: b";
+    for (more, path) in [
+        ("grant: pasword, username: ann, password: x", "credentials.one.grant"),
+        ("grnat: password, username: ann, password: x", "credentials.one.grnat"),
+        ("client_auth: private_key, private_key: x", "credentials.one.client_auth"),
+        ("client_auth: '${MISSING}'", "credentials.one.client_auth"),
+    ] {
+        assert_eq!(paths(&yaml(&format!("{{{login}, {more}}}"), "public")), [path], "{more}");
+    }
+    let crm = "provider: crm_com, base_url: https://crm.example.com, method: web_key, key: x";
+    assert_eq!(paths(&yaml(&format!("{{{crm}}}"), "public")), ["credentials.one.method"]);
+}
+
+#[test]
+fn a_state_file_of_two_is_told_beside_other_errors() {
+    let one = |name: &str, more: &str| {
+        format!(
+            "  {name}: {{provider: oauth2, token_url: https://login.example.com/t, client_id: {name}, client_secret: b, \
+             grant: refresh_token, refresh_token: x, state_file: s, encryption_key: {SEAL}{more}}}\n"
+        )
+    };
+    let yaml = format!(
+        "listeners: [{{address: 127.0.0.1:8080}}]\ncredentials:\n{}{}routes:\n  - {{name: r, respond: 204}}\n",
+        one("a", ", tmeout: 3s"),
+        one("b", ", lifetime: 3")
+    );
+    let told = told(&refused(&yaml).list);
+    assert!(
+        told.iter().any(|told| told.contains("credentials.b.state_file: `a` keeps its refresh token")),
+        "{told:#?}"
+    );
+    assert_eq!(told.len(), 3, "{told:#?}");
 }

@@ -122,3 +122,22 @@ fn no_password_and_no_key_of_a_store_is_shown_anywhere() {
         }
     }
 }
+
+#[test]
+fn a_stores_url_is_shown_without_what_is_secret_in_it() {
+    let shown = |url: &str| {
+        let loaded = taken(&with(&format!("{{kind: redis, url: \"{url}\", encryption_key: {KEY}}}")));
+        let json: serde_json::Value = serde_json::from_str(&effective(&loaded, Format::Json)).unwrap();
+        json["store"]["url"].as_str().unwrap().to_owned()
+    };
+    for (url, expected) in [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("rediss://store.internal", "rediss://store.internal"),
+        (URL, "redis://***@store.internal:6380/2"),
+        ("redis://ann:CANARY%2F@[::1]:6380", "redis://***@[::1]:6380"),
+        ("redis://:${SECRET}@store.internal:6379/1", "redis://***@store.internal:6379/1"),
+        ("redis://store.internal:${PORT}/1", "redis://store.internal:***/1"),
+    ] {
+        assert_eq!(shown(url), expected);
+    }
+}

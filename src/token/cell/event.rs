@@ -55,23 +55,23 @@ impl Event {
     pub(super) fn log(&self, credential: &str) {
         match self {
             Self::Token { outcome, generation, expires_in, source } => {
-                let outcome = outcome.word();
+                let (outcome, lifetime) = (outcome.word(), source.word());
                 let expires_in = Seconds(*expires_in);
-                info!(target: TARGET, credential, generation, outcome, expires_in = %expires_in, lifetime = ?source, "token in force");
+                info!(target: TARGET, credential, generation, outcome, expires_in = %expires_in, lifetime, "token in force");
             }
             Self::Failed { generation, fault, retry_after, news } => {
-                let (class, error, retry_after) = (fault.class, fault, Seconds(Some(*retry_after)));
+                let (class, error, retry_after) = (fault.class.word(), fault, Seconds(Some(*retry_after)));
                 let outcome = FAILED;
                 // Each further attempt fails the same way: one line at the beginning is the change.
                 if *news {
-                    warn!(target: TARGET, credential, generation, outcome, ?class, %error, %retry_after, "login failed");
+                    warn!(target: TARGET, credential, generation, outcome, class, %error, %retry_after, "login failed");
                 } else {
-                    debug!(target: TARGET, credential, generation, outcome, ?class, %error, %retry_after, "login failed again");
+                    debug!(target: TARGET, credential, generation, outcome, class, %error, %retry_after, "login failed again");
                 }
             }
             Self::Superseded { generation, fault } => {
-                let (class, error) = (fault.class, fault);
-                info!(target: TARGET, credential, generation, outcome = SUPERSEDED, ?class, %error, "login with the earlier secret failed");
+                let (class, error) = (fault.class.word(), fault);
+                info!(target: TARGET, credential, generation, outcome = SUPERSEDED, class, %error, "login with the earlier secret failed");
             }
             Self::Refused { generation, passes: false } => {
                 info!(target: TARGET, credential, generation, outcome = "refused", "token refused by the vendor, logging in again");

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 /// A peer that vanished is found out within about 25 s, also while nothing is said.
@@ -36,6 +36,8 @@ pub(super) enum Failure {
     Timeout,
     #[error("no connection ({0})")]
     Io(io::ErrorKind),
+    #[error("its host's name is not known, or the name service does not answer")]
+    Unknown,
     #[error("its certificate was not accepted, or it speaks no TLS")]
     Tls,
     #[error("this system has no root certificates: name a `ca`")]
@@ -99,7 +101,9 @@ impl Server {
             ConnectionAddr::TcpTls { host, port, .. } => (host, *port, true),
             _ => return Err(Failure::Io(io::ErrorKind::Unsupported)),
         };
-        let stream = TcpStream::connect((host.as_str(), port)).await?;
+        // The system's word for a name that it does not find is no word at all.
+        let addresses: Vec<_> = lookup_host((host.as_str(), port)).await.map_err(|_| Failure::Unknown)?.collect();
+        let stream = TcpStream::connect(addresses.as_slice()).await?;
         stream.set_nodelay(true)?;
         SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
         if !tls {

@@ -124,8 +124,7 @@ where
             Turn::Permit(permit) => permit,
             Turn::Handed(link) => return Ok(Link::Http1(link)),
         };
-        let dialled = timeout_at(deadline, connect(&self.upstream, Purpose::Pool, permit)).await;
-        let (stream, spoken) = dialled.map_err(|_| ConnectError::Timeout)??;
+        let (stream, spoken) = connect(&self.upstream, Purpose::Pool, permit, deadline).await?;
         self.spoken.set(Some(spoken));
         let io = TokioIo::new(stream);
         match spoken {
@@ -155,8 +154,7 @@ where
             // Never handed to one who does not ask for it.
             Turn::Handed(_) => return Err(ConnectError::Limit),
         };
-        let dialled = timeout_at(deadline, connect(&self.upstream, Purpose::Http1, permit)).await;
-        let (stream, _) = dialled.map_err(|_| ConnectError::Timeout)??;
+        let (stream, _) = connect(&self.upstream, Purpose::Upgrade, permit, deadline).await?;
         let builder = wire::http1_builder(self.upstream.target());
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(ConnectError::Http)?;
         self.drive(connection.with_upgrades());

@@ -13,7 +13,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 
 use super::answer::Lease;
 use super::{Answer, Pool, SendError};
-use crate::upstream::{Target, Upstream, wire};
+use crate::upstream::{EgressError, Target, Upstream, egress, wire};
 
 /// A way over which a request can be sent.
 pub(super) enum Link<B> {
@@ -41,6 +41,9 @@ where
         match error.take_message() {
             Some(mut request) => {
                 wire::as_http1(&mut request, &upstream.target.origin);
+                if upstream.forwarder().is_some() {
+                    egress::take_back(&mut request);
+                }
                 Self::Unsent(Box::new(request), error.into_error())
             }
             None => Self::Over(SendError::Broken { cause: error.into_error(), reused }),
@@ -124,9 +127,17 @@ where
         wire::as_http1(&mut request, &self.upstream.target.origin);
         // It was for HTTP/2, which was not agreed on: over HTTP/1.1 it would have to be nominated.
         request.headers_mut().remove(TE);
+        let forwarder = self.upstream.forwarder();
+        if let Some(proxy) = forwarder {
+            egress::absolute(&mut request, &self.upstream.target.origin, proxy);
+        }
         let reused = self.used.replace(true);
         let answering = self.sender.borrow_mut().try_send_request(request);
         let response = answering.await.map_err(|error| Failure::new(error, reused, &self.upstream))?;
+        if forwarder.is_some() && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // It is not the upstream that asks, and not the client that could answer.
+            return Err(Failure::Over(SendError::Egress(EgressError::Refused(response.status()))));
+        }
         sound(&response)?;
         if !wire::may_be_reused(&response) {
             return Ok(response.map(|incoming| Answer::new(incoming, Lease::None)));

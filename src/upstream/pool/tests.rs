@@ -11,7 +11,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::model::{HeaderCase, Protocol};
-use crate::upstream::testing::{PATIENCE, Raw, Served, Step, target, until};
+use crate::upstream::testing::{PATIENCE, Raw, Served, Step, resolve_to, target, until};
 use crate::upstream::{Malformed, Roots, Target};
 
 mod http2;
@@ -460,6 +460,43 @@ fn what_is_too_old_is_not_used_even_before_the_tick() {
             }
             assert_eq!(raw.accepted() - before, 2);
         }
+    });
+}
+
+#[test]
+fn a_changed_address_is_gone_to_when_the_connections_to_the_old_one_are_of_age() {
+    worker(async {
+        let (old, new) = (Raw::start(&[Step::Answer(OK)]).await, Raw::start(&[Step::Answer(OK)]).await);
+        resolve_to("moving.test", &[old.address]);
+        let pool = pool_of(target("http://moving.test"));
+        text(pool.send(get("/"), PLAN).await.unwrap()).await;
+        resolve_to("moving.test", &[new.address]);
+        let age = pool.upstream().target().age;
+        pool.reap(Instant::now() + age - Duration::from_secs(275));
+        text(pool.send(get("/"), PLAN).await.unwrap()).await;
+        assert_eq!((old.accepted(), old.seen().len(), new.accepted()), (1, 2, 0), "a young connection is kept");
+        pool.reap(Instant::now() + age);
+        text(pool.send(get("/"), PLAN).await.unwrap()).await;
+        assert_eq!((old.seen().len(), new.seen().len()), (2, 1));
+    });
+}
+
+#[test]
+fn the_age_counts_from_the_connection_and_not_from_its_last_use() {
+    worker(async {
+        let (old, new) = (Raw::start(&[Step::Answer(OK)]).await, Raw::start(&[Step::Answer(OK)]).await);
+        resolve_to("moving.test", &[old.address]);
+        let age = Duration::from_millis(300);
+        let pool = pool_of(Target { age, ..target("http://moving.test") });
+        text(pool.send(get("/"), PLAN).await.unwrap()).await;
+        resolve_to("moving.test", &[new.address]);
+        let changed = Instant::now();
+        // Never idle, and no tick.
+        while new.accepted() == 0 {
+            assert!(changed.elapsed() < PATIENCE, "it stays with the old address");
+            text(pool.send(get("/"), PLAN).await.unwrap()).await;
+        }
+        assert_eq!(old.accepted(), 1);
     });
 }
 

@@ -16,50 +16,71 @@ use crate::vendor::template::Template;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::vendor) struct OAuth2Settings {
-    /// The grant. Default: `client_credentials`.
+    /// How a token is asked for.
+    #[schemars(extend("default" = "client_credentials"))]
     pub(super) grant: Option<GrantType>,
-    /// The client's id.
+    /// The client's id. Required, unless `client_auth` is none.
+    #[schemars(extend("examples" = ["${PARTNER_ID}"]))]
     pub(super) client_id: Option<String>,
-    /// The client's secret, for `client_auth` basic and body.
+    /// The client's secret. Required by `client_auth` basic and body.
+    #[schemars(extend("examples" = ["${PARTNER_SECRET}"]))]
     pub(super) client_secret: Option<Secret>,
-    /// How the client says who it is. Default: basic.
+    /// How the client says who it is.
+    #[schemars(extend("default" = "basic"))]
     pub(super) client_auth: Option<ClientAuth>,
-    /// The client's key in PEM, for `client_auth: private_key_jwt`; best written as `${file:key.pem}`.
+    /// The client's key in PEM. Required by `client_auth: private_key_jwt`.
+    #[schemars(extend("examples" = ["${file:key.pem}"]))]
     pub(super) private_key: Option<Secret>,
-    /// The key's id, which the server looks its other half up by (`kid`).
+    /// The key's id, which the server looks its other half up by (`kid`). Default: none.
+    #[schemars(extend("examples" = ["2026-11"]))]
     pub(super) key_id: Option<String>,
     /// How the key signs. Default: by its kind, RS256, ES256, ES384 or `EdDSA`.
     pub(super) algorithm: Option<Signature>,
     /// For whom the client's assertions are. Default: `token_url`.
+    #[schemars(extend("examples" = ["https://login.example.com"]))]
     pub(super) client_assertion_audience: Option<String>,
-    /// How the request's parameters are written. Default: form.
+    /// How the request's parameters are written.
+    #[schemars(extend("default" = "form"))]
     pub(super) body: Option<BodyForm>,
-    /// What is asked for, separated by spaces.
+    /// What is asked for, separated by spaces. Default: left to the server.
+    #[schemars(extend("examples" = ["read write"]))]
     pub(super) scope: Option<String>,
-    /// Whom the token is for, where the endpoint wants to know.
+    /// Whom the token is for, where the endpoint wants to know. Default: it is not told.
+    #[schemars(extend("examples" = ["https://api.example.com"]))]
     pub(super) audience: Option<String>,
-    /// What the token is for (RFC 8707).
+    /// What the token is for (RFC 8707). Default: it is not told.
+    #[schemars(extend("examples" = ["https://api.example.com/v1"]))]
     pub(super) resource: Option<String>,
-    /// Further request parameters.
+    /// Further request parameters. Default: none.
+    #[schemars(extend("examples" = [{"tenant": "acme"}]))]
     pub(super) extra: Option<Pairs>,
-    /// The user of the grant `password`.
+    /// The user. Required by the grant `password`.
+    #[schemars(extend("examples" = ["${PARTNER_USER}"]))]
     pub(super) username: Option<String>,
-    /// The password of the grant `password`.
+    /// The user's password. Required by the grant `password`.
+    #[schemars(extend("examples" = ["${PARTNER_PASSWORD}"]))]
     pub(super) password: Option<Secret>,
-    /// The first refresh token of the grant `refresh_token`; those that the server gives in its place
-    /// are kept in `state_file`.
+    /// The first refresh token; those that the server gives in its place are kept in `state_file`.
+    /// Required by the grant `refresh_token`.
+    #[schemars(extend("examples" = ["${PARTNER_REFRESH_TOKEN}"]))]
     pub(super) refresh_token: Option<Secret>,
-    /// The assertion of the grant `jwt_bearer`: a text, or what it is made of and signed with.
+    /// The assertion: a text, or what it is made of and signed with. Required by the grant `jwt_bearer`.
+    #[schemars(extend("examples" = ["${file:assertion.jwt}"]))]
     pub(super) assertion: Option<AssertionSettings>,
-    /// The token that the grant `token_exchange` exchanges.
+    /// The token to be exchanged. Required by the grant `token_exchange`.
+    #[schemars(extend("examples" = ["${file:/run/secrets/subject}"]))]
     pub(super) subject_token: Option<Secret>,
-    /// What it is. Default: `urn:ietf:params:oauth:token-type:access_token`.
+    /// What `subject_token` is.
+    #[schemars(extend("default" = "urn:ietf:params:oauth:token-type:access_token", "examples" = ["urn:ietf:params:oauth:token-type:jwt"]))]
     pub(super) subject_token_type: Option<String>,
-    /// The token of the one who acts for the subject, where that is somebody else.
+    /// The token of the one who acts for the subject, where that is somebody else. Default: none.
+    #[schemars(extend("examples" = ["${file:/run/secrets/actor}"]))]
     pub(super) actor_token: Option<Secret>,
-    /// What it is. Default: `urn:ietf:params:oauth:token-type:access_token`.
+    /// What `actor_token` is.
+    #[schemars(extend("default" = "urn:ietf:params:oauth:token-type:access_token", "examples" = ["urn:ietf:params:oauth:token-type:jwt"]))]
     pub(super) actor_token_type: Option<String>,
     /// What `token_exchange` is to give. Default: left to the server.
+    #[schemars(extend("examples" = ["urn:ietf:params:oauth:token-type:access_token"]))]
     pub(super) requested_token_type: Option<String>,
 }
 
@@ -129,23 +150,28 @@ pub(super) enum AssertionSettings {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StatementSettings {
-    /// The key in PEM; best written as `${file:key.pem}`.
-    #[schemars(required)]
+    /// The key in PEM.
+    #[schemars(required, extend("examples" = ["${file:key.pem}"]))]
     pub(super) private_key: Option<Secret>,
-    /// The key's id, which the server looks its other half up by (`kid`).
+    /// The key's id, which the server looks its other half up by (`kid`). Default: none.
+    #[schemars(extend("examples" = ["2026-11"]))]
     pub(super) key_id: Option<String>,
     /// How the key signs. Default: by its kind, RS256, ES256, ES384 or `EdDSA`.
     pub(super) algorithm: Option<Signature>,
     /// Who makes the assertion (`iss`).
-    #[schemars(required)]
+    #[schemars(required, extend("examples" = ["billing@example.com"]))]
     pub(super) issuer: Option<String>,
     /// For whom a token is asked (`sub`). Default: the issuer.
+    #[schemars(extend("examples" = ["ann@example.com"]))]
     pub(super) subject: Option<String>,
     /// For whom the assertion is (`aud`). Default: `token_url`.
+    #[schemars(extend("examples" = ["https://login.example.com"]))]
     pub(super) audience: Option<String>,
-    /// How long it holds. Default: 5m.
+    /// How long it holds.
+    #[schemars(extend("default" = "5m", "pattern" = r"^(\s*[0-9]+(ms|s|m|h))+\s*$|\$\{", "examples" = ["5m"]))]
     pub(super) lifetime: Option<String>,
-    /// Further claims.
+    /// Further claims: a map of any JSON values. Default: none.
+    #[schemars(extend("examples" = [{"tenant": "acme"}]))]
     pub(super) claims: Option<Template>,
 }
 
