@@ -35,17 +35,23 @@ soak: rust-tools test-tools ## What takes minutes: tokens that change under full
 		rotation:: replicas:: --nocapture --test-threads=1
 
 .PHONY: e2e
-e2e: rust-tools .venv/installed ## Real foreign programs against the built binary: Crayon's SDK, curl, gRPC, WebSocket, an egress proxy
-	cargo build --locked
+e2e: rust-tools .venv/installed ## Real foreign programs against the built binary, a browser among them; systemd's, promtool's and Kubernetes' view of deploy/
 	target=$$(cargo metadata --format-version 1 --no-deps --locked | \
-		.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])') && \
-	TOKENFERRY_BIN="$$target/debug/tokenferry" PYTHONDONTWRITEBYTECODE=1 \
+		.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug && \
+	cargo rustc --locked --bin tokenferry -- -C target-feature=+crt-static && \
+	cp "$$target/tokenferry" "$$target/tokenferry-static" && \
+	cargo build --locked && \
+	TOKENFERRY_BIN="$$target/tokenferry" TOKENFERRY_STATIC_BIN="$$target/tokenferry-static" PYTHONDONTWRITEBYTECODE=1 \
 		.venv/bin/python -m pytest tests/e2e $(ARGS)
 
 .PHONY: bench
 bench: rust-tools ## CPU time, rate and latency beside nginx; options in ARGS="--scenario get-1k --rounds 7"
 	@command -v nginx >/dev/null || echo "nginx is not installed: nothing to compare with (apt-get install nginx-light)" >&2
 	cargo bench --locked --bench load -- $(ARGS)
+
+.PHONY: release
+release: rust-tools ## A static binary with its licences, bill of materials and checksums, in target/dist
+	deploy/release/release.sh
 
 # A C compiler, for the cryptography below rustls, and the two cargo components.
 .PHONY: rust-tools
@@ -58,15 +64,17 @@ rust-tools:
 			echo "missing: cargo $$component. It comes with the rustfmt and clippy of your Rust toolchain" >&2; exit 1; fi; \
 	done
 
-# A real server for the tests of the shared store; Debian's 6, 7 or 8 will do. What judges the manual. And
-# what makes a process believe in another time of day.
+# A real server for the tests of the shared store; Debian's 6, 7 or 8 will do. What judges the manual. What
+# makes a process believe in another time of day. And what the documentation's commands use.
 .PHONY: test-tools
 test-tools:
 	@command -v redis-server >/dev/null || { $(call install,redis-server,redis-server); }
 	@command -v mandoc >/dev/null || { $(call install,mandoc,mandoc); }
 	@find /usr/lib /usr/lib64 -name 'libfaketime.so.1' 2>/dev/null | grep -q . || { $(call install,libfaketime,libfaketime); }
+	@command -v curl >/dev/null || { $(call install,curl,curl ca-certificates); }
 
-# curl must speak HTTP/2, as Debian's does; Python must be able to make environments.
+# curl must speak HTTP/2, as Debian's does; Python must be able to make environments. The browser is Debian's, with
+# the driver of the same version, and a font for it.
 .PHONY: e2e-tools
 e2e-tools:
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(call install,Python with venv,python3 python3-venv); }
@@ -75,6 +83,10 @@ e2e-tools:
 	@curl --version 2>/dev/null | grep -q HTTP2 || { $(call install,curl with HTTP/2,curl ca-certificates); }
 	@command -v openssl >/dev/null || { $(call install,openssl,openssl); }
 	@command -v tinyproxy >/dev/null || { $(call install,tinyproxy,tinyproxy-bin); }
+	@command -v systemd-analyze >/dev/null || { $(call install,systemd-analyze,systemd); }
+	@command -v promtool >/dev/null || { $(call install,promtool,prometheus); }
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		{ $(call install,Chromium and its driver,chromium chromium-driver fonts-dejavu-core); }
 
 .venv/installed: tests/e2e/requirements.txt | e2e-tools
 	rm -rf .venv

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::admin::{About, Admin, Gate, Wish};
@@ -33,9 +33,20 @@ pub(super) struct Facts<'a> {
 /// The admin port while it answers.
 pub(super) struct Port {
     admin: Arc<Admin>,
-    /// Another process has the socket.
-    leave: Arc<Notify>,
-    tasks: [JoinHandle<()>; 2],
+    phase: watch::Sender<Phase>,
+    accepting: JoinHandle<()>,
+    ticking: JoinHandle<()>,
+}
+
+/// What becomes of the socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Connections are accepted.
+    Open,
+    /// Another process has it; those that are here are served on.
+    Given,
+    /// This is over.
+    Over,
 }
 
 impl Port {
@@ -56,28 +67,30 @@ impl Port {
             },
         };
         let admin = Admin::new(gate, facts.live, facts.metrics, about, facts.wishes);
-        let leave = Arc::new(Notify::new());
-        let accepting = tokio::spawn(accept(bound, Arc::clone(&admin), Arc::clone(&leave)));
+        let (phase, told) = watch::channel(Phase::Open);
+        let accepting = tokio::spawn(accept(bound, Arc::clone(&admin), told));
         let ticking = tokio::spawn(tick(Arc::clone(&admin)));
-        Self { admin, leave, tasks: [accepting, ticking] }
+        Self { admin, phase, accepting, ticking }
     }
 
     /// The proxy drains. Where another process has taken over, what comes from now on is for that one.
     pub(super) fn drain(&self, handed_over: bool) {
         self.admin.drain();
         if handed_over {
-            self.leave.notify_one();
+            self.phase.send_replace(Phase::Given);
         }
     }
-}
 
-impl Drop for Port {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+    /// Ends it; what it had of the tokens is then let go.
+    pub(super) async fn close(self) {
+        self.phase.send_replace(Phase::Over);
+        self.ticking.abort();
+        drop(self.ticking.await);
+        drop(self.accepting.await);
     }
 }
 
-async fn accept(bound: Arc<Bound>, admin: Arc<Admin>, leave: Arc<Notify>) {
+async fn accept(bound: Arc<Bound>, admin: Arc<Admin>, mut phase: watch::Receiver<Phase>) {
     let mut bound = Some(bound);
     let mut connections = JoinSet::new();
     let mut ages: VecDeque<AbortHandle> = VecDeque::new();
@@ -89,7 +102,11 @@ async fn accept(bound: Arc<Bound>, admin: Arc<Admin>, leave: Arc<Notify>) {
             }
         };
         tokio::select! {
-            () = leave.notified() => bound = None,
+            told = phase.changed() => match (told, *phase.borrow_and_update()) {
+                (Ok(()), Phase::Open) => {}
+                (Ok(()), Phase::Given) => bound = None,
+                (Ok(()), Phase::Over) | (Err(_), _) => break,
+            },
             Some(_) = connections.join_next() => ages.retain(|connection| !connection.is_finished()),
             stream = next => match stream {
                 Ok(stream) => {
@@ -102,6 +119,8 @@ async fn accept(bound: Arc<Bound>, admin: Arc<Admin>, leave: Arc<Notify>) {
             },
         }
     }
+    drop(bound);
+    connections.shutdown().await;
 }
 
 async fn tick(admin: Arc<Admin>) {

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::handover::{Book, HandoverError, Hatch, Taken, take};
 use super::read::{read, read_changed};
 use super::report::{tell_reloaded, tell_taken, tell_warnings};
+use super::service::Service;
 use super::sockets::{Sockets, listen};
 use super::{AppError, Start, warnings};
 use crate::admin::Wish;
@@ -169,6 +170,7 @@ impl Control {
         mut hangups: mpsc::Receiver<()>,
         mut wishes: mpsc::Receiver<Wish>,
         ended: impl Future<Output = Ended>,
+        service: &mut Service,
     ) -> (Ended, Rest) {
         let mut ended = std::pin::pin!(ended);
         let mut watcher = self.start.watch.then(|| Watcher::new(self.settings.files.clone()));
@@ -184,6 +186,9 @@ impl Control {
                 waiting.push(wish);
             }
             let asked = asked || !waiting.is_empty();
+            if asked {
+                service.reloading();
+            }
             let reloaded = tokio::select! {
                 reloaded = self.reload() => reloaded,
                 // A file that cannot be read to its end must not hold up the end of everything.
@@ -197,6 +202,7 @@ impl Control {
                 });
             }
             let reload = self.tell(reloaded, asked);
+            service.reloaded(&reload, asked);
             for wish in waiting {
                 // Whoever went away meanwhile is not told.
                 drop(wish.send(Arc::clone(&reload)));

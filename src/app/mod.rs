@@ -2,9 +2,9 @@
 //! tests and the benches all come in by [`run`].
 //!
 //! `control` is the thread that starts the proxy and reloads; `read` makes a configuration ready to
-//! run; `report` is what the log is told of it, `directory` what the admin port may tell; `admin` is
-//! that port; `sockets` finds each listener its socket; `handover`
-//! is between this process, the one before and the one after it.
+//! run; `report` is what the log is told of it, `service` what the service manager is, `directory` what
+//! the admin port may tell; `admin` is that port; `sockets` finds each listener its socket; `handover` is
+//! between this process, the one before and the one after it.
 
 mod admin;
 mod control;
@@ -12,6 +12,7 @@ mod directory;
 pub mod handover;
 mod read;
 mod report;
+mod service;
 mod sockets;
 
 use std::fmt;
@@ -27,8 +28,9 @@ use tokio::task::JoinHandle;
 use self::admin::{Facts, Port};
 use self::control::{Control, Ended, Started};
 use self::handover::{Giver, HandoverError};
+use self::service::Service;
 use crate::config::Problems;
-use crate::server::{Bound, Leave, ListenError, ListenOn, Worker, WorkerError, accept};
+use crate::server::{Bound, Leave, ListenError, ListenOn, Rounds, Worker, WorkerError, accept};
 use crate::telemetry::metrics::Metrics;
 
 pub use read::{assemble, warnings};
@@ -110,6 +112,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
     let begun = (SystemTime::now(), Instant::now());
+    let mut service = Service::of(&start.environment);
     let Started { control, mut sockets, workers, hatch, taken } = Control::start(start).await?;
     let workers = Arc::new(workers);
     let live = Arc::clone(&control.live);
@@ -150,10 +153,12 @@ pub async fn run(
     if let Some(hatch) = &hatch {
         hatch.keep_file(false);
     }
+    let rounds = Rounds::new(workers.iter().map(|worker| Arc::clone(worker.pulse())));
+    service.serving(control.live.load().generation, rounds);
     let giver = hatch.map(|hatch| Giver::new(hatch, &sockets.bound, Arc::clone(&control.book)));
     drop(sockets);
     let giving = giver.as_ref().map(|giver| tokio::spawn(Arc::clone(giver).serve()));
-    let (ended, rest) = control.serve(hangups, wished, end(shutdown, giver.as_deref())).await;
+    let (ended, rest) = control.serve(hangups, wished, end(shutdown, giver.as_deref()), &mut service).await;
     if let Some(port) = &port {
         port.drain(ended == Ended::HandedOver);
     }
@@ -162,20 +167,24 @@ pub async fn run(
         drop(giving.await);
     }
     drop(giver);
-    let (leave, delay) = match ended {
-        Ended::Stopped => (Leave::AtOnce, rest.drain_delay),
-        Ended::HandedOver => (Leave::WithTheNextAnswer, Duration::ZERO),
+    let (leave, delay, why) = match ended {
+        Ended::Stopped => (Leave::AtOnce, rest.drain_delay, "stopping"),
+        Ended::HandedOver => (Leave::WithTheNextAnswer, Duration::ZERO, "handed over to another process"),
     };
+    service.stopping(why, delay.saturating_add(rest.shutdown_timeout));
     tracing::info!(?delay, timeout = ?rest.shutdown_timeout, "draining");
     tokio::time::sleep(delay).await;
     close(accepting).await;
     drain(workers, leave, rest.shutdown_timeout).await;
-    drop(port);
+    if let Some(port) = port {
+        port.close().await;
+    }
     // Nobody uses a token any more: where the vendor has a call for that, it is given up.
     drop(live);
     if let Some(assembly) = rest.assembly {
         assembly.retire().await;
     }
+    service.end().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -3,15 +3,18 @@
 //! `listen` binds and accepts on the control thread and hands each connection to the worker with the
 //! fewest; `worker` is one thread with its own runtime; `connection` serves one connection through
 //! hyper; `roster` keeps time over all of a worker's connections, so that no request needs a timer
-//! for it; `socket` is the byte stream, plain or TLS.
+//! for it; `pulse` tells other threads that the worker still goes round; `socket` is the byte stream,
+//! plain or TLS.
 
 mod connection;
 mod listen;
+mod pulse;
 mod roster;
 mod socket;
 pub mod tls;
 mod worker;
 
 pub use listen::{Bound, ListenError, ListenOn, accept, local, over_leftover, pause_after};
+pub use pulse::{Pulse, Rounds};
 pub use socket::Plain;
 pub use worker::{Leave, Worker, WorkerError};

@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 
 use super::connection::{Knock, serve};
 use super::listen::Raw;
+use super::pulse::Pulse;
 use super::roster::{Roster, TICK};
 use super::socket::Plain;
 use crate::live::Door;
@@ -54,6 +55,7 @@ pub enum Leave {
 pub struct Worker {
     messages: mpsc::UnboundedSender<Message>,
     load: Arc<AtomicUsize>,
+    pulse: Arc<Pulse>,
     thread: JoinHandle<()>,
 }
 
@@ -63,17 +65,23 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WorkerError::Start)?;
         let (messages, inbox) = mpsc::unbounded_channel();
         let load = Arc::new(AtomicUsize::new(0));
-        let its_load = Arc::clone(&load);
+        let pulse = Arc::new(Pulse::default());
+        let (its_load, its_pulse) = (Arc::clone(&load), Arc::clone(&pulse));
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || LocalSet::new().block_on(&runtime, work(inbox, shared, its_load)))
+            .spawn(move || LocalSet::new().block_on(&runtime, work(inbox, shared, its_load, its_pulse)))
             .map_err(WorkerError::Start)?;
-        Ok(Self { messages, load, thread })
+        Ok(Self { messages, load, pulse, thread })
     }
 
     /// Connections it has.
     pub(super) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
+    }
+
+    /// Its sign of life.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// Whether its thread still takes connections.
@@ -101,11 +109,16 @@ impl Worker {
     }
 }
 
-async fn work(mut inbox: mpsc::UnboundedReceiver<Message>, shared: Arc<Shared>, load: Arc<AtomicUsize>) {
+async fn work(
+    mut inbox: mpsc::UnboundedReceiver<Message>,
+    shared: Arc<Shared>,
+    load: Arc<AtomicUsize>,
+    pulse: Arc<Pulse>,
+) {
     let roster = Rc::new(Roster::new(load));
     let proxy = Proxy::new(shared);
     // One regular tick also spares every other timer its own wake-up of the runtime.
-    let ticking = tokio::task::spawn_local(tick(Rc::clone(&roster), Rc::clone(&proxy)));
+    let ticking = tokio::task::spawn_local(tick(Rc::clone(&roster), Rc::clone(&proxy), Arc::clone(&pulse)));
     let (mut leave, mut deadline) = (Leave::AtOnce, Duration::ZERO);
     while let Some(message) = inbox.recv().await {
         match message {
@@ -133,6 +146,7 @@ async fn work(mut inbox: mpsc::UnboundedReceiver<Message>, shared: Arc<Shared>, 
         tracing::warn!(connections = roster.left(), "connections cut off at the end of the drain");
     }
     ticking.abort();
+    pulse.rest();
 }
 
 fn welcome(accepted: Accepted, roster: &Rc<Roster>, proxy: &Rc<Proxy>) {
@@ -151,7 +165,7 @@ fn welcome(accepted: Accepted, roster: &Rc<Roster>, proxy: &Rc<Proxy>) {
     }
 }
 
-async fn tick(roster: Rc<Roster>, proxy: Rc<Proxy>) {
+async fn tick(roster: Rc<Roster>, proxy: Rc<Proxy>, pulse: Arc<Pulse>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -159,5 +173,6 @@ async fn tick(roster: Rc<Roster>, proxy: Rc<Proxy>) {
         let now = Instant::now();
         roster.tick(now, &proxy.patience());
         proxy.tick(now);
+        pulse.beat();
     }
 }

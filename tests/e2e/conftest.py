@@ -13,6 +13,7 @@ import threading
 import time
 
 import pytest
+from browser import Browser, severe, start
 
 # Whatever proxy the machine uses is not what is tested.
 for name in list(os.environ):
@@ -44,25 +45,27 @@ class Tokenferry:
             )
         threading.Thread(target=self._read, daemon=True).start()
         self.addresses = []
+        self.admin_address = None
 
     def _read(self):
         for line in self.process.stdout:
             self.lines.put(line.rstrip("\n"))
         self.lines.put(None)
 
-    def wait_until_it_listens(self, listeners):
-        """Reads a `listening on ADDRESS` line for each listener."""
+    def wait_until_it_listens(self, listeners, admin=False):
+        """Reads a `listening on ADDRESS` line for each listener, and the `admin on ADDRESS` of an admin port."""
         deadline = time.monotonic() + START_DEADLINE
-        while len(self.addresses) < listeners:
+        while len(self.addresses) < listeners or (admin and self.admin_address is None):
             try:
                 line = self.lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 raise AssertionError(f"not listening after {START_DEADLINE} s\n{self.said()}") from None
             if line is None:
                 raise AssertionError(f"ended with {self.process.wait()} before it listened\n{self.said()}")
-            prefix = "listening on "
-            if line.startswith(prefix):
-                self.addresses.append(line[len(prefix) :].strip())
+            if line.startswith("listening on "):
+                self.addresses.append(line.removeprefix("listening on ").strip())
+            elif line.startswith("admin on "):
+                self.admin_address = line.removeprefix("admin on ").strip()
 
     @property
     def address(self):
@@ -77,6 +80,10 @@ class Tokenferry:
     def url(self, path=""):
         """An http URL at the first listener."""
         return f"http://{self.address}{path}"
+
+    def admin_url(self, path="/"):
+        """An http URL at the admin port."""
+        return f"http://{self.admin_address}{path}"
 
     def said(self):
         """Everything on stderr so far."""
@@ -108,13 +115,13 @@ def tokenferry(tmp_path):
     started = []
     secrets = []
 
-    def start(config, environment=None, listeners=1, keep_secret=()):
+    def start(config, environment=None, listeners=1, keep_secret=(), admin=False):
         directory = tmp_path / f"proxy{len(started)}"
         directory.mkdir()
         proxy = Tokenferry(directory, config, environment)
         started.append(proxy)
         secrets.extend(keep_secret)
-        proxy.wait_until_it_listens(listeners)
+        proxy.wait_until_it_listens(listeners, admin)
         return proxy
 
     yield start
@@ -125,3 +132,23 @@ def tokenferry(tmp_path):
         assert "panicked" not in said, said
         for secret in secrets:
             assert secret not in said, "a secret is in the log"
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory):
+    """One Chromium for all tests: it takes seconds to start."""
+    driver = start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(driver):
+    """A clean window. Its console must have no complaint at the end, but of the answers that a test provokes: the
+    browser reports every failed request. A violated policy and an exception in the page have other sources.
+    """
+    browser = Browser(driver)
+    browser.clean()
+    browser.provoked = ()
+    yield browser
+    assert severe(browser.clean(), browser.provoked) == []

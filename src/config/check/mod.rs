@@ -91,15 +91,7 @@ pub(crate) fn check(
             return None;
         }
     }
-    let mut check = Check {
-        report,
-        files,
-        authorities: HashMap::new(),
-        state_files: HashMap::new(),
-        is_shared: false,
-        variables: EgressVariables::read(environment),
-        told_variables: HashSet::new(),
-    };
+    let mut check = Check::new(report, files, environment);
     let general =
         read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);
@@ -140,9 +132,23 @@ pub(crate) fn check(
 
 /// Checks what a document says of the admin port, and nothing else of it.
 pub(crate) fn check_admin(root: &Node, report: &mut Report, files: &mut Files) -> Option<AdminSettings> {
-    let mut check = Check { report, files, authorities: HashMap::new(), is_shared: false };
+    let mut check = Check::new(report, files, &|_| None);
     let general = read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize)?;
     check.admin(root, &general, &[], None)
+}
+
+impl<'c> Check<'c> {
+    fn new(report: &'c mut Report, files: &'c mut Files, environment: Environment<'_>) -> Self {
+        Self {
+            report,
+            files,
+            authorities: HashMap::new(),
+            state_files: HashMap::new(),
+            is_shared: false,
+            variables: EgressVariables::read(environment),
+            told_variables: HashSet::new(),
+        }
+    }
 }
 
 impl Check<'_> {
