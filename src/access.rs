@@ -164,6 +164,14 @@ fn unmapped(network: IpNet) -> IpNet {
     v4.and_then(|(address, bits)| Ipv4Net::new(address, bits).ok()).map_or(network, IpNet::V4)
 }
 
+/// What a request presents as `Authorization`: Bearer's token or Basic's password. One that is written
+/// twice is not guessed at.
+pub fn presented(headers: &HeaderMap) -> Option<Zeroizing<Vec<u8>>> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?;
+    values.next().is_none().then(|| presented_in(value)).flatten()
+}
+
 /// The key in an `Authorization` value: Bearer's (RFC 6750 section 2.1) or Basic's password
 /// (RFC 7617 section 2). The scheme's case does not matter.
 fn presented_in(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {

@@ -13,10 +13,10 @@
 //! | 2 | `config` | vendor, secret, model; only `assemble`, `app`, `cli` import it |
 //! | 3 | `token` | vendor, upstream (in `fetch` only), secret, telemetry, model |
 //! | 4 | `route`, `access` | token, upstream and vendor (for its placeholder answers), as handles |
-//! | 5 | `live` | route, access, telemetry |
+//! | 5 | `live` | route, access, telemetry, token (as handles, for what is told of it) |
 //! | 6 | `proxy` | live, route, access, token, upstream, vendor, telemetry |
 //! | 7 | `server` | proxy, live, telemetry |
-//! | 7 | `admin` | proxy, live, telemetry, token (for what it shows) |
+//! | 7 | `admin` | live, access (for how a token is presented), token, vendor (for a fault's words), telemetry |
 //! | 8 | `assemble` | config, vendor, live, route, access, token, upstream, telemetry, server (for what it listens with) |
 //! | 9 | `app`, `demo`, `cli` | anything below, and those to the left |
 
@@ -44,12 +44,10 @@ pub mod route;
 // What is in force now.
 pub mod live;
 
-// The walk of a request, and the door it comes in by.
+// The walk of a request, and the door it comes in by; the operator's own door.
+pub mod admin;
 pub mod proxy;
 pub mod server;
-
-// What the operator sees.
-pub mod admin;
 
 // From what was said to what is run, and the programs around it.
 pub mod app;

@@ -1,14 +1,16 @@
 //! What is in force: one immutable [`Snapshot`] behind one swap, and the report of the last reload.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::access::Access;
-use crate::model::{AccessLog, HeaderCase};
+use crate::model::{AccessLog, HeaderCase, Problem, ReadyWhen};
 use crate::route::{Route, Table};
 use crate::telemetry::traces::Traces;
+use crate::token::Cell;
 
 /// Everything a request needs to know, built whole and never changed. A request keeps the one it
 /// began with.
@@ -28,6 +30,107 @@ pub struct Snapshot {
     pub doors: Vec<Door>,
     /// Where spans go, and which traces have them; `None` for none.
     pub traces: Option<Traces>,
+    /// What may be told of it.
+    pub directory: Directory,
+}
+
+/// What the admin port may tell of a configuration: names and places, never a secret, and `***` in
+/// place of what came from a reference.
+#[derive(Debug)]
+pub struct Directory {
+    /// When it was taken.
+    pub taken: SystemTime,
+    /// When the proxy says that it is ready.
+    pub ready_when: ReadyWhen,
+    /// By name; also those that no route uses.
+    pub credentials: Vec<Listed>,
+    /// In the order of the Snapshot's entries.
+    pub routes: Vec<Signpost>,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        let (credentials, routes) = (Vec::new(), Vec::new());
+        Self { taken: SystemTime::now(), ready_when: ReadyWhen::default(), credentials, routes }
+    }
+}
+
+/// A credential, as it may be told of.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its name in the file.
+    pub name: String,
+    /// As `provider:` has it.
+    pub provider: &'static str,
+    /// Whether a new token invalidates the earlier ones.
+    pub exclusive: bool,
+    /// Whether there is anything to log in for: a token that is written in the configuration is never fetched.
+    pub logs_in: bool,
+    /// Its token.
+    pub cell: Arc<Cell>,
+}
+
+/// A route, as it may be told of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Signpost {
+    /// Its name.
+    pub name: String,
+    /// What it looks for, in a word or two.
+    pub matches: String,
+    /// Where it leads; `None` for one that answers by itself.
+    pub upstream: Option<String>,
+    /// The credential's name, where it has one.
+    pub credential: Option<String>,
+}
+
+/// How a reload ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// In force now.
+    Taken,
+    /// Nothing in it or in the files that it names has changed.
+    Unchanged,
+    /// What was in force stays in force.
+    Refused,
+}
+
+impl Outcome {
+    /// The word, in lower case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What came of a reload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reload {
+    /// When it was over.
+    pub at: SystemTime,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What is in force now.
+    pub generation: u64,
+    /// Why it was refused, where that is not the configuration's problems.
+    pub error: Option<String>,
+    /// Of the configuration that was read, in the order of the file.
+    pub problems: Vec<Problem>,
+    /// Changes that only a restart brings, in words.
+    pub restart_needed: Vec<String>,
+}
+
+/// How many reloads ended in which way, since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Reloads {
+    /// [`Outcome::Taken`].
+    pub taken: u64,
+    /// [`Outcome::Unchanged`].
+    pub unchanged: u64,
+    /// [`Outcome::Refused`].
+    pub refused: u64,
 }
 
 /// How a listener speaks to its clients.
@@ -63,16 +166,26 @@ pub struct Patience {
     pub head_size: usize,
 }
 
-/// The one swap.
+/// The one swap, and what came of the last reload.
 #[derive(Debug)]
 pub struct Live {
     snapshot: ArcSwap<Snapshot>,
+    reload: ArcSwapOption<Reload>,
+    taken: AtomicU64,
+    unchanged: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Live {
     /// Begins with this snapshot.
     pub fn new(first: Snapshot) -> Arc<Self> {
-        Arc::new(Self { snapshot: ArcSwap::from_pointee(first) })
+        Arc::new(Self {
+            snapshot: ArcSwap::from_pointee(first),
+            reload: ArcSwapOption::empty(),
+            taken: AtomicU64::new(0),
+            unchanged: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        })
     }
 
     /// What is in force now. Costs no write to memory that another core reads.
@@ -83,5 +196,27 @@ impl Live {
     /// Puts the next one in force; requests under way keep theirs.
     pub fn swap(&self, next: Snapshot) -> Arc<Snapshot> {
         self.snapshot.swap(Arc::new(next))
+    }
+
+    /// Notes what came of a reload.
+    pub fn note(&self, reload: Arc<Reload>) {
+        let count = match reload.outcome {
+            Outcome::Taken => &self.taken,
+            Outcome::Unchanged => &self.unchanged,
+            Outcome::Refused => &self.refused,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.reload.store(Some(reload));
+    }
+
+    /// What came of the last one; `None` before the first.
+    pub fn last_reload(&self) -> Option<Arc<Reload>> {
+        self.reload.load_full()
+    }
+
+    /// How many there were.
+    pub fn reloads(&self) -> Reloads {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Reloads { taken: of(&self.taken), unchanged: of(&self.unchanged), refused: of(&self.refused) }
     }
 }

@@ -14,6 +14,7 @@
 #![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
 
 mod access;
+mod admin;
 mod answers_of_its_own;
 mod cli;
 mod cold_start;

@@ -2,25 +2,30 @@
 //! tests and the benches all come in by [`run`].
 //!
 //! `control` is the thread that starts the proxy and reloads; `read` makes a configuration ready to
-//! run; `report` is what the log is told of it, `service` what the service manager is; `sockets` finds
-//! each listener its socket; `handover` is between this process, the one before and the one after it.
+//! run; `report` is what the log is told of it, `service` what the service manager is, `directory` what
+//! the admin port may tell; `admin` is that port; `sockets` finds each listener its socket; `handover` is
+//! between this process, the one before and the one after it.
 
+mod admin;
 mod control;
+mod directory;
 pub mod handover;
 mod read;
 mod report;
 mod service;
 mod sockets;
 
+use std::fmt;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use self::admin::{Facts, Port};
 use self::control::{Control, Ended, Started};
 use self::handover::{Giver, HandoverError};
 use self::service::Service;
@@ -29,6 +34,9 @@ use crate::server::{Bound, Leave, ListenError, ListenOn, Rounds, Worker, WorkerE
 use crate::telemetry::metrics::Metrics;
 
 pub use read::{assemble, warnings};
+
+/// Wishes for a reload that wait for the one under way.
+const WISHES: usize = 16;
 
 /// Where `${NAME}` is looked up, at the start and at every reload.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -76,15 +84,34 @@ pub enum AppError {
     Interrupted,
 }
 
+/// An address that accepts connections. As text it is the line that `run` prints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Accepting<'a> {
+    /// A listener's.
+    Listener(&'a ListenOn),
+    /// The admin port's; it comes after all listeners.
+    Admin(&'a ListenOn),
+}
+
+impl fmt::Display for Accepting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(address) => write!(f, "listening on {address}"),
+            Self::Admin(address) => write!(f, "admin on {address}"),
+        }
+    }
+}
+
 /// Runs the proxy until `shutdown` completes or another process has taken over, and the drain is
 /// over. `announce` is told each address once it accepts connections; a message in `hangups` asks for
 /// a reload.
 pub async fn run(
     start: Start,
-    mut announce: impl FnMut(&ListenOn),
+    mut announce: impl FnMut(Accepting<'_>),
     hangups: mpsc::Receiver<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), AppError> {
+    let begun = (SystemTime::now(), Instant::now());
     let mut service = Service::of(&start.environment);
     let Started { control, mut sockets, workers, hatch, taken } = Control::start(start).await?;
     let workers = Arc::new(workers);
@@ -93,7 +120,8 @@ pub async fn run(
         let (live, workers, bound) = (Arc::clone(&live), Arc::clone(&workers), Arc::clone(bound));
         tokio::spawn(async move { accept(&bound, place, &live, &workers).await })
     };
-    let accepting: Vec<_> = sockets.bound.iter().enumerate().map(accept_on).collect();
+    let (doors, own_door) = sockets.bound.split_at(control.settings.listeners.len());
+    let accepting: Vec<_> = doors.iter().enumerate().map(accept_on).collect();
     if let Some(taken) = taken
         && let Err(error) = taken.serving().await
     {
@@ -106,17 +134,34 @@ pub async fn run(
         drain(workers, Leave::WithTheNextAnswer, control.settings.shutdown_timeout).await;
         return Err(error.into());
     }
+    // Until now the process before this one has answered there.
+    let (wishes, wished) = mpsc::channel(WISHES);
+    let port = own_door.first().zip(control.settings.admin.as_ref()).map(|(bound, settings)| {
+        let live = Arc::clone(&control.live);
+        let store = &control.settings.store;
+        let metrics = Arc::clone(control.metrics());
+        let facts = Facts { config: control.config(), begun, listeners: doors, store, live, metrics, wishes };
+        Port::open(settings, Arc::clone(bound), facts)
+    });
+    for bound in doors {
+        announce(Accepting::Listener(bound.address()));
+    }
+    if let Some(bound) = own_door.first() {
+        announce(Accepting::Admin(bound.address()));
+    }
     sockets.own();
     if let Some(hatch) = &hatch {
         hatch.keep_file(false);
     }
-    sockets.bound.iter().for_each(|bound| announce(bound.address()));
     let rounds = Rounds::new(workers.iter().map(|worker| Arc::clone(worker.pulse())));
     service.serving(control.live.load().generation, rounds);
     let giver = hatch.map(|hatch| Giver::new(hatch, &sockets.bound, Arc::clone(&control.book)));
     drop(sockets);
     let giving = giver.as_ref().map(|giver| tokio::spawn(Arc::clone(giver).serve()));
-    let (ended, rest) = control.serve(hangups, end(shutdown, giver.as_deref()), &mut service).await;
+    let (ended, rest) = control.serve(hangups, wished, end(shutdown, giver.as_deref()), &mut service).await;
+    if let Some(port) = &port {
+        port.drain(ended == Ended::HandedOver);
+    }
     if let Some(giving) = giving {
         giving.abort();
         drop(giving.await);
@@ -131,6 +176,9 @@ pub async fn run(
     tokio::time::sleep(delay).await;
     close(accepting).await;
     drain(workers, leave, rest.shutdown_timeout).await;
+    if let Some(port) = port {
+        port.close().await;
+    }
     // Nobody uses a token any more: where the vendor has a call for that, it is given up.
     drop(live);
     if let Some(assembly) = rest.assembly {

@@ -1,5 +1,6 @@
 //! Reads configurations and makes them ready to run.
 
+use super::directory::directory;
 use super::{AppError, Start};
 use crate::assemble::{Assembled, Assembly};
 use crate::config::{Loaded, Problems, load};
@@ -42,7 +43,10 @@ pub(super) async fn read_changed(
 /// Makes a configuration ready to run. What stands in the way is told beside its warnings.
 pub fn assemble(loaded: Loaded, assembly: &mut Assembly) -> Result<(Loaded, Assembled), Problems> {
     match assembly.build(&loaded.settings) {
-        Ok(assembled) => Ok((loaded, assembled)),
+        Ok(mut assembled) => {
+            assembled.snapshot.directory = directory(&loaded, &assembled);
+            Ok((loaded, assembled))
+        }
         Err(errors) => {
             let mut list = loaded.warnings;
             list.extend(errors.iter().map(|error| error.problem(&loaded.locator)));

@@ -1,14 +1,12 @@
 //! What the log is told of configurations.
 
-use super::control::Reloaded;
-use super::{AppError, warnings};
-use crate::assemble::Assembled;
-use crate::config::{Loaded, Settings};
+use crate::config::Settings;
+use crate::live::{Outcome, Reload};
 use crate::model::{Problem, Severity};
 
-pub(super) fn tell_warnings(loaded: &Loaded, assembled: &Assembled) {
-    warnings(loaded, assembled).iter().for_each(tell_problem);
-    for change in &assembled.restart_needed {
+pub(super) fn tell_warnings(warnings: &[Problem], restart_needed: &[String]) {
+    warnings.iter().for_each(tell_problem);
+    for change in restart_needed {
         tracing::warn!("{change}: this needs a restart; the rest of the change is applied");
     }
 }
@@ -33,16 +31,17 @@ pub(super) fn tell_taken(generation: u64, settings: &Settings) {
     );
 }
 
-pub(super) fn tell_reloaded(reloaded: &Reloaded, asked: bool, settings: &Settings) {
-    match reloaded {
-        Reloaded::Taken(generation) => tell_taken(*generation, settings),
-        Reloaded::Unchanged if asked => tracing::info!("configuration unchanged"),
-        Reloaded::Unchanged => tracing::debug!("configuration unchanged"),
-        Reloaded::Refused(AppError::Config(problems)) => {
-            problems.list.iter().for_each(tell_problem);
+/// `told` is what was asked to be told of: a change of a file that changed nothing is not.
+pub(super) fn tell_reloaded(reload: &Reload, told: bool, settings: &Settings) {
+    match (reload.outcome, &reload.error) {
+        (Outcome::Taken, _) => tell_taken(reload.generation, settings),
+        (Outcome::Unchanged, _) if told => tracing::info!("configuration unchanged"),
+        (Outcome::Unchanged, _) => tracing::debug!("configuration unchanged"),
+        (Outcome::Refused, None) => {
+            reload.problems.iter().for_each(tell_problem);
             tracing::error!("configuration refused; the one before stays in force");
         }
-        Reloaded::Refused(error) => {
+        (Outcome::Refused, Some(error)) => {
             tracing::error!(%error, "configuration refused; the one before stays in force");
         }
     }

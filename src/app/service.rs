@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::control::Reloaded;
-use super::{AppError, Environment};
+use super::Environment;
+use crate::live::{Outcome, Reload};
 use crate::model::Severity;
 use crate::server::Rounds;
 
@@ -89,12 +89,12 @@ impl Service {
         self.tell(vec![Word::Reloading]);
     }
 
-    /// What came of a reload, whether one was `asked` for; this generation is in force.
-    pub(super) fn reloaded(&mut self, reloaded: &Reloaded, asked: bool, generation: u64) {
-        let mut status = status(generation);
-        if let Reloaded::Refused(error) = reloaded {
+    /// What came of a reload, whether one was `asked` for.
+    pub(super) fn reloaded(&mut self, reload: &Reload, asked: bool) {
+        let mut status = status(reload.generation);
+        if reload.outcome == Outcome::Refused {
             status.push_str("; the last reload was refused: ");
-            status.push_str(&refusal(error));
+            status.push_str(&refusal(reload));
         }
         if asked || status != self.status {
             self.tell(vec![Word::Ready, Word::Status(status.clone())]);
@@ -133,10 +133,12 @@ fn status(generation: u64) -> String {
 }
 
 /// In one short line; the log has it whole.
-fn refusal(error: &AppError) -> String {
-    let AppError::Config(problems) = error else { return error.to_string() };
-    let mut errors = problems.list.iter().filter(|problem| problem.severity == Severity::Error);
-    let Some(first) = errors.next() else { return error.to_string() };
+fn refusal(reload: &Reload) -> String {
+    if let Some(error) = &reload.error {
+        return error.clone();
+    }
+    let mut errors = reload.problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let Some(first) = errors.next() else { return "the configuration is invalid".to_owned() };
     let more = match errors.count() {
         0 => String::new(),
         more => format!(" and {more} more"),

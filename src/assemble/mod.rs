@@ -22,7 +22,7 @@ use entries::entry;
 use upstreams::{LazyRoots, Upstreams};
 
 use crate::config::{ListenAddress, ListenerSettings, Locator, RouteAction, Settings};
-use crate::live::{Door, Patience, Snapshot};
+use crate::live::{Directory, Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
 use crate::route::Table;
 use crate::server::{ListenOn, tls::server_config};
@@ -210,6 +210,7 @@ impl Assembly {
             access_log: settings.log.access,
             doors,
             traces,
+            directory: Directory::default(),
         };
         let logins = self.cells.logins(settings, &ready);
         let cells = ready.into_iter().map(|(name, ready)| (name, ready.cell)).collect();

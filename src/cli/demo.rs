@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{fail, run};
-use crate::app::Start;
+use crate::app::{Accepting, Start};
 use crate::demo::Stage;
 use crate::server::ListenOn;
 use crate::telemetry::metrics::Metrics;
@@ -63,9 +63,12 @@ async fn perform() -> ExitCode {
     let environment = Arc::new(move |name: &str| variables.get(name).cloned());
     let start = Start { config, environment, watch: true, sockets: Vec::new(), metrics: Metrics::new() };
     let name = start.config.display().to_string();
-    let announce = |address: &ListenOn| {
+    let announce = |accepting: Accepting<'_>| {
         // A closed stdout is no reason not to serve.
-        let _ = tell(&stage, address, &name);
+        let _ = match accepting {
+            Accepting::Listener(address) => tell(&stage, address, &name),
+            Accepting::Admin(_) => writeln!(io::stdout(), "{accepting}"),
+        };
     };
     match run::serve(start, announce).await {
         Ok(None) => ExitCode::SUCCESS,

@@ -119,7 +119,7 @@ impl NoToken {
 /// What went wrong, with the vendor's code, and what to do about it.
 pub(super) fn complaint(unavailable: &Unavailable) -> (String, &'static str) {
     match unavailable {
-        Unavailable::Fault { fault, .. } => (fault.to_string(), advice(fault)),
+        Unavailable::Fault { fault, .. } => (fault.to_string(), fault.mend()),
         other => (other.to_string(), "try again"),
     }
 }
@@ -169,42 +169,4 @@ fn fault_json(unavailable: &Unavailable) -> Value {
         "refused": fault.is_some_and(|fault| fault.class == FaultClass::Refused),
         "retry_after_seconds": fault.and_then(|fault| fault.retry_after).map(|time| time.as_secs()),
     })
-}
-
-fn advice(fault: &TokenFault) -> &'static str {
-    match fault.reason {
-        FaultReason::Unreachable => "check the host and port of its URL, and whether this machine may reach it",
-        FaultReason::Egress => {
-            "check the credential's `proxy` (or the environment's HTTPS_PROXY and NO_PROXY), and whether it runs"
-        }
-        FaultReason::EgressStatus(401 | 407) => "check the user and password of `proxy`",
-        FaultReason::EgressStatus(_) => {
-            "check that the egress proxy lets this host and port pass, or write `proxy: none` for the direct way"
-        }
-        FaultReason::Certificate => "if its authority is one of your own, name it with the credential's `ca`",
-        FaultReason::Timeout => "try again, or wait longer with the credential's `timeout`",
-        FaultReason::Status(429) => "the vendor limits logins: wait before the next",
-        FaultReason::Status(404 | 405) => "check the endpoint's URL",
-        FaultReason::Status(500..) => "the vendor is in trouble: try again later",
-        FaultReason::Redirect => "check the endpoint's URL: a login is sent nowhere else",
-        FaultReason::Empty | FaultReason::TooLarge | FaultReason::Unreadable | FaultReason::NoToken => {
-            "check that the URL is that of the token endpoint"
-        }
-        FaultReason::RefreshToken => {
-            "log in at the vendor by hand, and write its new refresh token into `refresh_token`"
-        }
-        FaultReason::KeptRefreshToken => {
-            "it was revoked, or used up elsewhere: log in at the vendor by hand, and write its new refresh token into \
-             `refresh_token`, which then counts instead of the kept one"
-        }
-        FaultReason::Unsayable => "check the credential's keys and refresh token",
-        FaultReason::Unkept => "check that the credential's `state_file`, or the store, can be written to",
-        FaultReason::StoreAway => "check the `url` of `store`, and whether it runs",
-        FaultReason::Interrupted | FaultReason::Elsewhere => "try again",
-        FaultReason::BadToken => "the vendor's answer is of no use: ask the vendor",
-        FaultReason::Status(_) | FaultReason::ErrorInside if fault.class == FaultClass::Refused => {
-            "check the credential's ids and secrets, and that they are for this environment"
-        }
-        FaultReason::Status(_) | FaultReason::ErrorInside => "look the vendor's code up, and try again",
-    }
 }

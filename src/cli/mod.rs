@@ -4,18 +4,21 @@
 //! configuration is invalid (`EX_CONFIG` of sysexits.h).
 //!
 //! `ready` reads the configuration for commands that do one thing and end, `login` obtains tokens
-//! for them, `wait` shows that it waits, `out` is the way to stdout, `words` how durations and the like
-//! are written.
+//! for them, `ask` puts questions to the running proxy, `wait` shows that it waits, `out` is the way to
+//! stdout, `words` how durations and the like are written.
 
+mod ask;
 mod check;
 mod completions;
 mod config;
 mod demo;
 mod explain;
+mod healthcheck;
 mod login;
 mod man;
 mod out;
 mod ready;
+mod reload;
 mod run;
 mod schema;
 mod token;
@@ -127,6 +130,27 @@ Examples:
   tokenferry config
   tokenferry config --format json | jq '.routes[0].timeouts'")]
     Config(config::Args),
+    /// Have the running proxy read its configuration again, and tell what it says.
+    ///
+    /// Asks it by its admin port, which is read from the configuration, also where the rest of that is invalid.
+    /// Exit status: 0 taken or unchanged, 78 invalid, with every problem as `check` tells it; the proxy then keeps the
+    /// configuration that it has.
+    #[command(after_help = "\
+Examples:
+  tokenferry reload
+  tokenferry reload -c /etc/tokenferry/proxy.yaml
+  tokenferry reload --format json | jq .restart_needed")]
+    Reload(ask::AskArg),
+    /// Ask the running proxy whether it is ready; the exit status says.
+    ///
+    /// Asks its admin port, which is read from the configuration, also where the rest of that is invalid. Not ready is a
+    /// proxy that drains, and with `ready_when: tokens` one without a live token of each credential.
+    #[command(after_help = "\
+Examples:
+  tokenferry healthcheck
+  tokenferry healthcheck --live
+  tokenferry healthcheck --admin 127.0.0.1:9901")]
+    Healthcheck(healthcheck::Args),
     /// Print the JSON Schema of the configuration, for editors.
     #[command(after_help = "\
 Example:
@@ -174,6 +198,8 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::explain(&args),
         Command::Token(args) => token::token(&args),
         Command::Config(args) => config::config(&args),
+        Command::Reload(args) => reload::reload(&args),
+        Command::Healthcheck(args) => healthcheck::healthcheck(&args),
         Command::Schema => schema::schema(),
         Command::Demo => demo::demo(),
         Command::Completions(args) => completions::completions(&args),
@@ -181,9 +207,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says on stderr what went wrong.
-fn fail(message: &str, code: u8) -> ExitCode {
+/// Says something on stderr.
+fn say(message: &str) {
     // A closed stderr is nobody to tell.
     let _ = writeln!(io::stderr(), "tokenferry: {message}");
+}
+
+/// Says on stderr what went wrong.
+fn fail(message: &str, code: u8) -> ExitCode {
+    say(message);
     ExitCode::from(code)
 }

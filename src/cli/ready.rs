@@ -78,7 +78,7 @@ pub(super) fn show(problems: &[Problem]) {
 }
 
 /// `2 errors, 1 warning`.
-fn count(problems: &[Problem]) -> String {
+pub(super) fn count(problems: &[Problem]) -> String {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     let warnings = problems.len() - errors;
     let errors = words::number(errors, "error");

@@ -11,8 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::{fail, ready};
-use crate::app::{self, AppError, Start, process_environment};
-use crate::server::ListenOn;
+use crate::app::{self, Accepting, AppError, Start, process_environment};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{LogSink, init_logs, settle_logs};
 
@@ -71,7 +70,7 @@ pub(super) fn logs() -> Result<(), ExitCode> {
 }
 
 /// Serves until a signal ends it, and reloads on SIGHUP. What was wrong, if anything was.
-pub(super) async fn serve(start: Start, announce: impl FnMut(&ListenOn)) -> io::Result<Option<AppError>> {
+pub(super) async fn serve(start: Start, announce: impl FnMut(Accepting<'_>)) -> io::Result<Option<AppError>> {
     let (hangup, hangups) = mpsc::channel(1);
     let mut hup = signal(SignalKind::hangup())?;
     let forwarding = tokio::spawn(async move {
@@ -117,9 +116,9 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// One line a listener, for people and for programs that wait for it.
-fn announce(address: &ListenOn) {
+/// One line an address, for people and for programs that wait for it.
+fn announce(accepting: Accepting<'_>) {
     let mut stdout = io::stdout().lock();
     // A closed stdout is no reason not to serve.
-    let _ = writeln!(stdout, "listening on {address}").and_then(|()| stdout.flush());
+    let _ = writeln!(stdout, "{accepting}").and_then(|()| stdout.flush());
 }

@@ -53,6 +53,10 @@ fn document(loaded: &Loaded) -> Json {
     if let Some(handover) = written(root, "handover") {
         document.insert("handover".to_owned(), handover);
     }
+    if let Some(admin) = &settings.admin {
+        let ready_when = admin.ready_when.as_str();
+        document.insert("admin".to_owned(), filled(root.get("admin"), [("ready_when", json!(ready_when))]));
+    }
     let client = [
         ("header_timeout", json!(span(settings.client.header_timeout))),
         ("idle_timeout", json!(span(settings.client.idle_timeout))),

@@ -140,7 +140,7 @@ fn mask(node: &mut Node) {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, (String, String)> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, (String, String)> {
     use std::io::Read;
 
     let told = |error: std::io::Error| match error.kind() {

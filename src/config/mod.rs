@@ -2,8 +2,9 @@
 //!
 //! [`load`] walks: `source` (text), `tree` (YAML), `interpolate` (references), `de` and `file` (the
 //! typed mirror), `check` (settings). Problems are collected all along; `locate`, `redact` and
-//! `problem` tell them.
+//! `problem` tell them. `admin` finds the admin port in a file that is broken elsewhere.
 
+mod admin;
 mod check;
 mod de;
 mod effective;
@@ -24,6 +25,7 @@ mod spot;
 mod tree;
 mod watch;
 
+pub use admin::admin;
 pub use effective::{Format, effective, is_hidden};
 pub use interpolate::Environment;
 pub use load::{Loaded, load, load_bytes};
@@ -32,8 +34,9 @@ pub use nearest::nearest;
 pub use problem::{Problems, render, to_json};
 pub use schema::schema;
 pub use settings::{
-    ClientSettings, CredentialSettings, EgressSettings, ForwardSettings, ListenAddress, ListenerSettings,
-    RedisSettings, RouteAction, RouteSettings, Settings, StateSettings, StoreSettings, TelemetrySettings,
+    AdminSettings, ClientSettings, CredentialSettings, EgressSettings, ForwardSettings, ListenAddress,
+    ListenerSettings, RedisSettings, RouteAction, RouteSettings, Settings, StateSettings, StoreSettings,
+    TelemetrySettings,
 };
 pub use watch::Watcher;
 

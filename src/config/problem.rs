@@ -84,25 +84,9 @@ fn group(problem: &Problem) -> Group<'_> {
     group
 }
 
-/// Problems as JSON: a list of objects with `severity`, `file`, `line`, `column`, `path`,
-/// `message`, `mend` and `source`.
+/// Problems as JSON: a list of objects with `severity`, `file`, `line`, `column`, `path`, `message`,
+/// `mend`, `source` and `caret`.
 pub fn to_json(problems: &[Problem]) -> serde_json::Value {
-    problems
-        .iter()
-        .map(|problem| {
-            serde_json::json!({
-                "severity": match problem.severity {
-                    Severity::Error => "error",
-                    Severity::Warning => "warning",
-                },
-                "file": problem.file,
-                "line": problem.line,
-                "column": problem.column,
-                "path": problem.path,
-                "message": problem.message,
-                "mend": problem.mend,
-                "source": problem.source,
-            })
-        })
-        .collect()
+    // Text and numbers always serialize.
+    serde_json::to_value(problems).unwrap_or_default()
 }

@@ -11,10 +11,11 @@ use http::{HeaderMap, StatusCode};
 use rustls::pki_types::CertificateDer;
 
 use crate::model::{
-    AccessPolicy, BaseUrl, EgressProxy, EncodedSlash, EndpointUrl, HeaderCase, HeaderEdits, Limits, LogSettings,
-    Margin, MatchSpec, Placement, Protocol, RefusedWhen, ServerIdentity, Timeouts, TokenEndpoint, UpstreamTls,
+    AccessPolicy, BaseUrl, EgressProxy, EncodedSlash, EndpointUrl, HeaderCase, HeaderEdits, HostPattern, Limits,
+    LogSettings, Margin, MatchSpec, Placement, Protocol, ReadyWhen, RefusedWhen, ServerIdentity, Timeouts,
+    TokenEndpoint, UpstreamTls,
 };
-use crate::secret::SealKeys;
+use crate::secret::{SealKeys, Secret};
 use crate::vendor::Vendor;
 
 /// A whole configuration, in which everything refers to something that is there.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub drain_delay: Duration,
     /// The Unix socket by which a new process takes over from a running one.
     pub handover: Option<PathBuf>,
+    /// The admin port, where there is one.
+    pub admin: Option<AdminSettings>,
     /// What is asked of clients.
     pub client: ClientSettings,
     /// All bodies kept for replay together, in bytes.
@@ -49,6 +52,19 @@ pub struct Settings {
     /// SHA-256 over the content of all those files and the environment variables that were used:
     /// the same content is no reload.
     pub fingerprint: [u8; 32],
+}
+
+/// The admin port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AdminSettings {
+    /// Where it listens; there is a token where others can reach it.
+    pub address: ListenAddress,
+    /// What is asked for by everything but the health paths.
+    pub token: Option<Secret>,
+    /// When `/readyz` says yes.
+    pub ready_when: ReadyWhen,
+    /// Names under which it may be asked, beside `localhost` and addresses.
+    pub hosts: Vec<HostPattern>,
 }
 
 /// Where tokens are kept.

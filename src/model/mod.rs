@@ -26,5 +26,5 @@ pub use origin::{BaseUrl, EndpointUrl, Origin, Scheme, UrlError};
 pub use path::{CanonicalPath, EncodedSlash, PathError, PathPrefix};
 pub use problem::{Problem, Severity};
 pub use route::{HeaderEdits, HeaderMatch, MatchSpec, PathRule};
-pub use rules::{HeaderCase, JsonMatch, JsonRefusal, Limits, Margin, RefusedWhen, Timeouts, TokenEndpoint};
+pub use rules::{HeaderCase, JsonMatch, JsonRefusal, Limits, Margin, ReadyWhen, RefusedWhen, Timeouts, TokenEndpoint};
 pub use tls::{ClientIdentity, Protocol, ServerIdentity, UpstreamTls};

@@ -1,7 +1,10 @@
 //! A problem of a configuration, told to people: where, what, and the mend. Holds no secret.
 
+use serde::{Deserialize, Serialize};
+
 /// How bad it is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The configuration is taken all the same.
     Warning,
@@ -9,8 +12,9 @@ pub enum Severity {
     Error,
 }
 
-/// One problem, located. Nothing in it was resolved from a reference or stands in a secret field.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// One problem, located. Nothing in it was resolved from a reference or stands in a secret field. As JSON
+/// it is what `check --format json` and the admin port tell.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Problem {
     /// Error or warning.
     pub severity: Severity,

@@ -17,6 +17,26 @@ pub enum HeaderCase {
     Preserve,
 }
 
+/// When the proxy says that it is ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReadyWhen {
+    /// As soon as it serves.
+    #[default]
+    Serving,
+    /// Once every credential has a live token.
+    Tokens,
+}
+
+impl ReadyWhen {
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Tokens => "tokens",
+        }
+    }
+}
+
 /// What a route does with its credential's own token and release endpoints.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum TokenEndpoint {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
+use super::socket::Plain;
 use super::worker::{Accepted, Worker};
 use crate::live::Live;
 
@@ -156,6 +157,18 @@ impl Bound {
         &self.address
     }
 
+    /// The next connection, for whoever serves it on this runtime.
+    pub async fn connection(&self) -> io::Result<Plain> {
+        match &self.listener {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Plain::Tcp(stream))
+            }
+            Listener::Unix(listener) => Ok(Plain::Unix(listener.accept().await?.0)),
+        }
+    }
+
     async fn accept(&self) -> io::Result<Raw> {
         match &self.listener {
             Listener::Tcp(listener) => {
@@ -252,7 +265,7 @@ pub async fn accept(bound: &Bound, place: usize, live: &Live, workers: &[Worker]
 
 /// A connection that went before it was accepted is nothing; anything else (no descriptors left, no
 /// memory) would come again at once, so it waits a moment.
-async fn pause_after(error: &io::Error) {
+pub async fn pause_after(error: &io::Error) {
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
         return;
     }

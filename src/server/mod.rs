@@ -14,6 +14,7 @@ mod socket;
 pub mod tls;
 mod worker;
 
-pub use listen::{Bound, ListenError, ListenOn, accept, local, over_leftover};
+pub use listen::{Bound, ListenError, ListenOn, accept, local, over_leftover, pause_after};
 pub use pulse::{Pulse, Rounds};
+pub use socket::Plain;
 pub use worker::{Leave, Worker, WorkerError};

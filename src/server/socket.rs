@@ -19,8 +19,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A plain stream.
 #[derive(Debug)]
-pub(super) enum Plain {
+pub enum Plain {
+    /// TCP.
     Tcp(TcpStream),
+    /// A Unix socket.
     Unix(UnixStream),
 }
 

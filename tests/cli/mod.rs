@@ -4,6 +4,7 @@ mod canary;
 mod check;
 mod explain;
 mod man;
+mod reload;
 mod shape;
 mod token;
 mod waiting;

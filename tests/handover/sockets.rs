@@ -87,6 +87,6 @@ async fn a_reload_says_that_a_change_of_the_handover_socket_needs_a_restart() {
     let process = started(&[]);
     let yaml = listening(process.folder.path(), &[]).replace("handover.sock", "other.sock");
     replace(&process.folder.path().join("proxy.yaml"), &yaml);
-    eventually("it is told", || process.log().contains("a change of `handover` needs a restart")).await;
+    eventually("it is told", || process.log().contains("`handover` has changed: this needs a restart")).await;
     assert!(!process.folder.path().join("other.sock").exists());
 }

@@ -64,6 +64,17 @@ impl Process {
         Self { child, address, stderr, readers, folder }
     }
 
+    /// The admin port's address, once it is told.
+    pub async fn admin(&self) -> SocketAddr {
+        // Beside the log it may stand in the middle of a line.
+        let told = || {
+            let log = self.log();
+            Some(log.split_once("admin on ")?.1.split_once('\n')?.0.to_owned())
+        };
+        super::eventually("the admin port's address", || told().is_some()).await;
+        told().unwrap().parse().unwrap()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tempfile::TempDir;
-use tokenferry::app::{self, Start};
+use tokenferry::app::{self, Accepting, Start};
 use tokenferry::config::render;
 use tokenferry::server::ListenOn;
 use tokenferry::telemetry::metrics::Metrics;
@@ -18,6 +18,7 @@ use super::editor;
 /// A proxy that runs until dropped.
 pub struct Proxy {
     addresses: Vec<ListenOn>,
+    admin: Option<ListenOn>,
     hangups: mpsc::Sender<()>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), app::AppError>>>,
@@ -60,7 +61,12 @@ impl Proxy {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let outcome = runtime.block_on(app::run(
                 start,
-                move |address| drop(announce.send(address.clone())),
+                move |accepting| {
+                    drop(announce.send(match accepting {
+                        Accepting::Listener(address) => (address.clone(), false),
+                        Accepting::Admin(address) => (address.clone(), true),
+                    }));
+                },
                 inbox,
                 async move { drop(stopped.await) },
             ));
@@ -69,12 +75,15 @@ impl Proxy {
             }
             outcome
         });
-        let mut addresses = Vec::new();
-        while addresses.len() < expected {
-            addresses.push(announced.recv().await.expect("the proxy starts"));
+        let (mut addresses, mut admin) = (Vec::new(), None);
+        while addresses.len() + usize::from(admin.is_some()) < expected {
+            match announced.recv().await.expect("the proxy starts") {
+                (address, true) => admin = Some(address),
+                (address, false) => addresses.push(address),
+            }
         }
         editor::takes(&complete(yaml));
-        Self { addresses, hangups, stop: Some(stop), thread: Some(thread), folder, metrics }
+        Self { addresses, admin, hangups, stop: Some(stop), thread: Some(thread), folder, metrics }
     }
 
     /// The first listener's address.
@@ -87,6 +96,14 @@ impl Proxy {
         match &self.addresses[place] {
             ListenOn::Tcp(address) => *address,
             ListenOn::Unix(path) => panic!("{} is no TCP listener", path.display()),
+        }
+    }
+
+    /// The admin port's address.
+    pub fn admin(&self) -> SocketAddr {
+        match self.admin.as_ref().expect("an admin port") {
+            ListenOn::Tcp(address) => *address,
+            ListenOn::Unix(path) => panic!("{} is no TCP socket", path.display()),
         }
     }
 

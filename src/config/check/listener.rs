@@ -18,7 +18,7 @@ pub(super) fn is_open(address: &ListenAddress) -> bool {
 }
 
 /// Whether both cannot be bound at once.
-fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
+pub(super) fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {
         (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
             let same_family = one.is_ipv4() == other.is_ipv4();

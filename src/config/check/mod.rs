@@ -2,6 +2,7 @@
 //! and every problem of it at once.
 
 mod access;
+mod admin;
 mod certificate;
 mod credential;
 mod egress;
@@ -29,7 +30,7 @@ use crate::config::interpolate::Environment;
 use crate::config::report::Report;
 use crate::config::spot::Spot;
 use crate::config::tree::{Node, Value};
-use crate::config::{ClientSettings, Settings, StoreSettings};
+use crate::config::{AdminSettings, ClientSettings, Settings, StoreSettings};
 use crate::model::AccessPolicy;
 
 use certificate::Authorities;
@@ -90,15 +91,7 @@ pub(crate) fn check(
             return None;
         }
     }
-    let mut check = Check {
-        report,
-        files,
-        authorities: HashMap::new(),
-        state_files: HashMap::new(),
-        is_shared: false,
-        variables: EgressVariables::read(environment),
-        told_variables: HashSet::new(),
-    };
+    let mut check = Check::new(report, files, environment);
     let general =
         read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);
@@ -112,6 +105,7 @@ pub(crate) fn check(
     let routes = check.routes(root, &credentials, &inherited, open);
     let workers = check.workers(&general);
     let handover = check.handover(root, &general, &listeners);
+    let admin = check.admin(root, &general, &listeners, handover.as_deref());
     if !check.report.is_sound() {
         return None;
     }
@@ -123,6 +117,7 @@ pub(crate) fn check(
         shutdown_timeout: general.shutdown_timeout.map_or(Duration::from_secs(30), |span| span.0),
         drain_delay: general.drain_delay.map_or(Duration::ZERO, |span| span.0),
         handover,
+        admin,
         client,
         replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
         log: general.log.as_ref().map(Log::settings).unwrap_or_default(),
@@ -133,6 +128,27 @@ pub(crate) fn check(
         files: Vec::new(),
         fingerprint: [0; 32],
     })
+}
+
+/// Checks what a document says of the admin port, and nothing else of it.
+pub(crate) fn check_admin(root: &Node, report: &mut Report, files: &mut Files) -> Option<AdminSettings> {
+    let mut check = Check::new(report, files, &|_| None);
+    let general = read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize)?;
+    check.admin(root, &general, &[], None)
+}
+
+impl<'c> Check<'c> {
+    fn new(report: &'c mut Report, files: &'c mut Files, environment: Environment<'_>) -> Self {
+        Self {
+            report,
+            files,
+            authorities: HashMap::new(),
+            state_files: HashMap::new(),
+            is_shared: false,
+            variables: EgressVariables::read(environment),
+            told_variables: HashSet::new(),
+        }
+    }
 }
 
 impl Check<'_> {

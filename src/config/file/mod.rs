@@ -3,6 +3,7 @@
 //! Lists and maps of routes, listeners and credentials are read element by element, so that an
 //! error in one hides none in another. What is required is checked by `check`, for the same reason.
 
+mod admin;
 mod choice;
 mod credential;
 mod form;
@@ -17,6 +18,7 @@ mod word;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(crate) use admin::Admin;
 pub(crate) use choice::{Access, CredentialName, HostHeader, Upstream};
 pub(crate) use credential::{Common, Inject, Refused};
 pub(crate) use form::{Form, Of};
@@ -53,6 +55,8 @@ pub(crate) struct General {
     /// Default: none.
     #[schemars(extend("examples" = ["/run/tokenferry/handover.sock"]))]
     pub(crate) handover: Option<Of<word::Path>>,
+    /// The admin port. Default: none.
+    pub(crate) admin: Option<Admin>,
     /// Patience with clients.
     pub(crate) client: Option<Client>,
     /// Bounds of the whole proxy.
@@ -142,6 +146,7 @@ pub(crate) const TOP: &[&str] = &[
     "shutdown_timeout",
     "drain_delay",
     "handover",
+    "admin",
     "client",
     "limits",
     "log",

@@ -46,6 +46,7 @@ const HARMLESS: &[&str] = &[
     "header_timeout",
     "host",
     "host_header",
+    "hosts",
     "idle",
     "idle_lifetime",
     "idle_timeout",
@@ -69,6 +70,7 @@ const HARMLESS: &[&str] = &[
     "protocol",
     "provider",
     "query",
+    "ready_when",
     "refresh_before",
     "remove",
     "replay",
@@ -101,6 +103,7 @@ const FREE: &[&str] = &["headers", "set", "extra", "form", "json", "request", "c
 /// Maps and lists whose fields are this file's own. Below a misspelt one nothing is known to be harmless.
 const CONTAINERS: &[&str] = &[
     "access",
+    "admin",
     "allow",
     "api_keys",
     "assertion",
@@ -108,6 +111,7 @@ const CONTAINERS: &[&str] = &[
     "credentials",
     "defaults",
     "deny",
+    "hosts",
     "inject",
     "json",
     "limits",

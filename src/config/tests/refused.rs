@@ -50,7 +50,7 @@ routes:
     timeouts: {response: 90}
   - {name: one, upstream: [x], credential: key, workers: 1}
 workers: many
-admin: {address: x}
+rate_limit: {per: x}
 ",
     );
     let places: Vec<String> = problems.list.iter().map(|p| format!("{}:{} {}", p.line, p.column, p.path)).collect();
@@ -73,7 +73,7 @@ admin: {address: x}
             "18:44 routes[1].credential",
             "18:49 routes[1].workers",
             "19:10 workers",
-            "20:1 admin",
+            "20:1 rate_limit",
         ]
     );
     let text = problems.to_string();
@@ -649,7 +649,7 @@ fn what_is_for_the_whole_proxy_is_checked() {
             "shutdown_timeout: ten",
             "8:19 shutdown_timeout: is not a duration | write a number with a unit: 250ms, 30s, 5m, 2h or 1m30s",
         ),
-        ("admin: {address: 127.0.0.1:9901}", "8:1 admin: `admin` is not supported by this version | take it out"),
+        ("rate_limit: {per: x}", "8:1 rate_limit: `rate_limit` is not supported by this version | take it out"),
         ("handover: true", "8:11 handover: must be the path of a socket | write /run/tokenferry/handover.sock"),
         (
             "shutdown_timout: 3s",
@@ -767,6 +767,65 @@ fn a_handover_socket_needs_a_place_of_its_own() {
         assert_eq!(told, [("handover", 2)], "{handover}: {problems}");
         assert!(problems.list[0].message.contains(expected), "{problems}");
     }
+}
+
+#[test]
+fn an_admin_port_needs_an_address_of_its_own_and_a_token_where_others_reach_it() {
+    const LONG: &str = "CANARY-0123456789";
+    for (admin, expected) in [
+        ("{token: ${SECRET}}", "8:1 admin: `address` is missing | write `address: 127.0.0.1:9901`"),
+        ("true", "8:8 admin: must be a map, not a truth value | write {address: 127.0.0.1:9901}"),
+        (
+            "{address: 127.0.0.1:8080}",
+            "8:18 admin.address: a listener has this address | give the admin port an address of its own, such as 127.0.0.1:9901",
+        ),
+        (
+            "{address: '0.0.0.0:9901'}",
+            "8:18 admin.address: other machines can reach it, and there is no `token` | write `token: ${TOKENFERRY_ADMIN_TOKEN}`, of what `openssl rand -hex 16` prints",
+        ),
+        (
+            "{address: '[::]:9901', token: ''}",
+            "8:31 admin.token: is empty | write `token: ${TOKENFERRY_ADMIN_TOKEN}`, of what `openssl rand -hex 16` prints",
+        ),
+        (
+            "{address: 127.0.0.1:9901, token: CANARY in two}",
+            "8:34 admin.token: has a character that a header cannot carry | write `token: ${TOKENFERRY_ADMIN_TOKEN}`, of what `openssl rand -hex 16` prints",
+        ),
+        (
+            "{address: 127.0.0.1:9901, ready_when: never}",
+            "8:39 admin.ready_when: unknown value | write `serving` or `tokens`",
+        ),
+        (
+            "{address: 127.0.0.1:9901, hosts: [a:1]}",
+            "8:35 admin.hosts[0]: must not have a port, a path or a scheme | write a host such as crm.internal, or *.internal",
+        ),
+        (
+            "{address: 127.0.0.1:9901, port: 1}",
+            "8:27 admin.port: unknown field `port` | known here: address, token, ready_when, hosts",
+        ),
+    ] {
+        let problems = refused(&format!("{BASE}admin: {admin}\n"));
+        assert_eq!(told(&problems.list), [expected], "{admin}");
+        assert!(!problems.to_string().contains("CANARY"), "{problems}");
+    }
+    let clash = format!("{BASE}handover: /tmp/a.sock\nadmin: {{address: 'unix:/tmp/a.sock'}}\n");
+    assert!(refused(&clash).list[0].message.contains("the handover socket has this path"));
+    for fine in [
+        format!(
+            "{{address: '0.0.0.0:9901', token: {LONG}, ready_when: tokens, hosts: [tokenferry.example, '*.local']}}"
+        ),
+        "{address: 'unix:/run/admin.sock'}".to_owned(),
+        "{address: '[::1]:9901'}".to_owned(),
+        "{address: '127.0.0.1:0'}".to_owned(),
+    ] {
+        let loaded = taken(&format!("{BASE}admin: {fine}\n"));
+        assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+        let shown = effective(&loaded, Format::Yaml);
+        assert!(!shown.contains("CANARY") && shown.contains("ready_when:"), "{shown}");
+    }
+    let loaded = taken(&format!("{BASE}admin: {{address: 127.0.0.1:9901, token: CANARY-short}}\n"));
+    assert!(told(&loaded.warnings)[0].starts_with("8:34 admin.token: is short enough to be found by trying"));
+    assert_eq!(taken(BASE).settings.admin, None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! `state` decides, and is pure; `backoff` and `life` are its arithmetic, `event` what it tells the
 //! log. `gate` counts requests under way; `flight` is the task that a login runs in, `listen` the one
-//! that hears other replicas, `succession` what goes from one process to the next. `settings` is what
+//! that hears other replicas, `order` makes logins that no request asks for, `succession` what goes from one process to the next. `settings` is what
 //! a cell is given, `status` what it tells. What is left here is the shell: the lock around the state,
 //! the token that is read without it, and the requests that wait.
 
@@ -12,6 +12,7 @@ mod flight;
 mod gate;
 mod life;
 mod listen;
+mod order;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -3,11 +3,13 @@
 //! interleaving can be tried.
 //!
 //! Here are the requests that ask and the reload; `held` is the token in hand, `flight` a login from
-//! its beginning to its end, `refusal` what a refused token leads to, `shared` what other replicas
+//! its beginning to its end, `order` a login that no request asks for,
+//! `refusal` what a refused token leads to, `shared` what other replicas
 //! and another process have a say in.
 
 mod flight;
 mod held;
+mod order;
 mod refusal;
 mod shared;
 
@@ -17,6 +19,7 @@ use std::time::Duration;
 use self::flight::Flight;
 pub(super) use self::flight::Landed;
 use self::held::Held;
+pub(super) use self::order::Ordered;
 pub(super) use self::refusal::Refused;
 use self::shared::Hold;
 use super::backoff::Backoff;
