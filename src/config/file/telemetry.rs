@@ -22,13 +22,14 @@ pub(crate) struct Telemetry {
     /// the client has decided.
     #[schemars(extend("default" = 1.0))]
     pub(crate) sample: Option<Of<Share>>,
-    /// Headers by which the collector lets the proxy in.
+    /// Headers by which the collector lets the proxy in. Default: none.
     #[schemars(extend("examples" = [{ "Authorization": "Bearer ${OTLP_TOKEN}" }]))]
     pub(crate) headers: Option<BTreeMap<String, Secret>>,
     /// What this proxy is called in traces.
     #[schemars(extend("default" = "tokenferry"))]
     pub(crate) service_name: Option<Of<ServiceName>>,
-    /// PEM file of the roots to trust instead of the system's; for `https://`.
+    /// PEM file of the roots to trust; for `https://`. Default: the system's.
+    #[schemars(extend("examples" = ["/etc/ssl/otel-ca.pem"]))]
     pub(crate) ca: Option<Of<Path>>,
 }
 

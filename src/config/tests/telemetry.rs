@@ -104,12 +104,12 @@ fn each_fault_of_a_collector_is_told_with_its_place_and_mend() {
         ),
         (
             "{otlp: 'http://localhost', endpoint: x}".to_owned(),
-            "8:39 telemetry.endpoint: unknown field `endpoint` | known here: otlp, sample, headers, service_name, ca",
+            "8:39 telemetry.endpoint: unknown field `endpoint` | known here: otlp, sample, headers, service_name, ca, listeners, credentials, routes",
         ),
-        (headers("[x]"), "8:48 telemetry.headers: must be a map, not a list | write {X-Tenant: acme}"),
+        (headers("[x]"), "8:39 telemetry.headers: must be a map, not a list | write {X-Tenant: acme}"),
         (
             headers("{'a b': hunter2}"),
-            "8:49 telemetry.headers.\"a b\": is not a header name | write letters, digits and '-', without a colon",
+            "8:49 telemetry.headers.a…: is not a header name | write letters, digits and '-', without a colon",
         ),
         (
             headers("{Content-Type: hunter2}"),
