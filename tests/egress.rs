@@ -167,6 +167,8 @@ async fn an_upgrade_goes_through_a_tunnel_also_where_plain_requests_do_not() {
 async fn a_proxy_that_does_not_lead_on_is_told_apart_from_the_upstream() {
     for (manner, status, error) in [
         (Manner::Lead(Some("Basic b3RoZXI=")), 502, "proxy_configuration_error"),
+        // As tinyproxy does.
+        (Manner::Say("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"), 502, "proxy_configuration_error"),
         (Manner::Say("HTTP/1.1 403 Forbidden\r\n\r\n"), 502, "destination_unavailable"),
         (Manner::Say("HTTP/1.1 503 No\r\nContent-Length: 1000\r\n\r\n"), 502, "destination_unavailable"),
         (Manner::Say("SSH-2.0-OpenSSH_9.2\r\n"), 502, "http_protocol_error"),
@@ -282,11 +284,11 @@ async fn a_login_that_the_proxy_stands_in_the_way_of_is_not_laid_at_the_vendors_
         (Manner::Say("HTTP/1.1 403 No\r\n\r\n"), "egress proxy on the way to the token endpoint answered 403"),
         (
             Manner::Say("nonsense"),
-            "the egress proxy on the way to the token endpoint does not lead there: what it answered is no HTTP",
+            "the egress proxy on the way to the token endpoint does not lead there (what it answered is no HTTP)",
         ),
         (
             Manner::Hang,
-            "the egress proxy on the way to the token endpoint does not lead there: it did not open the way in time",
+            "the egress proxy on the way to the token endpoint does not lead there (it did not open the way in time)",
         ),
     ] {
         let egress = EgressProxy::start(manner, &[]).await;

@@ -11,6 +11,8 @@ use crate::harness::upstream::Upstream;
 use crate::harness::vendors::{config, crewmojo, route, simulate};
 use crate::harness::yaml::one_route;
 
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
 /// The sums of this route, once there are so many requests in them: a request is counted with its
 /// answer's last byte, which the client may have before.
 async fn counted(metrics: &Metrics, name: &str, requests: u64) -> RouteTotals {
@@ -79,8 +81,6 @@ async fn waits_for_tokens_and_replays_after_a_refused_one_are_counted() {
 
 #[tokio::test]
 async fn a_request_that_goes_out_again_on_another_connection_is_counted() {
-    const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
     // The first request of a connection is answered, the second is read and the connection closed.
     let upstream = Wire::start(|mut caller| async move {
         caller.request().await;
@@ -125,7 +125,22 @@ async fn an_upstream_that_is_away_is_an_error_with_its_refusals_code() {
 
 #[tokio::test]
 async fn connections_are_counted_on_both_sides_while_they_are_open() {
-    let upstream = Upstream::start().await;
+    let (close, closing) = tokio::sync::watch::channel(false);
+    let upstream = Wire::start(move |mut caller| {
+        let mut closing = closing.clone();
+        async move {
+            let answers = async {
+                while caller.request().await.is_some() {
+                    caller.say(OK).await;
+                }
+            };
+            tokio::select! {
+                () = answers => {}
+                _ = closing.wait_for(|now| *now) => {}
+            }
+        }
+    })
+    .await;
     let routes = [route("a", &upstream.url("/"), "none", "")];
     let proxy = Proxy::start(&format!("workers: 2\n{}", config(&[], &routes).replace("credentials:\n", ""))).await;
     let mut clients = Vec::new();
@@ -140,7 +155,7 @@ async fn connections_are_counted_on_both_sides_while_they_are_open() {
     assert!((1..=4).contains(&open().upstreams), "{:?}", open());
     drop(clients);
     eventually("the clients' are closed", || open().clients == 0).await;
-    drop(upstream);
+    close.send(true).unwrap();
     eventually("the upstream's are closed", || open() == Connections::default()).await;
 }
 

@@ -216,8 +216,8 @@ impl Facts {
                 .map(|(outcome, count)| ([("outcome", outcome)], count)),
         )?;
         let successful = "Whether the last reload was not refused: 1 or 0; 1 before the first";
-        families.gauge("config_last_reload_successful", successful, None, u64::from(self.last_reload_successful))?;
-        families.gauge("config_generation", "The number of the configuration in force", None, self.generation)
+        families.gauge("config_last_reload_successful", successful, None, &u64::from(self.last_reload_successful))?;
+        families.gauge("config_generation", "The number of the configuration in force", None, &self.generation)
     }
 }
 

@@ -28,10 +28,12 @@ fn read(yaml: &str) -> Result<Loaded, Problems> {
     load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &environment)
 }
 
-/// What the check takes, editors take too.
+/// What the check takes, editors take too. Not asked of a file that is long on purpose.
 fn taken(yaml: &str) -> Loaded {
     let loaded = read(yaml).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(editor::complaint(yaml), None, "{yaml}");
+    if yaml.len() < 50_000 {
+        assert_eq!(editor::complaint(yaml), None, "{yaml}");
+    }
     loaded
 }
 

@@ -37,7 +37,10 @@ pub enum EgressError {
 
 fn hint(status: StatusCode) -> &'static str {
     match status {
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED => " (check the user and password of `proxy`)",
+        // tinyproxy answers a wrong password with 401, and only a missing one with 407.
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED => {
+            " (check the user and password of `proxy`)"
+        }
         StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED => " (its rules do not let this host and port pass)",
         _ => "",
     }
@@ -51,7 +54,9 @@ impl EgressError {
             Self::Broken(_) => "connection_terminated",
             Self::NotHttp => "http_protocol_error",
             // That it wants another user and password is a matter of how this proxy is set up.
-            Self::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => "proxy_configuration_error",
+            Self::Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED) => {
+                "proxy_configuration_error"
+            }
             Self::Refused(_) => "destination_unavailable",
             Self::Timeout => "connection_timeout",
         }

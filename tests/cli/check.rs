@@ -55,7 +55,7 @@ error: routes[0].credential: there is no credential of this name
 error: routes[1].respnd: unknown field `respnd`
  --> proxy.yaml:6:38
   |
-6 |   - {name: two, match: {path: /two}, respnd: ***
+6 |   - {name: two, match: {path: /two}, respnd: ***}
   |                                      ^
   |
   = help: did you mean `respond`?

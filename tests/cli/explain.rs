@@ -74,17 +74,18 @@ route: crewmojo (proxy.yaml:12)
 access: everyone is let in
 sent: GET https://api.crewmojo.com/v1/employees?page=2
     Accept: */*
-  + Host: api.crewmojo.com                          (the proxy)
-  + X-Forwarded-For: 127.0.0.1                      (the proxy)
-  + X-Forwarded-Proto: http                         (the proxy)
-  + X-Forwarded-Host: localhost                     (the proxy)
-  + Via: 1.1 tokenferry-00000000                    (the proxy)
-  + X-Request-Id: 00000000000000000000000000000000  (the proxy; another for each request)
-  + Authorization: Bearer ***                       (crewmojo)
-  - Authorization                                   (the client's own; the token goes there)
-  - Connection                                      (for this connection only)
-  - X-Hop                                           (for this connection only)
-  - X-Real-Ip                                       (a client's word about where it is, not believed)
+  + Host: api.crewmojo.com                                    (the proxy)
+  + X-Forwarded-For: 127.0.0.1                                (the proxy)
+  + X-Forwarded-Proto: http                                   (the proxy)
+  + X-Forwarded-Host: localhost                               (the proxy)
+  + Via: 1.1 tokenferry-00000000                              (the proxy)
+  + X-Request-Id: 00000000000000000000000000000000            (the proxy; another for each request)
+  + Traceparent: 00-00000000000000000000000000000000-0000000000000000-00  (the proxy; another for each request)
+  + Authorization: Bearer ***                                 (crewmojo)
+  - Authorization                                             (the client's own; the token goes there)
+  - Connection                                                (for this connection only)
+  - X-Hop                                                     (for this connection only)
+  - X-Real-Ip                                                 (a client's word about where it is, not believed)
 token: of crewmojo, in header Authorization
 refused: an answer of 401
   the token is replaced, once, and the request sent again; refused again, the answer passes
@@ -124,16 +125,17 @@ route: partner (proxy.yaml:16)
 access: let in by the API key `billing`
 sent: POST https://api.example.com/v1/a%2Db?x=1
     Content-Type: application/json
-  + Host: api.example.com                           (the proxy)
-  + X-Request-Id: 00000000000000000000000000000000  (the proxy; another for each request)
-  + X-Forwarded-For: 192.0.2.7                      (the proxy)
-  + X-Forwarded-Proto: https                        (the proxy)
-  + X-Forwarded-Host: partner.internal              (the proxy)
-  + Via: 1.1 tokenferry-00000000                    (the proxy)
-  + X-Source: legacy                                (request_headers of the route)
-  + Authorization: Bearer ***                       (partner)
-  - X-Api-Key                                       (the API key for this proxy)
-  - Cookie                                          (request_headers of the route)
+  + Host: api.example.com                                     (the proxy)
+  + Traceparent: 00-00000000000000000000000000000000-0000000000000000-00  (the proxy; another for each request)
+  + X-Forwarded-For: 192.0.2.7                                (the proxy)
+  + X-Forwarded-Proto: https                                  (the proxy)
+  + X-Forwarded-Host: partner.internal                        (the proxy)
+  + Via: 1.1 tokenferry-00000000                              (the proxy)
+  + X-Request-Id: 00000000000000000000000000000000            (the proxy; another for each request)
+  + X-Source: legacy                                          (request_headers of the route)
+  + Authorization: Bearer ***                                 (partner)
+  - X-Api-Key                                                 (the API key for this proxy)
+  - Cookie                                                    (request_headers of the route)
   body: {\"token\":\"***\", \"a\": 1 }
 token: of partner, in header Authorization, and in query parameter token, or JSON member token of a JSON body
 refused: an answer of 401

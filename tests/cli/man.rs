@@ -67,7 +67,11 @@ fn the_pages_are_sound() {
     // Bold is struck twice.
     let mut plain = String::new();
     for c in shown.out.chars() {
-        if c == '\u{8}' { drop(plain.pop()) } else { plain.push(c) }
+        if c == '\u{8}' {
+            plain.pop();
+        } else {
+            plain.push(c);
+        }
     }
     assert!(plain.contains("tokenferry explain GET '/crm/contacts?page=2'\n"), "{plain}");
 }

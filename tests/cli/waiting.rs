@@ -19,7 +19,7 @@ async fn on_a_terminal(yaml: &str, arguments: &[&str], variables: &[(&str, &str)
 #[tokio::test]
 async fn a_person_sees_what_is_waited_for_and_no_trace_of_it_afterwards() {
     let (vendor, yaml) = partner().await;
-    vendor.adjust(|options| options.token_delay = Duration::from_millis(2000));
+    vendor.adjust(|options| options.token_delay = Duration::from_secs(2));
     for arguments in [&["token", "partner"][..], &["check", "--connect"]] {
         let (out, seen) = on_a_terminal(&yaml, arguments, &[]).await;
         let shown = |seconds: u32| seen.contains(&format!("\r\x1b[Kobtaining a token of partner, {seconds}s "));

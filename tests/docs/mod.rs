@@ -275,7 +275,8 @@ fn every_code_of_a_refusal_is_explained_with_its_status() {
 fn every_fault_of_a_login_and_every_outcome_is_explained() {
     let operations = page("docs/operations.md");
     let faults = codes::faults().into_iter().filter(|fault| !operations.text.contains(&format!("| {fault} |")));
-    let words = codes::outcomes().into_iter().chain(codes::words("FaultClass")).chain(codes::words("LifetimeSource"));
+    let words = ["FaultClass", "FaultReason", "LifetimeSource"].map(codes::words).concat();
+    let words = codes::outcomes().into_iter().chain(words);
     let untold = faults.chain(words.filter(|word| rows(&operations, word).is_empty()));
     assert_none(&untold.map(|word| format!("docs/operations.md has no row for {word}")).collect::<Vec<_>>());
 }

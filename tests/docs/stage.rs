@@ -61,14 +61,13 @@ impl Stage {
     pub fn configure(&mut self, yaml: &str) -> PathBuf {
         let staged = self.staged(yaml);
         for reference in references(&staged) {
-            match reference.strip_prefix("file:") {
-                Some(file) => self.make(file, file.ends_with(".pem")),
-                None => {
-                    let name = reference.strip_prefix("env:").unwrap_or(&reference);
-                    let name = name.split(":-").next().unwrap().to_owned();
-                    self.variables.entry(name).or_insert_with(|| PLACEHOLDER.to_owned());
-                }
+            if let Some(file) = reference.strip_prefix("file:") {
+                self.make(file, Path::new(file).extension().is_some_and(|kind| kind == "pem"));
+                continue;
             }
+            let name = reference.strip_prefix("env:").unwrap_or(&reference);
+            let name = name.split(":-").next().unwrap().to_owned();
+            self.variables.entry(name).or_insert_with(|| PLACEHOLDER.to_owned());
         }
         for field in
             ["cert", "ca", "client_cert", "client_ca", "key", "client_key", "state_file", "handover", "address"]

@@ -121,7 +121,7 @@ def test_tls_goes_through_a_tunnel(start_tinyproxy, tokenferry, tmp_path):
         assert {line.split()[0] for line in egress.asked()} == {"CONNECT"}, egress.asked()
 
 
-@pytest.mark.parametrize("password, ports, said", [("wrong", True, "407"), (PASSWORD, False, "403")])
+@pytest.mark.parametrize("password, ports, said", [("wrong", True, "401 (check the user and password"), (PASSWORD, False, "403 (its rules")])
 def test_what_the_proxy_does_not_let_pass_is_laid_at_its_own_door(start_tinyproxy, tokenferry, password, ports, said):
     egress = start_tinyproxy(*((9,) if not ports else (443,)))
     with Partner() as partner:

@@ -53,14 +53,14 @@ pub struct Collector {
 
 impl Collector {
     pub async fn start() -> Self {
-        Self::start_on("127.0.0.1:0".parse().unwrap()).await
+        Self::start_on("127.0.0.1:0".parse().unwrap(), Mood::Takes).await
     }
 
     /// On an address that may have been somebody's a moment ago.
-    pub async fn start_on(address: SocketAddr) -> Self {
+    pub async fn start_on(address: SocketAddr, mood: Mood) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (mood, posts, taken) = (Arc::new(Mutex::new(Mood::Takes)), Arc::default(), Arc::default());
+        let (mood, posts, taken) = (Arc::new(Mutex::new(mood)), Arc::default(), Arc::default());
         let state = (Arc::clone(&mood), Arc::clone(&posts), Arc::clone(&taken));
         let task = tokio::spawn(async move {
             loop {

@@ -5,12 +5,12 @@
 pub enum Form {
     /// Prometheus' text format 0.0.4: what a browser, `curl` and `promtool` get.
     Text,
-    /// OpenMetrics 1.0: for whoever asks for it.
+    /// `OpenMetrics` 1.0: for whoever asks for it.
     OpenMetrics,
 }
 
 impl Form {
-    /// By the request's `Accept` (RFC 9110 section 12.5.1). OpenMetrics must be named, and be wanted
+    /// By the request's `Accept` (RFC 9110 section 12.5.1). `OpenMetrics` must be named, and be wanted
     /// as much as plain text where that is named too.
     pub fn of(accept: Option<&str>) -> Self {
         let (mut open, mut plain) = (0.0_f32, 0.0_f32);

@@ -18,7 +18,7 @@ pub(super) struct Families<'a>(pub(super) DescriptorEncoder<'a>);
 impl Families<'_> {
     pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> std::fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        put_counter(&mut metric, value)
+        put_counter(&mut metric, &value)
     }
 
     pub(super) fn counters<const N: usize, V: EncodeLabelValue>(
@@ -29,7 +29,7 @@ impl Families<'_> {
         rows: impl IntoIterator<Item = ([Label<V>; N], u64)>,
     ) -> std::fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
-        rows.into_iter().try_for_each(|(labels, value)| put_counter(&mut metric.encode_family(&labels)?, value))
+        rows.into_iter().try_for_each(|(labels, value)| put_counter(&mut metric.encode_family(&labels)?, &value))
     }
 
     pub(super) fn counter_of<C: EncodeCounterValue>(
@@ -37,7 +37,7 @@ impl Families<'_> {
         name: &str,
         help: &str,
         unit: &Unit,
-        value: C,
+        value: &C,
     ) -> std::fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, Some(unit), MetricType::Counter)?;
         put_counter(&mut metric, value)
@@ -48,9 +48,9 @@ impl Families<'_> {
         name: &str,
         help: &str,
         unit: Option<&Unit>,
-        value: G,
+        value: &G,
     ) -> std::fmt::Result {
-        self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(&value)
+        self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?.encode_gauge(value)
     }
 
     pub(super) fn gauges<const N: usize, V: EncodeLabelValue, G: EncodeGaugeValue>(
@@ -91,6 +91,6 @@ impl Families<'_> {
     }
 }
 
-fn put_counter<C: EncodeCounterValue>(metric: &mut MetricEncoder<'_>, value: C) -> std::fmt::Result {
-    metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
+fn put_counter<C: EncodeCounterValue>(metric: &mut MetricEncoder<'_>, value: &C) -> std::fmt::Result {
+    metric.encode_counter::<NoLabelSet, _, u64>(value, None)
 }

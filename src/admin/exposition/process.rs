@@ -55,9 +55,9 @@ impl Collector for Process {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let mut families = Families(encoder);
         let started = unix_seconds(self.started);
-        families.gauge("process_start_time", "When the process began, since 1970", Some(&Unit::Seconds), started)?;
+        families.gauge("process_start_time", "When the process began, since 1970", Some(&Unit::Seconds), &started)?;
         let cpu = "Time on processors, in user and in system mode";
-        families.counter_of("process_cpu", cpu, &Unit::Seconds, self.cpu.as_secs_f64())?;
+        families.counter_of("process_cpu", cpu, &Unit::Seconds, &self.cpu.as_secs_f64())?;
         let (bytes, none) = (Some(&Unit::Bytes), None);
         for (name, help, unit, value) in [
             ("process_resident_memory", "Memory that is resident", bytes, self.resident),
@@ -67,7 +67,7 @@ impl Collector for Process {
             ("process_threads", "Threads", none, self.threads),
         ] {
             if let Some(value) = value {
-                families.gauge(name, help, unit, value)?;
+                families.gauge(name, help, unit, &value)?;
             }
         }
         Ok(())

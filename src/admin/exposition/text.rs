@@ -1,6 +1,6 @@
-//! From OpenMetrics 1.0 to Prometheus' text format 0.0.4, which older scrapers and `promtool` read.
+//! From `OpenMetrics` 1.0 to Prometheus' text format 0.0.4, which older scrapers and `promtool` read.
 //!
-//! Samples are the same in both. What differs is what is said of them: OpenMetrics names a counter
+//! Samples are the same in both. What differs is what is said of them: `OpenMetrics` names a counter
 //! without its `_total` and an info without its `_info`, has units, and an end. The one names the
 //! family, the other the samples.
 
@@ -21,9 +21,9 @@ pub(super) fn as_text(page: &str) -> String {
                     kind => ("", kind),
                 };
                 if let Some(words) = help.take() {
-                    text += &format!("# HELP {family}{suffix} {words}\n");
+                    text.extend(["# HELP ", family, suffix, " ", words, "\n"]);
                 }
-                text += &format!("# TYPE {family}{suffix} {kind}\n");
+                text.extend(["# TYPE ", family, suffix, " ", kind, "\n"]);
             }
             // Units, which the names say too, and the end.
             Some(_) => {}

@@ -110,19 +110,10 @@ impl Check<'_> {
                 return None;
             }
         };
-        let egress = match vendor.token_url() {
-            Some(url) => self.egress(common.proxy.as_ref(), spot, url.origin()),
-            None => {
-                if common.proxy.is_some() {
-                    self.report.warning_at_key(
-                        &spot.key("proxy"),
-                        "has no effect: nothing is asked for",
-                        "take it out",
-                    );
-                }
-                None
-            }
-        };
+        let egress = vendor.token_url().and_then(|url| self.egress(common.proxy.as_ref(), spot, url.origin()));
+        if vendor.token_url().is_none() && common.proxy.is_some() {
+            self.report.warning_at_key(&spot.key("proxy"), "has no effect: nothing is asked for", "take it out");
+        }
         self.plain_endpoint(vendor.as_ref(), egress.is_some(), node, spot);
         self.shown(vendor.as_ref(), shows_certificate, node, spot);
         self.kept(vendor.as_ref(), node, spot);

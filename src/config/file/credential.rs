@@ -16,7 +16,6 @@ use crate::secret::Secret;
 pub(crate) struct Common {
     /// Who logs in, and how.
     #[schemars(required)]
-    #[schemars(extend("examples" = ["crewmojo"]))]
     pub(crate) provider: Option<Of<Title>>,
     /// Where the token is asked for. Default: the provider's own, where it has one.
     pub(crate) token_url: Option<Of<Endpoint>>,

@@ -78,7 +78,9 @@ impl Metrics {
         };
         let sum = |(name, meters): (Arc<str>, Vec<(usize, Arc<RouteMeter>)>)| {
             let mut totals = RouteTotals::new(name);
-            meters.iter().for_each(|(_, meter)| totals.add(meter));
+            for (_, meter) in &meters {
+                totals.add(meter);
+            }
             totals
         };
         meters.into_iter().map(sum).collect()

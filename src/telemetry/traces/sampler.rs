@@ -15,7 +15,12 @@ pub struct Traces {
 impl Traces {
     /// Of the traces begun here, `share` (from 0 to 1) have spans.
     pub fn new(exporter: Arc<Exporter>, share: f64) -> Self {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 2^63")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share of 2^63, which is exact"
+        )]
         let bound = (share.clamp(0.0, 1.0) * (1_u64 << 63) as f64) as u64;
         Self { exporter, bound }
     }
