@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use http::Request;
+use http_body_util::Full;
 use tokenferry::demo::{CrmCom, Simulator};
 
-use crate::harness::client::{get, token_number};
+use crate::harness::client::{Connection, get, token_number};
 use crate::harness::eventually;
 use crate::harness::mix::Mix;
 use crate::harness::process::Process;
@@ -34,6 +36,19 @@ async fn a_proxy_that_ends_gives_its_token_up() {
     assert!(status.success(), "{log}");
     assert_eq!((simulator.released(), simulator.tokens_issued()), (1, 1));
     assert!(log.contains("token given up"), "{log}");
+}
+
+#[tokio::test]
+async fn an_admin_port_and_who_is_connected_to_it_keep_no_token() {
+    let simulator = simulate(CrmCom::default()).await;
+    let process = in_use(&simulator, "admin: {address: '127.0.0.1:0', ready_when: tokens}\n").await;
+    let mut kept = Connection::open(process.admin().await).await;
+    let status = kept.send(Request::get("/api/v1/status").body(Full::default()).unwrap()).await.unwrap();
+    assert_eq!(status.status(), 200);
+    process.signal("TERM");
+    let (status, log) = process.ended().await;
+    assert!(status.success(), "{log}");
+    assert_eq!((simulator.released(), simulator.tokens_issued()), (1, 1), "{log}");
 }
 
 #[tokio::test]

@@ -135,9 +135,9 @@ impl FaultReason {
 impl TokenFault {
     /// The vendor's own code: none where the system's word for a failure stands in its place.
     pub fn vendors_code(&self) -> Option<&str> {
-        use FaultReason::{Certificate, StoreAway, Timeout, TooLarge, Unkept, Unreachable};
+        use FaultReason::{Certificate, Egress, StoreAway, Timeout, TooLarge, Unkept, Unreachable};
 
-        let ours = matches!(self.reason, Unreachable | Certificate | Timeout | TooLarge | Unkept | StoreAway);
+        let ours = matches!(self.reason, Unreachable | Egress | Certificate | Timeout | TooLarge | Unkept | StoreAway);
         self.code.as_deref().filter(|_| !ours)
     }
 
