@@ -100,9 +100,12 @@ impl Place {
     fn parse(scheme: &'static str, text: &str) -> Option<Self> {
         let authority = Authority::try_from(text).ok().filter(|authority| !authority.as_str().contains('@'))?;
         let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
-        let port = match authority.port() {
-            Some(port) => Some(port.as_str().parse().ok()?),
-            None => None,
+        // What stands behind the host is a port, or the whole is no place.
+        let behind = authority.as_str().get(authority.host().len()..)?;
+        let port = match behind.strip_prefix(':') {
+            Some(port) => Some(port.parse().ok()?),
+            None if behind.is_empty() => None,
+            None => return None,
         };
         let own = if scheme == "https" { 443 } else { 80 };
         (!host.is_empty()).then(|| Self { scheme, host, port: port.filter(|port| *port != own) })

@@ -773,8 +773,8 @@ fn a_handover_socket_needs_a_place_of_its_own() {
 fn an_admin_port_needs_an_address_of_its_own_and_a_token_where_others_reach_it() {
     const LONG: &str = "CANARY-0123456789";
     for (admin, expected) in [
-        ("{token: ${SECRET}}", "8:1 admin: `address` is missing | write `address: 127.0.0.1:9901`"),
-        ("true", "8:8 admin: must be a map, not a truth value | write {address: 127.0.0.1:9901}"),
+        ("{token: '${SECRET}'}", "8:1 admin: `address` is missing | write `address: 127.0.0.1:9901`"),
+        ("true", "8:8 admin: must be a map, not true or false | write {address: 127.0.0.1:9901}"),
         (
             "{address: 127.0.0.1:8080}",
             "8:18 admin.address: a listener has this address | give the admin port an address of its own, such as 127.0.0.1:9901",
