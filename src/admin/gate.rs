@@ -99,11 +99,13 @@ impl Gate {
 impl Place {
     fn parse(scheme: &'static str, text: &str) -> Option<Self> {
         let authority = Authority::try_from(text).ok().filter(|authority| !authority.as_str().contains('@'))?;
-        let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
-        let port = match authority.port() {
-            Some(port) => Some(port.as_str().parse().ok()?),
-            None => None,
+        let host = authority.host();
+        let port = match authority.as_str().get(host.len()..)?.strip_prefix(':') {
+            // An empty port is the scheme's own (RFC 3986 section 3.2.3).
+            None | Some("") => None,
+            Some(port) => Some(port.parse::<u16>().ok()?),
         };
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
         let own = if scheme == "https" { 443 } else { 80 };
         (!host.is_empty()).then(|| Self { scheme, host, port: port.filter(|port| *port != own) })
     }
