@@ -99,14 +99,13 @@ impl Gate {
 impl Place {
     fn parse(scheme: &'static str, text: &str) -> Option<Self> {
         let authority = Authority::try_from(text).ok().filter(|authority| !authority.as_str().contains('@'))?;
-        let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
-        // What stands behind the host is a port, or the whole is no place.
-        let behind = authority.as_str().get(authority.host().len()..)?;
-        let port = match behind.strip_prefix(':') {
-            Some(port) => Some(port.parse().ok()?),
-            None if behind.is_empty() => None,
-            None => return None,
+        let host = authority.host();
+        let port = match authority.as_str().get(host.len()..)?.strip_prefix(':') {
+            // An empty port is the scheme's own (RFC 3986 section 3.2.3).
+            None | Some("") => None,
+            Some(port) => Some(port.parse::<u16>().ok()?),
         };
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
         let own = if scheme == "https" { 443 } else { 80 };
         (!host.is_empty()).then(|| Self { scheme, host, port: port.filter(|port| *port != own) })
     }

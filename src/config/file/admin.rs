@@ -16,17 +16,15 @@ pub(crate) struct Admin {
     #[schemars(required)]
     pub(crate) address: Option<Of<Address>>,
     /// What is asked for by everything but `/healthz`, `/livez` and `/readyz`: as `Authorization: Bearer`, or as
-    /// Basic's password, which is how a browser gives it. Best 16 random characters or more.
-    /// Default: nothing is asked for.
-    #[schemars(extend("examples" = ["${TOKENFERRY_ADMIN_TOKEN}"]))]
+    /// Basic's password, which is how a browser gives it. Best 16 random characters or more. Default: none.
     pub(crate) token: Option<Secret>,
     /// When `/readyz` says yes. serving: as soon as it serves. tokens: once every credential has a live token; all of
     /// them are then fetched at the start, and kept fresh also where nobody uses them.
     #[schemars(extend("default" = "serving"))]
     pub(crate) ready_when: Option<ReadyWhen>,
     /// Names under which the admin port may be asked, beside `localhost` and addresses: others are refused, so that no
-    /// web page can reach it by a name of its own (DNS rebinding).
-    #[schemars(extend("default" = [], "examples" = [["tokenferry.example"]]))]
+    /// web page can reach it by a name of its own (DNS rebinding). Default: none.
+    #[schemars(extend("examples" = [["tokenferry.example"]]))]
     pub(crate) hosts: Option<Vec<Of<Host>>>,
 }
 
