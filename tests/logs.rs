@@ -81,6 +81,7 @@ async fn an_access_line_tells_all_of_a_request_but_its_secrets() {
         ("received", 10.into()),
         ("sent", answer.body().len().into()),
         ("client", "127.0.0.1".into()),
+        ("upstream", simulator.origin().trim_start_matches("http://").into()),
         ("request_id", "mine-1".into()),
         ("level", "INFO".into()),
     ] {

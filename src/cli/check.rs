@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::login::{Manner, NoToken, complaint, not_tried, obtain_all, outcome_json};
-use super::ready::{NotReady, Ready, ready};
-use super::{ConfigArg, Format, FormatArg, INVALID, out, ready as reading, wait, words};
+use super::ready::{Ready, ready};
+use super::{ConfigArg, Format, FormatArg, out, ready as reading, wait, words};
 use crate::app::warnings;
 use crate::config::to_json;
 use crate::model::Problem;
@@ -43,11 +43,7 @@ pub(super) fn check(args: &Args) -> ExitCode {
     let file = args.config.config.display().to_string();
     match ready(&args.config.config) {
         Ok(ready) => checked(args, &file, &ready),
-        Err(NotReady::Invalid(problems)) if args.format.format == Format::Json => {
-            let answer = json!({ "file": file, "ok": false, "problems": to_json(&problems.list) });
-            out::finish(&out::json(&answer), ExitCode::from(INVALID))
-        }
-        Err(not_ready) => not_ready.refuse(),
+        Err(not_ready) => not_ready.refuse(&args.config.config, args.format.format),
     }
 }
 

@@ -36,6 +36,9 @@ pub(super) fn config(args: &Args) -> ExitCode {
     };
     match ready::load(&args.config.config) {
         Ok(loaded) => out::finish(&config::effective(&loaded, format), ExitCode::SUCCESS),
-        Err(problems) => ready::refuse(&problems),
+        Err(problems) => {
+            let format = if args.format == Format::Json { super::Format::Json } else { super::Format::Text };
+            ready::refuse_as(&args.config.config, format, &problems)
+        }
     }
 }

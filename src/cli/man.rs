@@ -55,11 +55,33 @@ const VARIABLES: &[(&str, &[&str], &str)] = &[
         READING,
         "The root certificates to trust instead of the system's, where the configuration names no ca.",
     ),
+    (
+        "TOKENFERRY_ADMIN",
+        ASKING,
+        "The admin port's address, where the configuration that is running has another one than the file, or none \
+         that can be read.",
+    ),
+    ("TOKENFERRY_ADMIN_TOKEN", ASKING, "The admin port's token, in place of the file's."),
+    (
+        "https_proxy, http_proxy, all_proxy, no_proxy",
+        &["run", "check", "token"],
+        "The egress proxy on the way to upstreams and token endpoints, where the configuration names none; also in \
+         capitals, but for HTTP_PROXY. Never used for this machine itself.",
+    ),
     ("LISTEN_FDS, LISTEN_PID", &["run"], "Sockets that the service manager passes, as sd_listen_fds(3) has it."),
+    (
+        "NOTIFY_SOCKET, WATCHDOG_USEC",
+        &["run"],
+        "Where the service manager is told of readiness, reloads and the end, and how often that all is well, as \
+         sd_notify(3) has it.",
+    ),
 ];
 
 /// The commands that read a configuration.
-const READING: &[&str] = &["run", "check", "explain", "token", "config"];
+const READING: &[&str] = &["run", "check", "explain", "token", "config", "reload", "healthcheck"];
+
+/// The commands that ask the running proxy.
+const ASKING: &[&str] = &["reload", "healthcheck"];
 
 /// Files, and which commands they concern; none named is all.
 const FILES: &[(&str, &[&str], &str)] = &[

@@ -4,12 +4,13 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
-use super::{INVALID, USAGE, colour, fail, words};
+use super::{Format, INVALID, USAGE, colour, fail, out, words};
 use crate::app::{assemble, process_environment};
 use crate::assemble::{Assembled, Assembly};
-use crate::config::{self, Loaded, Problems, render};
+use crate::config::{self, Loaded, Problems, render, to_json};
 use crate::model::{Problem, Severity};
 use crate::telemetry::{LogSink, init_logs};
 
@@ -56,12 +57,21 @@ pub(super) fn ready(path: &Path) -> Result<Ready, NotReady> {
 
 impl NotReady {
     /// Tells it, and gives the exit status.
-    pub(super) fn refuse(&self) -> ExitCode {
+    pub(super) fn refuse(&self, path: &Path, format: Format) -> ExitCode {
         match self {
-            Self::Invalid(problems) => refuse(problems),
+            Self::Invalid(problems) => refuse_as(path, format, problems),
             Self::Told(code) => *code,
         }
     }
+}
+
+/// Tells every problem of a configuration that is invalid: to a program on stdout, as `check` does.
+pub(super) fn refuse_as(path: &Path, format: Format, problems: &Problems) -> ExitCode {
+    if format == Format::Text {
+        return refuse(problems);
+    }
+    let answer = json!({ "file": path.display().to_string(), "ok": false, "problems": to_json(&problems.list) });
+    out::finish(&out::json(&answer), ExitCode::from(INVALID))
 }
 
 /// Tells every problem of a configuration that is invalid.

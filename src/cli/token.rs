@@ -31,7 +31,7 @@ pub(super) struct Args {
 pub(super) fn token(args: &Args) -> ExitCode {
     let ready = match ready(&args.config.config) {
         Ok(ready) => ready,
-        Err(not_ready) => return not_ready.refuse(),
+        Err(not_ready) => return not_ready.refuse(&args.config.config, args.format.format),
     };
     let Some(credential) = ready.loaded.settings.credentials.get(&args.credential) else {
         return fail(&unknown(&ready, &args.credential), USAGE);

@@ -152,6 +152,7 @@ impl Exchange<'_> {
         let exchanged = self.exchange(&mut prepared).await;
         self.record.received(prepared.body.received());
         let (response, ahead) = exchanged?;
+        self.record.comes_from(response.body().peer());
         self.hand_back(response, ahead, prepared, client_upgrade)
     }
 

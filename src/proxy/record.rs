@@ -1,7 +1,7 @@
 //! What becomes of a request, from its head to its answer's last byte: for the metrics, for the
 //! access line, for the trace. Without its query and without a secret.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,6 +69,8 @@ struct Line {
     always: bool,
     client: Option<IpAddr>,
     uri: Uri,
+    /// Where its answer came from.
+    upstream: Option<SocketAddr>,
     /// The name of the API key that let it in.
     key: Option<String>,
     /// Why it failed.
@@ -88,7 +90,7 @@ impl Record {
         let wanted = log != AccessLog::Off && tracing::enabled!(target: TARGET, tracing::Level::INFO);
         let line = wanted.then(|| {
             let (always, uri) = (log == AccessLog::All, request.uri().clone());
-            Box::new(Line { always, client: client.peer, uri, key: None, cause: None })
+            Box::new(Line { always, client: client.peer, uri, upstream: None, key: None, cause: None })
         });
         Self {
             started: Instant::now(),
@@ -136,6 +138,13 @@ impl Record {
     /// A sending that began so long ago has its answer's head, or has failed.
     pub(super) fn answered(&mut self, time: Duration) {
         *self.upstream.get_or_insert_default() += time;
+    }
+
+    /// Its answer comes from there.
+    pub(super) fn comes_from(&mut self, upstream: Option<SocketAddr>) {
+        if let Some(line) = &mut self.line {
+            line.upstream = upstream;
+        }
     }
 
     /// It is to be sent again, for this reason.
@@ -272,6 +281,7 @@ impl Record {
             received = self.received,
             sent = self.sent,
             duration_ms = millis(self.started.elapsed()),
+            upstream = line.upstream.map(tracing::field::display),
             upstream_ms = self.upstream.map(millis),
             token_wait_ms = self.token_wait.map(millis),
             credential = self.tag.credential.as_deref().filter(|_| self.generation.is_some()),

@@ -1,6 +1,7 @@
 //! One socket, plain or under TLS, and its share of `limits.connections`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,6 +32,16 @@ impl Stream {
     pub(super) fn new(transport: Transport, open: &Arc<AtomicUsize>, permit: Option<OwnedSemaphorePermit>) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
         Self { transport, open: Arc::clone(open), _permit: permit }
+    }
+
+    /// The other end's address: an egress proxy's, where there is one.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        let tcp = match &self.transport {
+            Transport::Plain(tcp) => tcp,
+            Transport::Tls(tls) => tls.get_ref().0,
+        };
+        // A connection that is gone already has none.
+        tcp.peer_addr().ok()
     }
 }
 

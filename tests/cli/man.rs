@@ -6,13 +6,15 @@ use std::process::Command;
 use super::{Ran, ran};
 use crate::harness::process;
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 12] = [
     "tokenferry",
     "tokenferry-run",
     "tokenferry-check",
     "tokenferry-explain",
     "tokenferry-token",
     "tokenferry-config",
+    "tokenferry-reload",
+    "tokenferry-healthcheck",
     "tokenferry-schema",
     "tokenferry-demo",
     "tokenferry-completions",

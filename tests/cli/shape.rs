@@ -16,8 +16,20 @@ routes:
   - {name: one, upstream: https://api.example.com/v1, credential: key}
 ";
 
-const COMMANDS: [&str; 10] =
-    ["run", "check", "explain", "token", "config", "schema", "demo", "completions", "man", "help"];
+const COMMANDS: [&str; 12] = [
+    "run",
+    "check",
+    "explain",
+    "token",
+    "config",
+    "reload",
+    "healthcheck",
+    "schema",
+    "demo",
+    "completions",
+    "man",
+    "help",
+];
 
 #[test]
 fn every_command_has_help_on_stdout() {

@@ -48,7 +48,7 @@ pub(super) fn explain(args: &Args) -> ExitCode {
     };
     let ready = match ready(&args.config.config) {
         Ok(ready) => ready,
-        Err(not_ready) => return not_ready.refuse(),
+        Err(not_ready) => return not_ready.refuse(&args.config.config, args.format.format),
     };
     // On a Unix socket a client has no address.
     let local =

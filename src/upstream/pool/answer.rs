@@ -1,6 +1,7 @@
 //! An answer's body, and what it keeps from others while it is read.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -15,6 +16,7 @@ use super::link::{Busy, Return};
 pub struct Answer {
     incoming: Incoming,
     lease: Lease,
+    peer: Option<SocketAddr>,
 }
 
 /// What goes back when the body's end has been read.
@@ -28,8 +30,13 @@ pub(super) enum Lease {
 }
 
 impl Answer {
-    pub(super) fn new(incoming: Incoming, lease: Lease) -> Self {
-        Self { incoming, lease }
+    pub(super) fn new(incoming: Incoming, lease: Lease, peer: Option<SocketAddr>) -> Self {
+        Self { incoming, lease, peer }
+    }
+
+    /// The address that it comes from: an egress proxy's, where there is one.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 
     fn read_to_end(&mut self) {

@@ -126,20 +126,21 @@ where
         };
         let (stream, spoken) = connect(&self.upstream, Purpose::Pool, permit, deadline).await?;
         self.spoken.set(Some(spoken));
+        let peer = stream.peer();
         let io = TokioIo::new(stream);
         match spoken {
             Spoken::Http1 => {
                 let builder = wire::http1_builder(self.upstream.target());
                 let (sender, connection) = builder.handshake(io).await.map_err(ConnectError::Http)?;
                 self.drive(connection);
-                Ok(Link::Http1(Http1::new(sender, self)))
+                Ok(Link::Http1(Http1::new(sender, peer, self)))
             }
             Spoken::Http2 => {
                 let handshake = wire::http2_builder().handshake(io);
                 let dialled = timeout_at(deadline, handshake).await;
                 let (sender, connection) = dialled.map_err(|_| ConnectError::Timeout)?.map_err(ConnectError::Http)?;
                 self.drive(connection);
-                let link = Http2::new(sender, self);
+                let link = Http2::new(sender, peer, self);
                 *self.shared.borrow_mut() = Some(link.clone());
                 Ok(Link::Http2(link))
             }
@@ -155,10 +156,11 @@ where
             Turn::Handed(_) => return Err(ConnectError::Limit),
         };
         let (stream, _) = connect(&self.upstream, Purpose::Upgrade, permit, deadline).await?;
+        let peer = stream.peer();
         let builder = wire::http1_builder(self.upstream.target());
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(ConnectError::Http)?;
         self.drive(connection.with_upgrades());
-        Ok(Link::Upgrade(sender, Arc::clone(&self.upstream)))
+        Ok(Link::Upgrade(sender, Arc::clone(&self.upstream), peer))
     }
 
     /// The only task a connection has. What it ends with has been told to whoever waited.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ pub(super) enum Link<B> {
     /// A connection shared with others.
     Http2(Http2<B>),
     /// A connection dialled for an upgrade.
-    Upgrade(http1::SendRequest<B>, std::sync::Arc<Upstream>),
+    Upgrade(http1::SendRequest<B>, std::sync::Arc<Upstream>, Option<SocketAddr>),
 }
 
 /// Why a link has no answer's head.
@@ -69,7 +70,7 @@ where
         match self {
             Self::Http1(link) => link.send(request).await,
             Self::Http2(link) => link.send(request).await,
-            Self::Upgrade(mut sender, upstream) => {
+            Self::Upgrade(mut sender, upstream, peer) => {
                 let mut request = request;
                 wire::as_http1(&mut request, &upstream.target.origin);
                 // It was for HTTP/2, which was not agreed on.
@@ -80,7 +81,7 @@ where
                     sound(&response)?;
                 }
                 // The sender goes here: without an upgrade the connection ends with its answer.
-                Ok(response.map(|incoming| Answer::new(incoming, Lease::None)))
+                Ok(response.map(|incoming| Answer::new(incoming, Lease::None, peer)))
             }
         }
     }
@@ -95,6 +96,7 @@ pub(super) struct Http1<B> {
     sender: RefCell<http1::SendRequest<B>>,
     pool: Weak<Pool<B>>,
     upstream: std::sync::Arc<Upstream>,
+    peer: Option<SocketAddr>,
     born: Instant,
     idle_since: Cell<Instant>,
     used: Cell<bool>,
@@ -111,12 +113,13 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    pub(super) fn new(sender: http1::SendRequest<B>, pool: &Rc<Pool<B>>) -> Rc<Self> {
+    pub(super) fn new(sender: http1::SendRequest<B>, peer: Option<SocketAddr>, pool: &Rc<Pool<B>>) -> Rc<Self> {
         let now = Instant::now();
         Rc::new(Self {
             sender: RefCell::new(sender),
             pool: Rc::downgrade(pool),
             upstream: std::sync::Arc::clone(&pool.upstream),
+            peer,
             born: now,
             idle_since: Cell::new(now),
             used: Cell::new(false),
@@ -139,16 +142,17 @@ where
             return Err(Failure::Over(SendError::Egress(EgressError::Refused(response.status()))));
         }
         sound(&response)?;
+        let peer = self.peer;
         if !wire::may_be_reused(&response) {
-            return Ok(response.map(|incoming| Answer::new(incoming, Lease::None)));
+            return Ok(response.map(|incoming| Answer::new(incoming, Lease::None, peer)));
         }
         // Ready for the next request means that hyper has read this answer's last byte, also
         // where it has not been handed on yet: most small answers come in one piece.
         if self.is_ready() || response.body().is_end_stream() {
             self.go_back();
-            return Ok(response.map(|incoming| Answer::new(incoming, Lease::None)));
+            return Ok(response.map(|incoming| Answer::new(incoming, Lease::None, peer)));
         }
-        Ok(response.map(|incoming| Answer::new(incoming, Lease::Http1(self))))
+        Ok(response.map(|incoming| Answer::new(incoming, Lease::Http1(self), peer)))
     }
 
     fn is_ready(&self) -> bool {
@@ -199,6 +203,7 @@ where
 pub(super) struct Http2<B> {
     sender: http2::SendRequest<B>,
     upstream: std::sync::Arc<Upstream>,
+    peer: Option<SocketAddr>,
     born: Instant,
     streams: Rc<Streams>,
 }
@@ -208,6 +213,7 @@ impl<B> Clone for Http2<B> {
         Self {
             sender: self.sender.clone(),
             upstream: std::sync::Arc::clone(&self.upstream),
+            peer: self.peer,
             born: self.born,
             streams: Rc::clone(&self.streams),
         }
@@ -245,10 +251,10 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    pub(super) fn new(sender: http2::SendRequest<B>, pool: &Rc<Pool<B>>) -> Self {
+    pub(super) fn new(sender: http2::SendRequest<B>, peer: Option<SocketAddr>, pool: &Rc<Pool<B>>) -> Self {
         let now = Instant::now();
         let streams = Streams { open: Cell::new(0), idle_since: Cell::new(now), answered: Cell::new(false) };
-        Self { sender, upstream: std::sync::Arc::clone(&pool.upstream), born: now, streams: Rc::new(streams) }
+        Self { sender, upstream: std::sync::Arc::clone(&pool.upstream), peer, born: now, streams: Rc::new(streams) }
     }
 
     async fn send(mut self, mut request: Request<B>) -> Result<Response<Answer>, Failure<B>> {
@@ -259,7 +265,7 @@ where
             answering.await.map_err(|error| Failure::new(error, self.streams.answered.get(), &self.upstream))?;
         self.streams.answered.set(true);
         let lease = if response.body().is_end_stream() { Lease::None } else { Lease::Http2(busy) };
-        Ok(response.map(|incoming| Answer::new(incoming, lease)))
+        Ok(response.map(|incoming| Answer::new(incoming, lease, self.peer)))
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -210,7 +210,7 @@ fn a_post_that_a_connection_gives_back_unsent_goes_out_on_a_fresh_one() {
                 hyper::client::conn::http1::handshake::<_, Sent>(TokioIo::new(near)).await.unwrap();
             let mut connection = Box::pin(connection);
             assert!(matches!(futures_poll(connection.as_mut()), Poll::Pending));
-            pool.check_in(Http1::new(sender, &pool));
+            pool.check_in(Http1::new(sender, None, &pool));
             doomed.push((connection, far));
         }
         assert_eq!(idle(&pool), 2);

@@ -205,7 +205,7 @@ fn what_is_given_back_unsent_is_as_http1_wants_it() {
         // A shared connection that looks alive until the request is handed to it.
         let (near, _far) = tokio::io::duplex(1024);
         let (sender, doomed) = wire::http2_builder().handshake::<_, Sent>(TokioIo::new(near)).await.unwrap();
-        *pool.shared.borrow_mut() = Some(Http2::new(sender, &pool));
+        *pool.shared.borrow_mut() = Some(Http2::new(sender, None, &pool));
         let mut sending = Box::pin(pool.send(request(Method::POST, "/a?b", "precious"), PLAN));
         assert!(matches!(futures_poll(sending.as_mut()), Poll::Pending));
         drop(doomed);
