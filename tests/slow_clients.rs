@@ -21,7 +21,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 #[tokio::test]
 async fn a_head_that_does_not_come_in_time_closes_its_connection_while_others_are_served() {
     let upstream = Wire::ok().await;
-    let proxy = Proxy::start(&format!("client: {{header_timeout: 600ms}}\n{}", one_route(&upstream.url(""), ""))).await;
+    let proxy = Proxy::start(&format!("client: {{header_timeout: 1s}}\n{}", one_route(&upstream.url(""), ""))).await;
     let began = Instant::now();
     let mut silent = End::connect(proxy.address()).await;
     let mut preface = End::connect(proxy.address()).await;

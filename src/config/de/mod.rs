@@ -59,6 +59,8 @@ fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'
                 report.error_at_key(spot, format!("unknown field `{name}`"), "put a space behind the ':'");
                 return;
             }
+            // Those further fields stand beside the ones of the node itself, not below them.
+            let known = if way.0.len() == 1 { known } else { &[] };
             let near = nearest(key, expected.iter().copied().chain(known.iter().copied()));
             let mend = match (hint::home(&spot.path()), near) {
                 (Some(home), _) => home.to_owned(),

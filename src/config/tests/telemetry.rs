@@ -104,7 +104,7 @@ fn each_fault_of_a_collector_is_told_with_its_place_and_mend() {
         ),
         (
             "{otlp: 'http://localhost', endpoint: x}".to_owned(),
-            "8:39 telemetry.endpoint: unknown field `endpoint` | known here: otlp, sample, headers, service_name, ca, listeners, credentials, routes",
+            "8:39 telemetry.endpoint: unknown field `endpoint` | known here: otlp, sample, headers, service_name, ca",
         ),
         (headers("[x]"), "8:39 telemetry.headers: must be a map, not a list | write {X-Tenant: acme}"),
         (

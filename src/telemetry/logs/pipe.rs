@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -15,6 +15,9 @@ const LINES: usize = 8192;
 
 /// Bytes that wait; a line may have a path of tens of kilobytes in it.
 const BYTES: usize = 1 << 20;
+
+/// Between two looks whether there is room for a mark.
+const BETWEEN: Duration = Duration::from_millis(5);
 
 /// What the thread that writes is given.
 enum Parcel {
@@ -65,12 +68,18 @@ impl Pipe {
 
     /// Waits until what was put so far is written, but no longer than this.
     fn settle(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         let (done, wait) = sync_channel(1);
-        match self.parcels.try_send(Parcel::Mark(done)) {
-            // An error is a reader who is too slow, or gone: nobody to wait for.
-            Ok(()) => drop(wait.recv_timeout(patience)),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        let mut mark = Parcel::Mark(done);
+        while let Err(TrySendError::Full(back)) = self.parcels.try_send(mark) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            mark = back;
+            thread::sleep(BETWEEN);
         }
+        // An error is a reader who is too slow, or gone: nobody to wait for.
+        let _ = wait.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
