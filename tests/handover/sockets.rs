@@ -90,3 +90,28 @@ async fn a_reload_says_that_a_change_of_the_handover_socket_needs_a_restart() {
     eventually("it is told", || process.log().contains("`handover` has changed: this needs a restart")).await;
     assert!(!process.folder.path().join("other.sock").exists());
 }
+
+#[tokio::test]
+async fn the_admin_port_is_the_new_processs_at_once_however_long_the_old_one_drains() {
+    let simulator = simulate(Crewmojo::default()).await;
+    let (upstream, go) = held(&simulator).await;
+    let yaml = format!("admin: {{address: '127.0.0.1:0'}}\n{}", with_handover(&simulator, &upstream.url("/v1")));
+    let mut old = Process::start(&yaml, &[]);
+    let address = old.admin().await;
+    let slow = under_way(&old, &upstream).await;
+    let mut kept = Connection::open(address).await;
+    assert_eq!(kept.send(request("/readyz")).await.unwrap().status(), 200);
+    let new = old.successor().await;
+    assert_eq!(new.admin().await, address);
+    eventually("it drains", || old.log().contains("draining")).await;
+    for _ in 0..50 {
+        let status: serde_json::Value = serde_json::from_str(&text(&get(address, "/api/v1/status").await)).unwrap();
+        assert_eq!((&status["state"], &status["ready"]), (&"serving".into(), &true.into()), "{status}");
+    }
+    let last = kept.send(request("/readyz")).await.unwrap();
+    assert_eq!((last.status().as_u16(), last.headers()["connection"].to_str().unwrap()), (503, "close"));
+    assert!(old.runs(), "{}", old.log());
+    go.send(true).unwrap();
+    slow.await.unwrap();
+    has_handed_over(old).await;
+}
