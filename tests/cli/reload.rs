@@ -1,18 +1,15 @@
 //! `reload` and `healthcheck`: the running proxy is asked, and the exit status is the verdict.
 
 use super::in_folder;
+use crate::harness::nobody::Nobody;
 use crate::harness::process::{Process, command, replace};
 
 const TOKEN: &str = "adm1n-t0ken-of-the-tests";
 
 /// A process whose admin port is at a known port: `reload` reads it from the file.
 async fn started(more: &str) -> (Process, String) {
-    let port = {
-        // Free a moment ago; whoever takes it in between makes the start fail.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
-    let yaml = format!("admin: {{address: 127.0.0.1:{port}{more}}}\nroutes: [{{name: a, respond: 204}}]\n");
+    let nobody = Nobody::there();
+    let yaml = format!("admin: {{address: {nobody}{more}}}\nroutes: [{{name: a, respond: 204}}]\n");
     let process = Process::start(&yaml, &[("ADMIN", TOKEN)]);
     process.admin().await;
     (process, yaml)

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket};
 
 /// A port that refuses connections. It is bound, so that no other test is given it meanwhile; free
-/// again when dropped.
+/// again when dropped. A process that is told the port may listen there all the same.
 pub struct Nobody {
     socket: TcpSocket,
     pub address: SocketAddr,
@@ -15,6 +15,7 @@ pub struct Nobody {
 impl Nobody {
     pub fn there() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = socket.local_addr().unwrap();
         Self { socket, address }
