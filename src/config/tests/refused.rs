@@ -802,7 +802,7 @@ fn an_admin_port_needs_an_address_of_its_own_and_a_token_where_others_reach_it()
         ),
         (
             "{address: 127.0.0.1:9901, port: 1}",
-            "8:34 admin.port: unknown field `port` | known here: address, token, ready_when, hosts, listeners, credentials, routes",
+            "8:34 admin.port: unknown field `port` | known here: address, token, ready_when, hosts",
         ),
     ] {
         let problems = refused(&format!("{BASE}admin: {admin}\n"));
