@@ -85,6 +85,8 @@ e2e-tools:
 	@command -v tinyproxy >/dev/null || { $(call install,tinyproxy,tinyproxy-bin); }
 	@command -v systemd-analyze >/dev/null || { $(call install,systemd-analyze,systemd); }
 	@command -v promtool >/dev/null || { $(call install,promtool,prometheus); }
+	@test -x /usr/sbin/nginx && test -e /usr/lib/nginx/modules/ngx_http_lua_module.so || \
+		{ $(call install,nginx with Lua,nginx-light libnginx-mod-http-lua); }
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		{ $(call install,Chromium and its driver,chromium chromium-driver fonts-dejavu-core); }
 

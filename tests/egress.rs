@@ -12,6 +12,7 @@ use crate::answers_of_its_own::is_problem;
 use crate::harness::client::{assert_unavailable, get, text, token_number};
 use crate::harness::egress::{BASIC, EgressProxy, Manner};
 use crate::harness::eventually;
+use crate::harness::nobody::Nobody;
 use crate::harness::process::{self, Process};
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{End, Message, Wire, exchange, soon};
@@ -190,7 +191,7 @@ async fn a_proxy_that_does_not_lead_on_is_told_apart_from_the_upstream() {
 
 #[tokio::test]
 async fn a_proxy_that_nobody_is_behind_is_told_apart_too() {
-    let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let dead = Nobody::there();
     for (upstream, ca) in [("https://api.example.test", ", insecure: true"), ("http://api.example.test", "")] {
         let yaml = one_route(&format!("{{url: '{upstream}', proxy: 'http://{dead}'{ca}}}"), "");
         let answer = ask(&Proxy::start(&yaml).await).await;

@@ -14,9 +14,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokenferry::demo::{Crewmojo, Options, Simulator};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixStream};
+use tokio::net::UnixStream;
 
 use crate::harness::client::{Connection, get, json, send, text};
+use crate::harness::nobody::Nobody;
 use crate::harness::process::{Process, command};
 use crate::harness::proxy::{Proxy, complete};
 use crate::harness::upstream::Upstream;
@@ -104,7 +105,7 @@ async fn an_access_line_tells_all_of_a_request_but_its_secrets() {
 
 #[tokio::test]
 async fn where_only_errors_are_asked_for_only_they_have_lines_and_say_why() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = Nobody::there();
     let upstream = Upstream::answering(|seen| {
         Response::builder().status(if seen.path() == "/bad" { 500 } else { 404 }).body(Full::default()).unwrap()
     })

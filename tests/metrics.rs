@@ -5,6 +5,7 @@ use tokenferry::telemetry::metrics::{Connections, Metrics, RouteTotals};
 
 use crate::harness::client::{Connection, get, post};
 use crate::harness::eventually;
+use crate::harness::nobody::Nobody;
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{End, Wire};
 use crate::harness::upstream::Upstream;
@@ -114,7 +115,7 @@ async fn a_client_that_goes_before_its_answer_is_counted_without_a_status() {
 
 #[tokio::test]
 async fn an_upstream_that_is_away_is_an_error_with_its_refusals_code() {
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = Nobody::there();
     let routes = [route("gone", &format!("http://{gone}/"), "none", "")];
     let proxy = Proxy::start(&config(&[], &routes).replace("credentials:\n", "")).await;
     get(proxy.address(), "/gone").await;

@@ -8,10 +8,10 @@ use http::{Request, Response};
 use http_body_util::Full;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use tokenferry::demo::{Crewmojo, Simulator};
-use tokio::net::TcpListener;
 
 use crate::harness::client::{get, send, text};
 use crate::harness::collector::{Collector, Mood, Seen, named};
+use crate::harness::nobody::Nobody;
 use crate::harness::process::Process;
 use crate::harness::proxy::Proxy;
 use crate::harness::upstream::Upstream;
@@ -241,7 +241,7 @@ async fn an_operator_may_keep_the_trace_from_an_upstream() {
 async fn refusals_and_failures_are_told_of_as_such() {
     let collector = Collector::start().await;
     let upstream = Upstream::answering(|_| Response::builder().status(503).body(Full::default()).unwrap()).await;
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = Nobody::there();
     let yaml = format!(
         "routes:\n  - {{name: bad, match: {{path: /bad}}, upstream: \"{}\", credential: none}}\n  \
          - {{name: gone, match: {{path: /gone}}, upstream: \"http://{nobody}\", credential: none}}\n",
@@ -290,7 +290,8 @@ async fn a_collector_that_hangs_or_refuses_costs_no_request_and_has_spans_when_i
 
 #[tokio::test]
 async fn a_collector_that_goes_and_comes_back_is_one_line_each() {
-    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = Nobody::there();
+    let address = nobody.address;
     let upstream = Upstream::start().await;
     let yaml = format!("telemetry: {{otlp: \"http://{address}\"}}\n{}", one_route(&upstream.url("/"), ""));
     let process = Process::start(&yaml, &[]);
@@ -301,7 +302,7 @@ async fn a_collector_that_goes_and_comes_back_is_one_line_each() {
     assert!(!process.log().contains(&address.to_string()), "a URL may have come from a reference");
 
     // Several batches that fail in another way are no news.
-    let collector = Collector::start_on(address, Mood::Answers(500)).await;
+    let collector = Collector::start_on(nobody.listens(), Mood::Answers(500));
     while collector.posts().len() < 3 {
         get(process.address, "/a").await;
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -146,14 +146,14 @@ impl Admin {
         }
     }
 
-    /// Counts a request without the token, or from a foreign page.
+    /// Counts a request with a wrong token, or from a foreign page.
     pub(super) fn note_denied(&self) {
         self.metrics.admin_denied();
         let mut told = self.told_denied.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|told| told.elapsed() >= TELL_DENIED) {
             *told = Some(Instant::now());
             let denied = self.metrics.times_denied();
-            tracing::warn!(denied, "requests to the admin port were refused: no token, or from a foreign page");
+            tracing::warn!(denied, "requests to the admin port were refused: a wrong token, or from a foreign page");
         }
     }
 

@@ -96,8 +96,9 @@ impl Admin {
         if !place.as_ref().is_some_and(Place::is_health)
             && let Err(refusal) = self.gate.admit_token(&head.headers)
         {
-            self.note_denied();
+            // A browser asks without one first, each time.
             if head.headers.contains_key(http::header::AUTHORIZATION) {
+                self.note_denied();
                 tokio::time::sleep(WRONG_TOKEN).await;
             }
             return Err(refusal);

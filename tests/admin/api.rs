@@ -1,10 +1,11 @@
 //! What it tells and does.
 
-use std::time::Duration;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use tokenferry::demo::{Crewmojo, CrmCom, Fault};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
@@ -12,7 +13,7 @@ use crate::harness::client::get;
 use crate::harness::eventually;
 use crate::harness::load::Load;
 use crate::harness::process::command;
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::{Proxy, complete};
 use crate::harness::vendors::{crewmojo, crm, simulate};
 
 /// What `check --format json` says of the configuration in this process's folder.
@@ -199,19 +200,42 @@ async fn a_change_of_the_admin_port_needs_a_restart_and_the_rest_is_taken() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_cancels_no_reload_and_many_at_once_have_one_verdict_each() {
-    let proxy = Proxy::start(&small("")).await;
-    proxy.rewrite(&small("").replace("204", "403"));
+    // Nobody but who asks has it reload.
+    let proxy = Proxy::start_unwatched(&small("")).await;
+    // A file that can be read to its end only when this test has written it: the reload is under way until then.
+    let file = proxy.folder().join("proxy.yaml");
+    std::fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let mut stream = TcpStream::connect(proxy.admin()).await.unwrap();
+    stream.write_all(b"POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let opening = tokio::task::spawn_blocking(move || std::fs::OpenOptions::new().write(true).open(file));
+    let mut file = tokio::time::timeout(Duration::from_secs(10), opening).await.expect("it reloads").unwrap().unwrap();
+    // The client goes, and is seen to have gone: its connection ends without an answer.
+    stream.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(status(proxy.admin()).await["config"]["generation"], 1);
+    file.write_all(complete(&small("").replace("204", "403")).as_bytes()).unwrap();
+    drop(file);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while status(proxy.admin()).await["config"]["generation"] != 2 {
+        assert!(Instant::now() < deadline, "the reload went away with its client");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(get(proxy.address(), "/").await.status(), 403);
+
+    proxy.rewrite(&small("").replace("204", "404"));
     for _ in 0..20 {
         let mut stream = TcpStream::connect(proxy.admin()).await.unwrap();
         stream.write_all(b"POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     }
-    eventually("it is taken", || std::net::TcpStream::connect(proxy.address()).is_ok()).await;
     let asking: Vec<_> = (0..20).map(|_| tokio::spawn(ask(proxy.admin(), "POST", "/api/v1/reload"))).collect();
     for asked in asking {
         let answer = asked.await.unwrap();
-        assert_eq!((answer.status().as_u16(), &json(&answer)["generation"]), (200, &2.into()));
+        assert_eq!((answer.status().as_u16(), &json(&answer)["generation"]), (200, &3.into()));
     }
-    assert_eq!(get(proxy.address(), "/").await.status(), 403);
+    assert_eq!(get(proxy.address(), "/").await.status(), 404);
 }
 
 #[tokio::test]

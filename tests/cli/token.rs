@@ -5,6 +5,7 @@ use tokenferry::demo::Crewmojo;
 use super::{in_folder, partner, ran, ran_async};
 use crate::harness::client::{get, token_number};
 use crate::harness::eventually;
+use crate::harness::nobody::Nobody;
 use crate::harness::process::Process;
 use crate::harness::redis::RedisServer;
 use crate::harness::vendors::{config, crewmojo, route, simulate};
@@ -61,13 +62,12 @@ async fn a_fault_is_one_plain_sentence() {
 
 #[test]
 fn an_endpoint_that_is_not_there_is_told_at_once() {
-    // Bound and closed again: nobody answers there.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = Nobody::there();
     let yaml = format!(
         "\
 listeners: [{{address: 127.0.0.1:8080}}]
 credentials:
-  partner: {{provider: oauth2, token_url: http://127.0.0.1:{port}/t, grant: client_credentials, client_id: a, client_secret: b}}
+  partner: {{provider: oauth2, token_url: http://{nobody}/t, grant: client_credentials, client_id: a, client_secret: b}}
 routes:
   - {{name: one, upstream: http://127.0.0.1:1, credential: partner}}
 "
@@ -89,8 +89,8 @@ async fn programs_are_told_a_fault_in_words_that_stay() {
     assert_eq!(refused["outcome"], "no token");
     assert_eq!([&refused["fault"]["reason"], &refused["fault"]["code"]], ["status", "invalid_client"]);
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let away = format!("http://127.0.0.1:{port}/t");
+    let nobody = Nobody::there();
+    let away = format!("http://{nobody}/t");
     let start = yaml.find("token_url: ").unwrap() + "token_url: ".len();
     let end = start + yaml[start..].find('\n').unwrap();
     let unreachable = format!("{}{away}{}", &yaml[..start], &yaml[end..]);

@@ -17,7 +17,7 @@ use shell::Shell;
 use stage::{Stage, completed};
 
 /// Files of other programs, which are read as YAML.
-const FOREIGN: [&str; 6] = ["compose", "kubernetes", "prometheus", "envoy", "kong", "traefik"];
+const FOREIGN: [&str; 5] = ["compose", "kubernetes", "envoy", "kong", "traefik"];
 
 /// Languages whose blocks `make e2e` gives to the programs that they are for; here they are looked over.
 const OF_OTHERS: [&str; 2] = ["nginx", "promql"];

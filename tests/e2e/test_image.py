@@ -5,6 +5,7 @@ The Dockerfile is read by a parser, and what its stages do is done by hand: the 
 for the binary, the certificates and the configuration, is really entered, read-only, as uid 65532.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -16,7 +17,7 @@ import threading
 import urllib.request
 
 import pytest
-from conftest import START_DEADLINE, program
+from conftest import START_DEADLINE, cannot, program
 from dockerfile_parse import DockerfileParser
 from standins import Partner
 
@@ -91,7 +92,7 @@ def static(tmp_path_factory):
     """The binary linked as in the image: without a library of the system."""
     if os.environ.get("TOKENFERRY_STATIC_BIN"):
         return os.environ["TOKENFERRY_STATIC_BIN"]
-    pytest.skip("TOKENFERRY_STATIC_BIN names no statically linked program: run `make e2e`")
+    cannot("TOKENFERRY_STATIC_BIN names no statically linked program: run `make e2e`")
 
 
 def test_the_binary_asks_for_no_library(static):
@@ -156,24 +157,25 @@ def answer_names(server, names):
 
 @pytest.fixture
 def name_server():
+    if not may_enter_roots():
+        cannot("entering another root, and a port below 1024, need root")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.83.0.53", 53))
         threading.Thread(target=answer_names, args=(server, {"partner.test"}), daemon=True).start()
         yield "127.83.0.53"
 
 
-@pytest.mark.skipif(not may_enter_roots(), reason="entering another root needs root")
 def test_it_serves_from_an_empty_read_only_root_as_nobody(static, tmp_path, name_server):
     root = tmp_path / "root"
     root.mkdir()
-    with Partner() as partner:
+    with reserved_port() as admin_port, Partner() as partner:
         # By name: the C library in the binary must find hosts by itself, in files and by DNS.
         credential = partner.credential().replace("127.0.0.1", "partner.test")
         config = f"""
 listeners:
   - address: 127.0.0.1:0
 admin:
-  address: 127.0.0.1:{free_port()}
+  address: 127.0.0.1:{admin_port}
 credentials:{credential}
 routes:
   - name: by-dns
@@ -220,11 +222,15 @@ routes:
         assert health.returncode == 1, "nobody is there to be well"
 
 
-def free_port():
-    """Of the admin port, which another process is to find: 0 would not do."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+@contextlib.contextmanager
+def reserved_port():
+    """For the admin port, which another process is to find: 0 would not do. Nobody else is given it: it stays bound
+    without listening, and the proxy, which reuses addresses as this socket does, may listen there all the same.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 def next_line(process):

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import program
+from conftest import cannot, program
 
 UNITS = pathlib.Path(__file__).parents[2] / "deploy" / "systemd"
 HIGHEST_EXPOSURE = 2.0
@@ -117,7 +117,7 @@ def test_the_watchdog_hears_nothing_while_one_worker_hangs(tokenferry, tmp_path)
         try:
             ptrace(PTRACE_SEIZE, worker)
         except OSError as error:
-            pytest.skip(f"no thread can be stopped here: {error}")
+            cannot(f"no thread can be stopped here: {error}")
         ptrace(PTRACE_INTERRUPT, worker)
         assert os.waitpid(worker, 0x40000000)[0] == worker  # __WALL: a thread is no child of ours
         # What was found well just before is told yet.

@@ -53,12 +53,11 @@ pub struct Collector {
 
 impl Collector {
     pub async fn start() -> Self {
-        Self::start_on("127.0.0.1:0".parse().unwrap(), Mood::Takes).await
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), Mood::Takes)
     }
 
-    /// On an address that may have been somebody's a moment ago.
-    pub async fn start_on(address: SocketAddr, mood: Mood) -> Self {
-        let listener = TcpListener::bind(address).await.unwrap();
+    /// Where a socket listens already.
+    pub fn start_on(listener: TcpListener, mood: Mood) -> Self {
         let address = listener.local_addr().unwrap();
         let (mood, posts, taken) = (Arc::new(Mutex::new(mood)), Arc::default(), Arc::default());
         let state = (Arc::clone(&mood), Arc::clone(&posts), Arc::clone(&taken));

@@ -8,6 +8,7 @@ pub mod editor;
 pub mod egress;
 pub mod load;
 pub mod mix;
+pub mod nobody;
 pub mod process;
 pub mod proxy;
 pub mod raw;

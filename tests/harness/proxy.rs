@@ -40,8 +40,17 @@ impl Proxy {
         Self::start_in(folder, yaml, variables).await
     }
 
+    /// The same without variables and without a watcher: another configuration is taken when somebody asks.
+    pub async fn start_unwatched(yaml: &str) -> Self {
+        Self::launch(TempDir::new().unwrap(), yaml, &[], false).await
+    }
+
     /// The same, in a folder that has files which the configuration names.
     pub async fn start_in(folder: TempDir, yaml: &str, variables: &[(&str, &str)]) -> Self {
+        Self::launch(folder, yaml, variables, true).await
+    }
+
+    async fn launch(folder: TempDir, yaml: &str, variables: &[(&str, &str)], watch: bool) -> Self {
         std::fs::write(folder.path().join("proxy.yaml"), complete(yaml)).unwrap();
         let (hangups, inbox) = mpsc::channel(8);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -52,7 +61,7 @@ impl Proxy {
         let start = Start {
             config: folder.path().join("proxy.yaml"),
             environment: Arc::new(move |name: &str| variables.get(name).cloned()),
-            watch: true,
+            watch,
             sockets: Vec::new(),
             metrics: Arc::clone(&metrics),
         };
