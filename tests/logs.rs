@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use http_body_util::Full;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokenferry::demo::{Crewmojo, Options, Simulator};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use crate::harness::client::{Connection, get, json, send, text};
 use crate::harness::nobody::Nobody;
@@ -110,13 +113,20 @@ async fn where_only_errors_are_asked_for_only_they_have_lines_and_say_why() {
     let yaml = format!(
         "log: {{format: json, access: errors}}\nroutes:\n\
          - {{name: up, upstream: \"http://{}\", credential: none}}\n\
+         - {{name: told, match: {{path: /told}}, respond: 403}}\n\
          - {{name: gone, match: {{path: /gone}}, upstream: \"http://{gone}\", credential: none}}\n",
         upstream.address
     );
     let process = Process::start(&yaml, &[]);
-    for (path, status) in
-        [("/fine", 404), ("/bad", 500), ("/gone", 502), ("/%5c", 400), ("/fine/too", 404), ("/%00", 400)]
-    {
+    for (path, status) in [
+        ("/fine", 404),
+        ("/told", 403),
+        ("/bad", 500),
+        ("/gone", 502),
+        ("/%5c", 400),
+        ("/fine/too", 404),
+        ("/%00", 400),
+    ] {
         assert_eq!(get(process.address, path).await.status(), status, "{path}");
     }
     access_line(&process, "/%00").await;
@@ -209,16 +219,27 @@ async fn a_request_has_one_name_everywhere() {
     assert_eq!(json(&refused)["request_id"], "find-me", "{}", text(&refused));
 }
 
-/// The binary, whose log nobody reads.
+/// The binary, whose log nobody reads. `FOLDER` in its configuration is its own.
 fn unread(yaml: &str) -> (TempDir, Child, SocketAddr) {
     let folder = TempDir::new().unwrap();
-    std::fs::write(folder.path().join("proxy.yaml"), complete(yaml)).unwrap();
+    let yaml = complete(yaml).replace("FOLDER", folder.path().to_str().unwrap());
+    std::fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
     let mut child = command(folder.path()).arg("run").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     // Closed behind this line.
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("listening on ").unwrap().parse().unwrap();
     (folder, child, address)
+}
+
+/// What the proxy says of lines that it lost.
+async fn dropped_lines(folder: &Path) -> u64 {
+    let mut stream = UnixStream::connect(folder.join("admin.sock")).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix("tokenferry_log_lines_dropped_total "));
+    line.unwrap_or_else(|| panic!("{page}")).trim().parse().unwrap()
 }
 
 fn end(mut child: Child) {
@@ -259,10 +280,20 @@ async fn a_log_that_nobody_reads_costs_lines_and_no_request() {
 #[tokio::test]
 async fn closed_outputs_are_no_reason_not_to_serve_nor_to_end_well() {
     let upstream = Upstream::start().await;
-    let yaml = format!("log: {{access: all}}\n{}", one_route(&format!("http://{}", upstream.address), ""));
-    let (_folder, mut child, address) = unread(&yaml);
+    let yaml = format!(
+        "log: {{access: all}}\nadmin: {{address: 'unix:FOLDER/admin.sock'}}\n{}",
+        one_route(&format!("http://{}", upstream.address), "")
+    );
+    let (folder, mut child, address) = unread(&yaml);
     drop(child.stderr.take());
     ask_often(address, 100).await;
+    // Each line is lost once: to tell of it would be the next to be lost.
+    while dropped_lines(folder.path()).await < 100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    ask_often(address, 100).await;
+    let dropped = dropped_lines(folder.path()).await;
+    assert!(dropped <= 205, "{dropped}");
     tokio::task::spawn_blocking(move || end(child)).await.unwrap();
 }
 

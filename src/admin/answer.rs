@@ -34,8 +34,14 @@ pub(super) enum Refusal {
     Method(&'static str),
     #[error("nothing is to be sent here, or JSON")]
     Media,
-    #[error("the body is too large, or does not come")]
+    #[error("the body is too large: none is needed here")]
     Body,
+    #[error("the body did not arrive in time")]
+    SlowBody,
+    #[error("the body broke off")]
+    BrokenBody,
+    #[error("a fault of the proxy")]
+    Internal,
     #[error("its token is written in the configuration: there is nothing to log in for")]
     Fixed,
     #[error("the proxy is about to end")]
@@ -56,6 +62,9 @@ impl Refusal {
             Self::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Media => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type"),
             Self::Body => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "body_timeout"),
+            Self::BrokenBody => (StatusCode::BAD_REQUEST, "body_broken"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::Fixed => (StatusCode::CONFLICT, "nothing_to_renew"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Self::Slow => (StatusCode::GATEWAY_TIMEOUT, "reload_timeout"),

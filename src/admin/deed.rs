@@ -22,16 +22,21 @@ impl Admin {
     /// not stop it.
     pub(super) async fn reload(&self) -> Answer {
         let (wish, told) = oneshot::channel();
-        if self.is_draining() || self.wishes.send(wish).await.is_err() {
+        if self.is_draining() {
             return Refusal::Draining.answer();
         }
-        match tokio::time::timeout(RELOAD, told).await {
-            Ok(Ok(reload)) => {
+        let asking = async {
+            // An error, here as there: nobody reloads any more.
+            self.wishes.send(wish).await.ok()?;
+            told.await.ok()
+        };
+        match tokio::time::timeout(RELOAD, asking).await {
+            Ok(Some(reload)) => {
                 let refused = reload.outcome == Outcome::Refused;
                 let status = if refused { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
                 json_answer(status, &verdict(&reload))
             }
-            Ok(Err(_)) => Refusal::Draining.answer(),
+            Ok(None) => Refusal::Draining.answer(),
             Err(_) => Refusal::Slow.answer(),
         }
     }

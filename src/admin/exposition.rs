@@ -24,6 +24,7 @@ use self::family::Families;
 use self::process::Process;
 use self::text::as_text;
 use crate::telemetry::metrics::{HistogramTotals, Metrics, RouteTotals, status_word};
+use crate::telemetry::traces::Counts;
 use crate::token::CellStatus;
 
 /// What there is to tell at a moment. It has names from the configuration, and no secret.
@@ -43,6 +44,8 @@ pub struct Facts {
     pub started: SystemTime,
     /// Log lines that were dropped since nobody took them fast enough.
     pub log_lines_dropped: u64,
+    /// What became of the spans of the collector in force.
+    pub spans: Counts,
 }
 
 /// How often a reload came to what, since the start.
@@ -99,7 +102,15 @@ impl Collector for Facts {
         self.configuration(&mut families)?;
         families.counter("admin_denied", "Requests to the admin port that were denied", self.metrics.times_denied())?;
         let dropped = "Log lines that were dropped since stderr was not read fast enough";
-        families.counter("log_lines_dropped", dropped, self.log_lines_dropped)
+        families.counter("log_lines_dropped", dropped, self.log_lines_dropped)?;
+        let Counts { sent, dropped, lost } = self.spans;
+        families.counters(
+            "spans",
+            "Spans of traces: sent to the collector, dropped since too many waited, or lost since it was away",
+            None,
+            [("sent", sent), ("dropped", dropped), ("lost", lost)]
+                .map(|(outcome, count)| ([("outcome", outcome)], count)),
+        )
     }
 }
 
@@ -120,13 +131,14 @@ fn traffic(families: &mut Families<'_>, routes: &[RouteTotals]) -> std::fmt::Res
         }),
     )?;
     let mut histogram = |name, help, of: fn(&RouteTotals) -> &HistogramTotals| {
-        let rows = routes.iter().map(|route| ([("route", &*route.name)], of(route)));
-        families.histograms(name, help, rows)
+        // Of thousands of routes most may be quiet, and each histogram is dozens of lines.
+        let busy = routes.iter().filter(|route| of(route).count() > 0);
+        families.histograms(name, help, busy.map(|route| ([("route", &*route.name)], of(route))))
     };
     histogram("request_duration", "From a request's head to its answer's last byte", |route| &route.duration)?;
     histogram(
         "upstream_duration",
-        "From the sending of a request to the head of its answer, or to its failure",
+        "From a sending, connecting included, to the head of its answer or its failure; all of a request's together",
         |route| &route.upstream,
     )?;
     histogram(

@@ -46,9 +46,9 @@ impl Gate {
 
     /// Judges where a request comes from.
     pub(super) fn admit(&self, head: &Parts) -> Result<(), Refusal> {
-        let scheme = match only(&head.headers, &FORWARDED_PROTO)? {
+        let scheme = match only(&head.headers, &FORWARDED_PROTO) {
             // No page can send this to another origin without asking first, which is refused.
-            Some("https") => "https",
+            Ok(Some("https")) => "https",
             _ => "http",
         };
         let named = only(&head.headers, &HOST).map_err(|_| Refusal::NoHost)?;

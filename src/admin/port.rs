@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 
-use super::answer::{Answer, with};
+use super::answer::{Answer, Refusal, with};
 use super::exposition::{Facts, Form, Reloads, exposition};
 use super::gate::Gate;
 use super::history::{History, STEP};
@@ -24,8 +24,9 @@ use crate::model::ReadyWhen;
 use crate::telemetry::dropped_log_lines;
 use crate::telemetry::metrics::Metrics;
 
-/// For a whole request head, and between two requests.
-const HEAD: Duration = Duration::from_secs(15);
+/// For a whole request head, and between two requests: longer than scrapers wait, whose next request would
+/// else meet the closing.
+const HEAD: Duration = Duration::from_secs(75);
 /// The largest head. A browser with many cookies of `localhost` sends a long one.
 const HEAD_SIZE: usize = 32 << 10;
 /// How old a connection may grow, and how long what is under way may take then: a client that does
@@ -145,19 +146,19 @@ impl Admin {
         }
     }
 
-    /// Counts a request without the token, or from a foreign page.
+    /// Counts a request with a wrong token, or from a foreign page.
     pub(super) fn note_denied(&self) {
         self.metrics.admin_denied();
         let mut told = self.told_denied.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|told| told.elapsed() >= TELL_DENIED) {
             *told = Some(Instant::now());
             let denied = self.metrics.times_denied();
-            tracing::warn!(denied, "requests to the admin port were refused: no token, or from a foreign page");
+            tracing::warn!(denied, "requests to the admin port were refused: a wrong token, or from a foreign page");
         }
     }
 
     /// Everything that is counted, in the form that is asked for.
-    pub(super) fn exposition(&self, headers: &HeaderMap) -> Answer {
+    pub(super) async fn exposition(&self, headers: &HeaderMap) -> Answer {
         let form = Form::of(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
         let snapshot = self.live.load();
         let credentials = &snapshot.directory.credentials;
@@ -170,8 +171,14 @@ impl Admin {
             generation: snapshot.generation,
             started: self.about.started,
             log_lines_dropped: dropped_log_lines(),
+            spans: snapshot.traces.as_ref().map(|traces| traces.exporter().counts()).unwrap_or_default(),
         };
-        with(StatusCode::OK, form.content_type(), exposition(facts, form))
+        drop(snapshot);
+        // Thousands of routes make megabytes: tokens are renewed on this thread, and must not wait for it.
+        match tokio::task::spawn_blocking(move || exposition(facts, form)).await {
+            Ok(page) => with(StatusCode::OK, form.content_type(), page),
+            Err(_) => Refusal::Internal.answer(),
+        }
     }
 }
 
@@ -234,7 +241,7 @@ mod tests {
         let began = tokio::time::Instant::now();
         let mut answer = vec![0; 12];
         stream.read_exact(&mut answer).await.unwrap();
-        assert_eq!(answer, b"HTTP/1.1 413");
+        assert_eq!(answer, b"HTTP/1.1 408");
         assert!(began.elapsed() < HEAD, "{:?}", began.elapsed());
         drop(stream);
         served.await.unwrap();

@@ -17,32 +17,46 @@ use crate::vendor::LifetimeSource;
 /// Names that an answer to a probe tells.
 const MOST_NAMES: usize = 5;
 
+/// Why the proxy is not ready.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Unready {
+    /// It is about to end.
+    Draining,
+    /// These credentials have no live token.
+    Tokens(Vec<String>),
+}
+
+impl Unready {
+    /// In words, and with names for those who may know them.
+    pub(super) fn told(&self, may_know: bool) -> String {
+        match self {
+            Self::Draining => "draining".to_owned(),
+            Self::Tokens(names) if may_know => {
+                let shown = names.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+                match names.len().checked_sub(MOST_NAMES) {
+                    Some(more @ 1..) => format!("no live token yet: {shown} and {more} more"),
+                    _ => format!("no live token yet: {shown}"),
+                }
+            }
+            Self::Tokens(names) => format!("no live token yet for {} of the credentials", names.len()),
+        }
+    }
+}
+
 impl Admin {
     /// Why the proxy is not ready; `None` where it is.
-    pub(super) fn unready(&self) -> Option<String> {
+    pub(super) fn unready(&self) -> Option<Unready> {
         if self.is_draining() {
-            return Some("draining".to_owned());
+            return Some(Unready::Draining);
         }
         let snapshot = self.live.load();
         if snapshot.directory.ready_when == ReadyWhen::Serving {
             return None;
         }
-        let missing: Vec<&str> = snapshot
-            .directory
-            .credentials
-            .iter()
-            .filter(|listed| listed.logs_in && !listed.cell.status().live)
-            .map(|listed| listed.name.as_str())
-            .collect();
-        if missing.is_empty() {
-            return None;
-        }
-        let names = missing.iter().take(MOST_NAMES).copied().collect::<Vec<_>>().join(", ");
-        let names = names.replace(char::is_control, "?");
-        Some(match missing.len().checked_sub(MOST_NAMES) {
-            Some(more @ 1..) => format!("no live token yet: {names} and {more} more"),
-            _ => format!("no live token yet: {names}"),
-        })
+        let credentials = snapshot.directory.credentials.iter();
+        let missing = credentials.filter(|listed| listed.logs_in && !listed.cell.status().live);
+        let missing: Vec<String> = missing.map(|listed| listed.name.replace(char::is_control, "?")).collect();
+        (!missing.is_empty()).then_some(Unready::Tokens(missing))
     }
 
     /// Everything that the status page shows; never a secret.

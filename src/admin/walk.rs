@@ -1,5 +1,6 @@
 //! What is asked for, and how.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -73,7 +74,7 @@ impl Place {
 
 impl Admin {
     /// Answers a request.
-    pub(super) async fn answer<B>(&self, head: Parts, body: B) -> Answer
+    pub(super) async fn answer<B>(self: &Arc<Self>, head: Parts, body: B) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -95,8 +96,9 @@ impl Admin {
         if !place.as_ref().is_some_and(Place::is_health)
             && let Err(refusal) = self.gate.admit_token(&head.headers)
         {
-            self.note_denied();
+            // A browser asks without one first, each time.
             if head.headers.contains_key(http::header::AUTHORIZATION) {
+                self.note_denied();
                 tokio::time::sleep(WRONG_TOKEN).await;
             }
             return Err(refusal);
@@ -111,16 +113,24 @@ impl Admin {
         Ok(place)
     }
 
-    async fn serve(&self, place: Place, head: &Parts) -> Answer {
+    async fn serve(self: &Arc<Self>, place: Place, head: &Parts) -> Answer {
         match place {
             Place::Alive => line(StatusCode::OK, "ok"),
             Place::Ready => match self.unready() {
                 None => line(StatusCode::OK, "ready"),
-                Some(why) => line(StatusCode::SERVICE_UNAVAILABLE, &why),
+                Some(why) => {
+                    let may_know = self.gate.admit_token(&head.headers).is_ok();
+                    line(StatusCode::SERVICE_UNAVAILABLE, &why.told(may_know))
+                }
             },
-            Place::Metrics => self.exposition(&head.headers),
+            Place::Metrics => self.exposition(&head.headers).await,
             Place::Page(media, text) => file(media, text),
-            Place::Status => json(StatusCode::OK, &self.status()),
+            Place::Status => {
+                let admin = Arc::clone(self);
+                // Off the thread on which tokens are renewed: there may be thousands of routes.
+                let told = tokio::task::spawn_blocking(move || json(StatusCode::OK, &admin.status())).await;
+                told.unwrap_or_else(|_| Refusal::Internal.answer())
+            }
             Place::Reload => self.reload().await,
             Place::Refresh(name) => self.refresh(&name).await,
         }
@@ -142,12 +152,12 @@ where
     let reading = async {
         let mut left = LARGEST_BODY;
         while let Some(frame) = body.frame().await {
-            let data = frame.map_err(|_| Refusal::Body)?.into_data().unwrap_or_default();
+            let data = frame.map_err(|_| Refusal::BrokenBody)?.into_data().unwrap_or_default();
             left = left.checked_sub(data.len()).ok_or(Refusal::Body)?;
         }
         Ok(())
     };
-    tokio::time::timeout(BODY_WITHIN, reading).await.unwrap_or(Err(Refusal::Body))
+    tokio::time::timeout(BODY_WITHIN, reading).await.unwrap_or(Err(Refusal::SlowBody))
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub fn assemble(loaded: Loaded, assembly: &mut Assembly) -> Result<(Loaded, Asse
 pub fn warnings(loaded: &Loaded, assembled: &Assembled) -> Vec<Problem> {
     let mut warnings = loaded.warnings.clone();
     warnings.extend(assembled.shadowed.iter().map(|(hidden, first)| {
-        let name = |place: &usize| loaded.settings.routes.get(*place).map_or("", |route| route.name.as_str());
+        let name = |place: &usize| loaded.settings.routes.get(*place).map_or("", |route| route.label.as_str());
         loaded.locator.problem(
             Severity::Warning,
             &format!("routes[{hidden}]"),

@@ -12,7 +12,8 @@ pub(super) fn tell_warnings(warnings: &[Problem], restart_needed: &[String]) {
 }
 
 fn tell_problem(problem: &Problem) {
-    let Problem { message, mend, .. } = problem;
+    let Problem { message, mend, path, .. } = problem;
+    let message = if path.is_empty() { message.clone() } else { format!("{path}: {message}") };
     let at = format!("{}:{}:{}", problem.file, problem.line, problem.column);
     match problem.severity {
         Severity::Error => tracing::error!(at, mend, "configuration: {message}"),

@@ -79,7 +79,8 @@ impl Service {
         self.tell(vec![Word::Ready, Word::Status(self.status.clone())]);
         if let (Some(telling), Some(within)) = (&mut self.telling, sd_notify::watchdog_enabled()) {
             let messages = telling.messages.clone();
-            telling.watching = Some(tokio::spawn(watch(messages, rounds, within / 2)));
+            telling.watching =
+                Some(tokio::spawn(watch(messages, rounds, (within / 2).max(Rounds::EACH + Rounds::EACH / 2))));
         }
     }
 

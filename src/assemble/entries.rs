@@ -37,7 +37,7 @@ pub(super) fn entry(
             .and_then(|upstream| forward_of(route, forward, upstream, settings, ready))
             .map_or(Action::Respond(StatusCode::INTERNAL_SERVER_ERROR), |forward| Action::Forward(Box::new(forward))),
     };
-    Entry { route: Arc::new(Route { name: route.name.clone(), action }), access: Access::new(route.access.clone()) }
+    Entry { route: Arc::new(Route { name: route.label.clone(), action }), access: Access::new(route.access.clone()) }
 }
 
 fn forward_of(

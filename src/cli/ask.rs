@@ -45,7 +45,12 @@ pub(super) struct AskArg {
 pub(super) struct Port {
     address: ListenAddress,
     token: Option<Secret>,
+    /// Where the token is from, in words.
+    source: &'static str,
 }
+
+const FROM_ENVIRONMENT: &str = "that of TOKENFERRY_ADMIN_TOKEN";
+const FROM_FILE: &str = "that of the configuration";
 
 /// What it said.
 #[derive(Debug)]
@@ -62,15 +67,22 @@ impl AskArg {
         if let Some(text) = &self.admin {
             let address = parse(text)
                 .ok_or_else(|| fail("--admin is no address: write 127.0.0.1:9901, [::1]:9901 or unix:/path", USAGE))?;
-            return Ok(Port { address, token: given });
+            // The token in the file is most likely the one, also where the address in it is another by now.
+            let (token, source) = match given {
+                Some(given) => (Some(given), FROM_ENVIRONMENT),
+                None if authorised => (self.token_of_file(), FROM_FILE),
+                None => (None, FROM_FILE),
+            };
+            return Ok(Port { address, token, source });
         }
         let path = &self.config.config;
         // A question that needs no token is not kept from being asked by one that cannot be read.
         let stands_in = if authorised { given } else { Some(Secret::new("of-no-use-to-a-health-check")) };
         match admin(path, &*process_environment(), stands_in.as_ref()) {
             Ok(Some(settings)) => {
+                let source = if stands_in.is_some() { FROM_ENVIRONMENT } else { FROM_FILE };
                 let token = if authorised { stands_in.or(settings.token) } else { None };
-                Ok(Port { address: settings.address, token })
+                Ok(Port { address: settings.address, token, source })
             }
             Ok(None) => Err(self.without()),
             Err(problems) => {
@@ -80,6 +92,11 @@ impl AskArg {
                 Err(fail(&what, INVALID))
             }
         }
+    }
+
+    /// The file's admin token, where that can be read.
+    fn token_of_file(&self) -> Option<Secret> {
+        admin(&self.config.config, &*process_environment(), None).ok().flatten().and_then(|settings| settings.token)
     }
 
     /// There is no admin port in the file; perhaps since there is nothing to be read in it.
@@ -130,10 +147,25 @@ impl Port {
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
-                format!("nobody listens at {named}: is the proxy running?")
+                format!(
+                    "nobody listens at {named}: is the proxy running? (a changed `admin.address` needs a restart; \
+                     --admin asks at the old one)"
+                )
             }
             io::ErrorKind::PermissionDenied => format!("{named} may not be connected to (permission denied)"),
             _ => format!("the proxy at {named} cannot be asked: {error}"),
+        }
+    }
+
+    /// Why the token was not taken, in words.
+    pub(super) fn wrong_token(&self) -> String {
+        match &self.token {
+            None => "no token was sent: write `admin.token`, or set TOKENFERRY_ADMIN_TOKEN".to_owned(),
+            Some(_) => format!(
+                "{} is not the one in force: a changed `admin.token` needs a restart, and TOKENFERRY_ADMIN_TOKEN goes \
+                 before the file's",
+                self.source
+            ),
         }
     }
 

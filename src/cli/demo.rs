@@ -67,7 +67,7 @@ async fn perform() -> ExitCode {
         // A closed stdout is no reason not to serve.
         let _ = match accepting {
             Accepting::Listener(address) => tell(&stage, address, &name),
-            Accepting::Admin(_) => writeln!(io::stdout(), "{accepting}"),
+            Accepting::Admin(address) => writeln!(io::stdout(), "The status page: http://{address}/"),
         };
     };
     match run::serve(start, announce).await {

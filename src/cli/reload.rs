@@ -39,7 +39,7 @@ pub(super) fn reload(args: &AskArg) -> ExitCode {
 
 fn told(args: &AskArg, port: &Port, answer: &Answer) -> ExitCode {
     if !matches!(answer.status, StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY) {
-        return refused(args, port, answer);
+        return refused(port, answer);
     }
     let taken = answer.status == StatusCode::OK;
     let value: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -75,15 +75,9 @@ fn told(args: &AskArg, port: &Port, answer: &Answer) -> ExitCode {
 }
 
 /// The question itself was refused.
-fn refused(args: &AskArg, port: &Port, answer: &Answer) -> ExitCode {
+fn refused(port: &Port, answer: &Answer) -> ExitCode {
     if answer.status == StatusCode::UNAUTHORIZED {
-        let what = format!(
-            "the proxy at {} does not take the admin token of {}; a changed `admin.token` needs a restart, and \
-             TOKENFERRY_ADMIN_TOKEN may hold the one in force",
-            port.named(),
-            args.config.config.display()
-        );
-        return fail(&what, 1);
+        return fail(&format!("the proxy at {} asks for its token: {}", port.named(), port.wrong_token()), 1);
     }
     let problem: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let detail = problem.get("detail").and_then(Value::as_str).unwrap_or("it is no tokenferry");

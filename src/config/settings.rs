@@ -214,6 +214,8 @@ pub struct StateSettings {
 pub struct RouteSettings {
     /// Its name; unique.
     pub name: String,
+    /// The same, as logs, metrics and traces may tell it: `***` where it came from a reference.
+    pub label: String,
     /// What it looks for.
     pub matcher: MatchSpec,
     /// Who may use it.

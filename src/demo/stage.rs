@@ -73,7 +73,7 @@ impl Stage {
         Ok(Self { cast, yaml, variables })
     }
 
-    /// The configuration to run: the shipped one with other URLs and a free port.
+    /// The configuration to run: the shipped one with other URLs, free ports and an admin port.
     pub fn yaml(&self) -> &str {
         &self.yaml
     }
@@ -89,9 +89,10 @@ impl Stage {
     }
 }
 
-/// The shipped text, comments and all, with other URLs and a free port.
+/// The shipped text, comments and all, with other URLs, free ports and an admin port.
 fn staged(cast: &[Cast]) -> String {
     let mut yaml = SHIPPED.replace("address: 127.0.0.1:8080", "address: 127.0.0.1:0");
+    yaml.push_str("\n# Health, metrics and the status page.\nadmin:\n  address: 127.0.0.1:0\n");
     for part in cast {
         let origin = part.simulator.origin();
         yaml = yaml.replace(part.origin, origin);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
 
-use super::refusal::Refusal;
+use super::refusal::{RESPOND, Refusal};
 use super::reply::ReplyError;
 use super::trace::{Trace, set_generation};
 use super::upload::Upload;
@@ -222,9 +222,10 @@ impl Record {
     }
 
     /// Whether it did not end as its client wished: no answer before the client went away, the
-    /// proxy's own refusal, the upstream's 5xx, or an answer that broke off.
+    /// proxy's own refusal (but for what a route is told to answer), a 5xx, or an answer that broke off.
     fn failed(&self) -> bool {
-        self.broken || self.refusal.is_some() || self.status.is_none_or(|status| status.is_server_error())
+        let refused = self.refusal.is_some_and(|code| code != RESPOND);
+        self.broken || refused || self.status.is_none_or(|status| status.is_server_error())
     }
 
     fn count(&self) {

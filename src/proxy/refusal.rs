@@ -15,6 +15,9 @@ use crate::model::PathError;
 use crate::token::Unavailable;
 use crate::upstream::{self, ConnectError, EgressError};
 
+/// The code of an answer that the route is told to give: no failure.
+pub(super) const RESPOND: &str = "respond";
+
 /// Why a request is answered by the proxy itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -127,7 +130,7 @@ impl Refusal {
             Self::NoRoute => face(StatusCode::NOT_FOUND, "no_route", "destination_not_found"),
             Self::Denied(Denied::Key) => face(StatusCode::UNAUTHORIZED, "key_required", "http_request_denied"),
             Self::Denied(Denied::Network) => face(StatusCode::FORBIDDEN, "network_denied", "http_request_denied"),
-            Self::Respond(status) => face(*status, "respond", "http_request_denied"),
+            Self::Respond(status) => face(*status, RESPOND, "http_request_denied"),
             Self::OwnEndpoint => face(StatusCode::FORBIDDEN, "token_endpoint_refused", "http_request_denied"),
             Self::BodyTooLarge => face(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "http_request_error"),
             Self::SpliceTooLarge => face(StatusCode::PAYLOAD_TOO_LARGE, "splice_too_large", "http_request_error"),

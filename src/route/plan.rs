@@ -17,7 +17,7 @@ use crate::vendor::{OwnCall, OwnEndpoint, Vendor};
 /// A route, ready to run.
 #[derive(Debug)]
 pub struct Route {
-    /// Its name in the file; unique.
+    /// Its name, as logs, metrics and traces tell it.
     pub name: String,
     /// What it does.
     pub action: Action,

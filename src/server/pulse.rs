@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::roster::TICK;
 
 /// What a beat becomes once a worker has ended as it was told to: nothing more is expected of it.
 const AT_REST: u64 = u64::MAX;
@@ -25,13 +28,16 @@ impl Pulse {
     }
 }
 
-/// Looks at pulses from time to time, further apart than two ticks.
+/// Looks at pulses from time to time, further apart than [`Rounds::EACH`].
 #[derive(Debug)]
 pub struct Rounds {
     pulses: Vec<(Arc<Pulse>, u64)>,
 }
 
 impl Rounds {
+    /// The least time between two looks.
+    pub const EACH: Duration = TICK.saturating_mul(2);
+
     /// Of these workers' pulses.
     pub fn new(pulses: impl IntoIterator<Item = Arc<Pulse>>) -> Self {
         // Not what they are now: a worker that hung before the first look is found at the first look.

@@ -111,7 +111,7 @@ async fn the_token_comes_from_the_file_or_the_environment() {
     assert_eq!(run(&["reload"], vec![given, ("TOKENFERRY_ADMIN", address)]).await.code, Some(0));
     let wrong = run(&["reload"], vec![("ADMIN", "an0ther-t0ken-than-that".to_owned())]).await;
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
-    assert!(wrong.err.contains("does not take the admin token") && !wrong.err.contains("an0ther"), "{wrong:?}");
+    assert!(wrong.err.contains("is not the one in force") && !wrong.err.contains("an0ther"), "{wrong:?}");
     assert_eq!(run(&["healthcheck"], Vec::new()).await.done(), "ready\n", "which needs no token");
 }
 

@@ -267,10 +267,11 @@ impl Writer<'_> {
             let (deeper, object) = self.fields_of(&self.schema["$defs"][name])?;
             return Some((deeper.or_else(|| Some(name.to_owned())), object));
         }
-        if let Some(choices) = field.get("anyOf").and_then(Value::as_array) {
-            return choices.iter().find_map(|c| self.fields_of(c));
+        // A choice beside them is between what must be there of them.
+        if field.get("properties").is_some_and(Value::is_object) {
+            return Some((None, field.clone()));
         }
-        field.get("properties").is_some_and(Value::is_object).then(|| (None, field.clone()))
+        field.get("anyOf").and_then(Value::as_array)?.iter().find_map(|c| self.fields_of(c))
     }
 
     /// A field without the reference and without the choice of nothing.
@@ -304,6 +305,7 @@ impl Writer<'_> {
     }
 
     fn table(&mut self, rows: &[Row]) {
+        assert!(!rows.is_empty(), "a table without a row behind {}", self.out.lines().last().unwrap_or_default());
         self.out.push_str("| field | written as | default | example | meaning |\n| --- | --- | --- | --- | --- |\n");
         for row in rows {
             let cells = [&row.kind, &row.default, &row.example, &row.about].map(|cell| cell.replace('|', "\\|"));

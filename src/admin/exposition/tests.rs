@@ -81,6 +81,7 @@ fn facts(busy: &Busy) -> Facts {
         generation: 4,
         started: UNIX_EPOCH + Duration::from_millis(1_764_087_600_500),
         log_lines_dropped: 9,
+        spans: Counts { sent: 8, dropped: 1, lost: 2 },
     }
 }
 
@@ -89,7 +90,8 @@ fn page(form: Form) -> String {
 }
 
 /// All that the contract and the documentation name.
-const OURS: [&str; 27] = [
+const OURS: [&str; 28] = [
+    "tokenferry_spans_total",
     "tokenferry_build_info",
     "tokenferry_requests_total",
     "tokenferry_request_duration_seconds",
@@ -145,7 +147,6 @@ fn samples_have_the_numbers_that_were_counted() {
         "tokenferry_request_duration_seconds_bucket{le=\"+Inf\",route=\"crm\"} 2",
         "tokenferry_request_duration_seconds_sum{route=\"crm\"} 0.006",
         "tokenferry_request_duration_seconds_count{route=\"crm\"} 2",
-        "tokenferry_upstream_duration_seconds_count{route=\"none\"} 0",
         "tokenferry_token_wait_seconds_bucket{le=\"0.0005\",route=\"crm\"} 2",
         "tokenferry_request_body_bytes_total{route=\"crm\"} 20",
         "tokenferry_response_body_bytes_total{route=\"crm\"} 200",
@@ -170,10 +171,13 @@ fn samples_have_the_numbers_that_were_counted() {
         "tokenferry_config_generation 4",
         "tokenferry_admin_denied_total 1",
         "tokenferry_log_lines_dropped_total 9",
+        "tokenferry_spans_total{outcome=\"sent\"} 8",
+        "tokenferry_spans_total{outcome=\"lost\"} 2",
         "process_start_time_seconds 1764087600.5",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
+    assert!(!text.contains("upstream_duration_seconds_count{route=\"none\"}"), "nothing was sent anywhere: {text}");
     assert!(text.contains(&format!("tokenferry_build_info{{version=\"{}\"", env!("CARGO_PKG_VERSION"))));
 }
 

@@ -55,6 +55,13 @@ impl Check<'_> {
             match &route.name {
                 None => self.missing(&spot, node, "name", "add `name: ...`; logs and commands call the route by it"),
                 Some(name) => {
+                    if name.0 == "none" {
+                        self.report.error(
+                            &spot.key("name"),
+                            "a route cannot have this name",
+                            "choose another: in metrics `none` stands for no route",
+                        );
+                    }
                     if names.insert(name.0.clone(), index).is_some() {
                         self.report.error(
                             &spot.key("name"),
@@ -89,13 +96,18 @@ impl Check<'_> {
         open: bool,
     ) -> Option<RouteSettings> {
         let name = route.name.as_ref().map(|name| name.0.clone());
+        let label = match node.get("name").map(|node| &node.value) {
+            Some(Value::Resolved(resolved)) => Some(resolved.masked.clone()),
+            _ => name.clone(),
+        };
         let access = match &route.access {
             Some(access) => Some(self.access(access, node.get("access"), &spot.key("access"))),
             None => inherited.access.clone(),
         };
         // Not where what is written was wrong and has been told of; `access:` with nothing behind it is none.
         if open && access.is_none() && !node.told_of("access") {
-            let called = name.as_deref().map_or("this route".to_owned(), |name| format!("the route `{}`", plain(name)));
+            let called =
+                label.as_deref().map_or("this route".to_owned(), |name| format!("the route `{}`", plain(name)));
             self.report.error_at_key(
                 spot,
                 format!("{called} has no `access`, and a listener is open to other machines"),
@@ -134,7 +146,7 @@ impl Check<'_> {
         };
         let says_access = access.is_some();
         let access = access.unwrap_or_default();
-        Some(RouteSettings { name: name?, matcher: matcher?, access, says_access, action: action? })
+        Some(RouteSettings { name: name?, label: label?, matcher: matcher?, access, says_access, action: action? })
     }
 
     fn matcher(&mut self, node: &Node, spot: &Spot<'_>, written: Option<&Match>) -> Option<MatchSpec> {

@@ -391,3 +391,11 @@ fn the_handover_socket_is_relative_to_the_file() {
     assert!(effective(&loaded, Format::Yaml).contains("handover: a.sock\n"));
     assert_eq!(taken(BASE).settings.handover, None);
 }
+
+#[test]
+fn a_routes_name_that_came_from_a_reference_is_told_to_nobody() {
+    let environment = |name: &str| (name == "NAME").then(|| "hunter2".to_owned());
+    let yaml = "listeners: [{address: '127.0.0.1:0'}]\nroutes: [{name: 'a-${NAME}', respond: 204}]\n";
+    let loaded = load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &environment).unwrap();
+    assert_eq!((&*loaded.settings.routes[0].name, &*loaded.settings.routes[0].label), ("a-hunter2", "a-***"));
+}

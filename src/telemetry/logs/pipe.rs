@@ -93,10 +93,15 @@ impl Fill {
                     // A reader who is gone may come back (a terminal, a named pipe): try again with the next.
                     if out.write_all(&line).is_err() {
                         self.dropped.fetch_add(1, Ordering::Relaxed);
+                        continue;
                     }
                 }
-                Parcel::Mark(done) => drop(done.try_send(())),
+                Parcel::Mark(done) => {
+                    let _ = done.try_send(());
+                    continue;
+                }
             }
+            // Only behind a line that was read: to tell nobody of it would be one more line that is lost, for ever.
             let dropped = self.dropped.load(Ordering::Relaxed);
             if dropped > told && self.waiting.load(Ordering::Relaxed) == 0 {
                 told = dropped;
