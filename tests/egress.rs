@@ -336,7 +336,7 @@ async fn the_environment_names_the_proxy_for_what_is_not_on_this_machine() {
             by("plain", "{url: 'http://plain.example.test'}"),
             by("local", &local.url("")),
             by("direct", "{url: 'https://direct.example.test', ca: ca.pem}"),
-            by("none", "{url: 'https://api.example.test', ca: ca.pem, proxy: none}"),
+            by("off", "{url: 'https://api.example.test', ca: ca.pem, proxy: none}"),
         ]
         .concat(),
     );
@@ -344,8 +344,7 @@ async fn the_environment_names_the_proxy_for_what_is_not_on_this_machine() {
     let variables =
         [("HTTPS_PROXY", url.as_str()), ("http_proxy", url.as_str()), ("NO_PROXY", "other.test,direct.example.test")];
     let proxy = Proxy::start_in(folder, &yaml, &variables).await;
-    for (path, status) in [("/out/a", 200), ("/plain/a", 200), ("/local/a", 200), ("/direct/a", 502), ("/none/a", 502)]
-    {
+    for (path, status) in [("/out/a", 200), ("/plain/a", 200), ("/local/a", 200), ("/direct/a", 502), ("/off/a", 502)] {
         let answer = get(proxy.address(), path).await;
         assert_eq!(answer.status(), status, "{path}: {}", text(&answer));
     }
