@@ -126,7 +126,7 @@ fn since(now: u64, before: u64) -> u64 {
     now.checked_sub(before).unwrap_or(now)
 }
 
-#[allow(clippy::cast_precision_loss, reason = "beyond 2^53 requests the last digits do not matter")]
+#[expect(clippy::cast_precision_loss, reason = "beyond 2^53 requests the last digits do not matter")]
 fn ratio(count: u64, by: f64) -> f64 {
     if by > 0.0 { count as f64 / by } else { 0.0 }
 }

@@ -11,14 +11,12 @@ use tokio::runtime::Handle;
 
 use crate::config::TelemetrySettings;
 use crate::telemetry::traces::{Exporter, Post, PostError, Traces};
-use crate::upstream::{ConnectError, OnceError, Upstream, once};
+use crate::upstream::{AGENT, ConnectError, OnceError, Upstream, once};
 
 /// For one attempt, from the dialling to the answer's end.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest answer that is read: it says how many spans were refused, and why.
 const ANSWER_LIMIT: usize = 64 << 10;
-/// How the proxy names itself.
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("tokenferry/", env!("CARGO_PKG_VERSION")));
 /// OTLP over HTTP, binary.
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 

@@ -244,7 +244,7 @@ impl Record {
 
     /// Says in its span what has become of it.
     fn trace_end(&mut self) {
-        let (tag, generation) = (Rc::clone(&self.tag), self.generation);
+        let (tag, generation) = (&self.tag, self.generation);
         let (status, refusal, broken) = (self.status, self.refusal, self.broken);
         let Some(span) = self.trace.span() else { return };
         if !tag.route.is_empty() {

@@ -6,6 +6,8 @@ use std::cell::RefCell;
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::model::write_hex;
+
 /// The header in which it comes, goes on and is returned, as nginx, Envoy and their users know it.
 pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -36,14 +38,8 @@ impl Mint {
     /// Random, so that the names of replicas do not meet; no secret, so the generator need not be a
     /// cryptographic one.
     fn make(&self) -> HeaderValue {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-
         let mut name = [0; LENGTH];
-        for (pair, byte) in name.chunks_exact_mut(2).zip(fastrand::u128(..).to_be_bytes()) {
-            for (place, digit) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-                *place = DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0');
-            }
-        }
+        write_hex(&mut name, &fastrand::u128(..).to_be_bytes());
         self.write(&name)
     }
 

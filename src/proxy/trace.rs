@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Request, Version};
 use super::framing::RequestHost;
 use super::request_id::Mint;
 use super::view::Client;
-use crate::model::Origin;
+use crate::model::{Origin, known_method};
 use crate::telemetry::traces::{
     Parent, Span, SpanId, SpanKind, TRACEPARENT, TRACESTATE, TraceContext, TraceId, Traces,
 };
@@ -170,8 +170,7 @@ pub(super) fn set_generation(span: &mut Span, generation: u64) {
 
 /// A known method, or `_OTHER`, as OpenTelemetry's conventions ask: a client may invent any number.
 fn method_name(method: &Method) -> &'static str {
-    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
-    KNOWN.into_iter().find(|known| method.as_str() == *known).unwrap_or("_OTHER")
+    known_method(method).unwrap_or("_OTHER")
 }
 
 fn protocol_version(version: Version) -> &'static str {

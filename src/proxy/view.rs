@@ -172,7 +172,7 @@ impl View {
             .entries
             .iter()
             .map(|entry| match &entry.route.action {
-                Action::Respond(_) => Handles { tag: tag(entry, sheet), ..Handles::default() },
+                Action::Respond(_) => Handles { tag: tag(entry, None, sheet), ..Handles::default() },
                 Action::Forward(forward) => {
                     let pool = pools
                         .entry(Arc::as_ptr(&forward.upstream))
@@ -182,7 +182,8 @@ impl View {
                         .credential
                         .as_ref()
                         .map(|c| Rc::new(Lane::new(Arc::clone(&c.cell), Arc::clone(&c.placement))));
-                    Handles { tag: tag(entry, sheet), pool: Some(Rc::clone(pool)), lane }
+                    let credential = forward.credential.as_ref().map(|credential| credential.name.clone());
+                    Handles { tag: tag(entry, credential, sheet), pool: Some(Rc::clone(pool)), lane }
                 }
             })
             .collect();
@@ -191,11 +192,6 @@ impl View {
     }
 }
 
-fn tag(entry: &live::Entry, sheet: &Sheet) -> Rc<Tag> {
-    let credential = match &entry.route.action {
-        Action::Respond(_) => None,
-        Action::Forward(forward) => forward.credential.as_ref(),
-    };
-    let credential = credential.map(|credential| credential.name.clone());
+fn tag(entry: &live::Entry, credential: Option<String>, sheet: &Sheet) -> Rc<Tag> {
     Rc::new(Tag { route: entry.route.name.clone(), credential, meter: sheet.route(&entry.route.name) })
 }

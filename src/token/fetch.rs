@@ -19,13 +19,11 @@ pub use traced::traced;
 
 use super::{Fetch, Keep, Unkept};
 use crate::secret::Secret;
-use crate::upstream::{ConnectError, EgressError, OnceError, Upstream, once};
+use crate::upstream::{AGENT, ConnectError, EgressError, OnceError, Upstream, once};
 use crate::vendor::{Answer, FaultClass, FaultReason, Grant, Login, Occasion, TokenFault, TokenRequest, Vendor, skew};
 
 /// The longest answer that is read.
 const ANSWER_LIMIT: usize = 64 << 10;
-/// How the proxy names itself to vendors.
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("tokenferry/", env!("CARGO_PKG_VERSION")));
 /// A token answer is never worth a decompressor, nor the bombs that come with one.
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 

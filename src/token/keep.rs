@@ -12,8 +12,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::TokenKey;
-use super::key::hex;
 use super::share::Pending;
+use crate::model::hex;
 use crate::secret::{SealKeys, Secret, Unsealed};
 use crate::vendor::Identity;
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::model::hex;
 use crate::secret::Secret;
 use crate::vendor::Identity;
 
@@ -68,22 +69,11 @@ fn digest<'a>(purpose: &'a str, fields: impl Iterator<Item = &'a str>) -> [u8; 3
     hasher.finalize().into()
 }
 
-/// In lower case.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// The first four bytes, enough to tell keys apart in a log.
 impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenKey(")?;
-        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str(&hex(self.0.first_chunk::<4>().map_or(&[], |start| start)))?;
         f.write_str(")")
     }
 }

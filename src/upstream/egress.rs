@@ -9,7 +9,7 @@ use http::uri::{PathAndQuery, Scheme as UriScheme};
 use http::{Request, StatusCode, Uri};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::ConnectError;
+use super::{AGENT, ConnectError};
 use crate::model::{EgressProxy, Origin};
 
 /// The longest head of an answer to CONNECT.
@@ -71,7 +71,9 @@ where
 {
     let place = format!("{}:{}", origin.host(), origin.port());
     let mut ask = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n").into_bytes();
-    ask.extend_from_slice(concat!("User-Agent: tokenferry/", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes());
+    for part in [b"User-Agent: ", AGENT.as_bytes(), b"\r\n"] {
+        ask.extend_from_slice(part);
+    }
     if let Some(authorization) = proxy.authorization() {
         ask.extend_from_slice(b"Proxy-Authorization: ");
         ask.extend_from_slice(authorization.as_bytes());

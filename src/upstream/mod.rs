@@ -21,6 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use crate::model::{Egress, EgressProxy, HeaderCase, Origin, Protocol, Scheme, UpstreamTls};
 use permit::Limit;
 use tls::ClientTls;
@@ -30,6 +32,9 @@ pub use error::{ConnectError, Malformed, SendError, TlsSetupError};
 pub use once::{OnceError, once};
 pub use pool::{Answer, Plan, Pool};
 pub use tls::{Roots, install_default};
+
+/// How the proxy names itself where it asks by itself.
+pub const AGENT: HeaderValue = HeaderValue::from_static(concat!("tokenferry/", env!("CARGO_PKG_VERSION")));
 
 /// Where an upstream is and how it is spoken to. Two routes with equal targets share connections.
 #[derive(Clone, PartialEq, Debug)]

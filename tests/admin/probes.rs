@@ -46,6 +46,12 @@ async fn it_is_not_ready_from_the_first_moment_of_the_drain_and_alive_to_its_end
     assert!(TcpStream::connect(address).await.is_err());
 }
 
+/// A proxy that is ready once these have tokens.
+fn ready_when_tokens(credentials: &[String], origin: &str) -> Process {
+    let routes = [route("it", origin, "crewmojo", "")];
+    Process::start(&format!("{}{}", admin(", ready_when: tokens"), config(credentials, &routes)), &[])
+}
+
 #[tokio::test]
 async fn with_the_policy_tokens_it_is_ready_once_every_credential_has_a_live_one() {
     let (mojo, com) = (simulate(Crewmojo::default()).await, simulate(CrmCom::default()).await);
@@ -55,12 +61,7 @@ async fn with_the_policy_tokens_it_is_ready_once_every_credential_has_a_live_one
         crm(com.origin(), ", release: true"),
         "  fixed: {provider: static, token: k3y}\n".to_owned(),
     ];
-    let yaml = format!(
-        "{}{}",
-        admin(", ready_when: tokens"),
-        config(&credentials, &[route("it", mojo.origin(), "crewmojo", "")])
-    );
-    let process = Process::start(&yaml, &[]);
+    let process = ready_when_tokens(&credentials, mojo.origin());
     let address = process.admin().await;
     eventually("one of them logs in", || mojo.token_requests() == 1).await;
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -84,12 +85,7 @@ async fn with_the_policy_tokens_they_are_kept_fresh_though_nobody_uses_them() {
     let mojo = simulate(Crewmojo::default()).await;
     mojo.adjust(|options| options.lifetime = Some(Duration::from_secs(3)));
     let credentials = [crewmojo(mojo.origin(), "")];
-    let yaml = format!(
-        "{}{}",
-        admin(", ready_when: tokens"),
-        config(&credentials, &[route("it", mojo.origin(), "crewmojo", "")])
-    );
-    let process = Process::start(&yaml, &[]);
+    let process = ready_when_tokens(&credentials, mojo.origin());
     let address = process.admin().await;
     until(address, "/readyz", 200).await;
     eventually("it is renewed again and again", || mojo.token_requests() >= 3).await;

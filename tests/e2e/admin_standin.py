@@ -9,7 +9,9 @@ import json
 import pathlib
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from standins import QuietHandler
 
 PAGE = pathlib.Path(__file__).parents[2] / "src" / "admin" / "page"
 FILES = {
@@ -100,19 +102,7 @@ class AdminStandIn:
         self.posted = []
         owner = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            timeout = 30
-
-            def handle_one_request(self):
-                try:
-                    super().handle_one_request()
-                except (ConnectionError, TimeoutError):
-                    self.close_connection = True
-
-            def log_message(self, *_):
-                pass
-
+        class Handler(QuietHandler):
             def do_GET(self):
                 if self.path in FILES:
                     file, kind = FILES[self.path]

@@ -58,6 +58,23 @@ def as_json(value, status=200):
     return Reply(status, json.dumps(value).encode(), {"Content-Type": "application/json; charset=utf-8"})
 
 
+class QuietHandler(BaseHTTPRequestHandler):
+    """HTTP/1.1, whose clients may go at any time."""
+
+    protocol_version = "HTTP/1.1"
+    # A proxy keeps its connections open; threads are daemons, so that ends nothing.
+    timeout = 60
+
+    def handle_one_request(self):
+        try:
+            super().handle_one_request()
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
 class Server:
     """An HTTP/1.1 server that remembers what it was asked; `answer` says what it replies."""
 
@@ -66,20 +83,7 @@ class Server:
         self.lock = threading.Lock()
         owner = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            # A proxy keeps its connections open; threads are daemons, so that ends nothing.
-            timeout = 60
-
-            def handle_one_request(self):
-                try:
-                    super().handle_one_request()
-                except (ConnectionError, TimeoutError):
-                    self.close_connection = True
-
-            def log_message(self, *_):
-                pass
-
+        class Handler(QuietHandler):
             def _serve(self):
                 owner._serve(self)
 

@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 
 use super::message::{Answer, LONGEST_ANSWER, Question};
 use super::wire::Wire;
+use crate::model::hex;
 use crate::secret::Secret;
 use crate::token::{Carried, Cell, Fetch, TokenKey};
 use crate::vendor::{FaultClass, FaultReason, Grant, TokenFault};
@@ -94,13 +95,7 @@ impl Asker {
 
 /// Tells a token from another without telling it.
 pub(super) fn digest(token: &Secret) -> String {
-    use std::fmt::Write;
-
-    Sha256::digest(token.expose()).iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&Sha256::digest(token.expose()))
 }
 
 /// The process there may be handing over in its turn, and drop a question for that.

@@ -71,7 +71,7 @@ impl Default for HistogramTotals {
 }
 
 impl HistogramTotals {
-    #[allow(clippy::cast_precision_loss, reason = "what is below a microsecond in a year is nobody's concern")]
+    #[expect(clippy::cast_precision_loss, reason = "what is below a microsecond in a year is nobody's concern")]
     pub(super) fn add(&mut self, more: &Histogram) {
         for (sum, bucket) in self.buckets.iter_mut().zip(&more.buckets) {
             *sum += bucket.read();
@@ -98,7 +98,7 @@ impl HistogramTotals {
     /// The duration in seconds below which this share of all lies, linear inside its bucket as
     /// `PromQL`'s `histogram_quantile` has it: of what is above all bounds, the greatest bound is told.
     /// `None` where there was none.
-    #[allow(clippy::cast_precision_loss, reason = "a share of more than 2^52 requests is told well enough")]
+    #[expect(clippy::cast_precision_loss, reason = "a share of more than 2^52 requests is told well enough")]
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let count = self.count();
         if count == 0 {

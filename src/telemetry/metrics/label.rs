@@ -4,23 +4,14 @@ use std::borrow::Cow;
 
 use http::{Method, StatusCode};
 
+use crate::model::known_method;
+
 /// The word for what is none of the others.
 const OTHER: &str = "other";
 
-/// One of the nine methods that RFC 9110 and RFC 5789 register, or `other`: a client can send any word.
+/// One of the registered methods, or `other`.
 pub(super) fn method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        Method::CONNECT => "CONNECT",
-        Method::TRACE => "TRACE",
-        _ => OTHER,
-    }
+    known_method(method).unwrap_or(OTHER)
 }
 
 /// A status of the five classes; 0 for none, and for one that an upstream made up.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName};
 
+use crate::model::write_hex;
+
 /// The header that names a request's trace and the span before it.
 pub static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What tracing systems of the way so far say to each other; worth nothing without a `traceparent`.
@@ -146,8 +148,8 @@ impl TraceContext {
     /// The value of a `traceparent`, by version 0.
     pub fn write(&self) -> [u8; TRACEPARENT_LENGTH] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        write_digits(&mut text[3..35], &self.trace.to_bytes());
-        write_digits(&mut text[36..52], &self.span.to_bytes());
+        write_hex(&mut text[3..35], &self.trace.to_bytes());
+        write_hex(&mut text[36..52], &self.span.to_bytes());
         text[54] = b'0' + if self.sampled { SAMPLED } else { 0 };
         text
     }
@@ -163,14 +165,6 @@ fn digits(text: &[u8]) -> Option<u128> {
         };
         Some(number << 4 | u128::from(digit))
     })
-}
-
-fn write_digits(out: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
-    }
 }
 
 #[cfg(test)]
