@@ -26,6 +26,10 @@ async fn every_request_that_the_demo_prints_is_answered_200_with_one_login_each(
         }
     }
 
+    let page = told.iter().find_map(|line| line.strip_prefix("http://")?.strip_suffix('/')).unwrap();
+    let answer = client::get(page.parse().unwrap(), "/").await;
+    assert!(answer.status() == 200 && client::text(&answer).contains("<html"), "{page}");
+
     let config = told.iter().find_map(|line| line.strip_prefix('(')?.split(';').next()).unwrap();
     assert!(std::path::Path::new(config).exists(), "{config}");
     assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());

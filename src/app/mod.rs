@@ -172,7 +172,8 @@ pub async fn run(
         Ended::HandedOver => (Leave::WithTheNextAnswer, Duration::ZERO, "handed over to another process"),
     };
     service.stopping(why, delay.saturating_add(rest.shutdown_timeout));
-    tracing::info!(?delay, timeout = ?rest.shutdown_timeout, "draining");
+    let (delay_seconds, timeout_seconds) = (delay.as_secs_f64(), rest.shutdown_timeout.as_secs_f64());
+    tracing::info!(delay_seconds, timeout_seconds, "draining");
     tokio::time::sleep(delay).await;
     close(accepting).await;
     drain(workers, leave, rest.shutdown_timeout).await;

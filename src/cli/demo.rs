@@ -67,7 +67,7 @@ async fn perform() -> ExitCode {
         // A closed stdout is no reason not to serve.
         let _ = match accepting {
             Accepting::Listener(address) => tell(&stage, address, &name),
-            Accepting::Admin(address) => writeln!(io::stdout(), "The status page: http://{address}/"),
+            Accepting::Admin(address) => tell_the_rest(address),
         };
     };
     match run::serve(start, announce).await {
@@ -88,6 +88,15 @@ fn tell(stage: &Stage, address: &ListenOn, config: &str) -> io::Result<()> {
         writeln!(out, "# {about}")?;
         writeln!(out, "curl http://{address}{path}")?;
     }
+    out.flush()
+}
+
+/// The admin port accepts after all listeners do.
+fn tell_the_rest(admin: &ListenOn) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out)?;
+    writeln!(out, "# The status page, for a browser")?;
+    writeln!(out, "http://{admin}/")?;
     writeln!(out)?;
     writeln!(out, "Ctrl-C ends it.")?;
     out.flush()
