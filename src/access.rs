@@ -14,7 +14,7 @@ use ipnet::{IpNet, Ipv4Net};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use crate::model::{AccessPolicy, KeyDigest};
+use crate::model::{AccessPolicy, KeyDigest, Visitor};
 use crate::secret::Secret;
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -68,13 +68,13 @@ impl Access {
         !self.policy.api_keys.is_empty()
     }
 
-    /// Judges a request by its peer (`None` on a Unix socket) and headers: `Authorization: Bearer`,
+    /// Judges a request by who asks and its headers: `Authorization: Bearer`,
     /// Basic's password, or `X-Api-Key`. Keys are compared as SHA-256 digests in constant time.
     ///
     /// A valid key in one place is enough, whatever stands in the other: that may be for the
     /// upstream. A place that is written twice is not guessed at.
-    pub fn admit(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Result<Admitted<'_>, Denied> {
-        self.admit_network(peer)?;
+    pub fn admit(&self, visitor: &Visitor<'_>, headers: &HeaderMap) -> Result<Admitted<'_>, Denied> {
+        self.admit_network(visitor.address)?;
         if !self.asks_for_a_key() {
             return Ok(Admitted { key: None });
         }
@@ -89,8 +89,8 @@ impl Access {
     }
 
     /// Judges the networks, and this text as the key: for a login's `client_secret`.
-    pub fn admit_key(&self, peer: Option<IpAddr>, key: &str) -> Result<Admitted<'_>, Denied> {
-        self.admit_network(peer)?;
+    pub fn admit_key(&self, visitor: &Visitor<'_>, key: &str) -> Result<Admitted<'_>, Denied> {
+        self.admit_network(visitor.address)?;
         if !self.asks_for_a_key() {
             return Ok(Admitted { key: None });
         }

@@ -48,6 +48,7 @@ mod skew;
 mod slow_clients;
 mod store;
 mod streaming;
+mod threats;
 mod tls;
 mod traces;
 mod upgrades;

@@ -14,8 +14,8 @@ fn headers(lines: &[(&str, &str)]) -> HeaderMap {
     lines.iter().map(|(n, v)| (n.parse::<HeaderName>().unwrap(), HeaderValue::from_str(v).unwrap())).collect()
 }
 
-fn address(text: &str) -> IpAddr {
-    text.parse().unwrap()
+fn from(text: &str) -> Visitor<'static> {
+    Visitor::at(Some(text.parse().unwrap()))
 }
 
 /// `Basic` with this pair.
@@ -27,8 +27,8 @@ fn basic(pair: &str) -> String {
 fn nothing_listed_lets_everyone_in() {
     let open = access(&[], &[], &[]);
     assert!(open.is_open());
-    assert_eq!(open.admit(None, &HeaderMap::new()), Ok(Admitted { key: None }));
-    assert_eq!(open.admit(Some(address("192.0.2.1")), &headers(&[("x-api-key", "any")])), Ok(Admitted { key: None }));
+    assert_eq!(open.admit(&Visitor::default(), &HeaderMap::new()), Ok(Admitted { key: None }));
+    assert_eq!(open.admit(&from("192.0.2.1"), &headers(&[("x-api-key", "any")])), Ok(Admitted { key: None }));
     for closed in [access(&["k"], &[], &[]), access(&[], &["::/0"], &[]), access(&[], &[], &["::/0"])] {
         assert!(!closed.is_open());
     }
@@ -48,7 +48,7 @@ fn a_key_is_taken_from_each_of_its_places() {
         ("x-api-key", "billing", "billing"),
         ("X-API-KEY", "x", "x"),
     ] {
-        let admitted = access.admit(None, &headers(&[(name, value)]));
+        let admitted = access.admit(&Visitor::default(), &headers(&[(name, value)]));
         assert_eq!(admitted, Ok(Admitted { key: Some(&format!("name of {key}")) }), "{name}: {value}");
     }
 }
@@ -75,7 +75,7 @@ fn no_key_and_a_wrong_one_are_denied_alike() {
         &[("x_api_key", "billing")],
         &[("proxy-authorization", "Bearer billing")],
     ] {
-        assert_eq!(access.admit(None, &headers(lines)), Err(Denied::Key), "{lines:?}");
+        assert_eq!(access.admit(&Visitor::default(), &headers(lines)), Err(Denied::Key), "{lines:?}");
     }
 }
 
@@ -88,7 +88,7 @@ fn a_place_that_is_written_twice_is_not_guessed_at() {
         &[("authorization", "Bearer x"), ("authorization", "Bearer y"), ("x-api-key", "billing")],
         &[("x-api-key", "billing"), ("x-api-key", "x")],
     ] {
-        assert_eq!(access.admit(None, &headers(lines)), Err(Denied::Key), "{lines:?}");
+        assert_eq!(access.admit(&Visitor::default(), &headers(lines)), Err(Denied::Key), "{lines:?}");
     }
 }
 
@@ -99,7 +99,7 @@ fn a_valid_key_in_one_place_is_enough() {
         [("authorization", "Bearer of-the-upstream"), ("x-api-key", "billing")],
         [("authorization", "Bearer billing"), ("x-api-key", "of-the-upstream")],
     ] {
-        assert!(access.admit(None, &headers(&lines)).is_ok(), "{lines:?}");
+        assert!(access.admit(&Visitor::default(), &headers(&lines)).is_ok(), "{lines:?}");
     }
 }
 
@@ -107,9 +107,9 @@ fn a_valid_key_in_one_place_is_enough() {
 fn an_empty_key_opens_nothing_even_if_one_was_configured() {
     let access = access(&[""], &[], &[]);
     for lines in [&[][..], &[("x-api-key", "")], &[("authorization", "Basic dXNlcjo=")]] {
-        assert_eq!(access.admit(None, &headers(lines)), Err(Denied::Key));
+        assert_eq!(access.admit(&Visitor::default(), &headers(lines)), Err(Denied::Key));
     }
-    assert_eq!(access.admit_key(None, ""), Err(Denied::Key));
+    assert_eq!(access.admit_key(&Visitor::default(), ""), Err(Denied::Key));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn networks_are_judged_before_keys_and_deny_before_allow() {
     let access = access(&["billing"], &["10.0.0.0/8", "2001:db8::/32"], &["10.1.0.0/16"]);
     let good = headers(&[("x-api-key", "billing")]);
     let bad = HeaderMap::new();
-    for (from, with_key, without) in [
+    for (client, with_key, without) in [
         ("10.0.0.1", Ok(()), Err(Denied::Key)),
         ("2001:db8::1", Ok(()), Err(Denied::Key)),
         ("::ffff:10.0.0.1", Ok(()), Err(Denied::Key)),
@@ -126,26 +126,29 @@ fn networks_are_judged_before_keys_and_deny_before_allow() {
         ("192.0.2.1", Err(Denied::Network), Err(Denied::Network)),
         ("2001:db9::1", Err(Denied::Network), Err(Denied::Network)),
     ] {
-        assert_eq!(access.admit(Some(address(from)), &good).map(drop), with_key, "{from}");
-        assert_eq!(access.admit(Some(address(from)), &bad).map(drop), without, "{from}");
-        assert_eq!(access.admit_key(Some(address(from)), "billing").map(drop), with_key, "{from}");
-        assert_eq!(access.admit_key(Some(address(from)), "other").map(drop), without, "{from}");
+        assert_eq!(access.admit(&from(client), &good).map(drop), with_key, "{client}");
+        assert_eq!(access.admit(&from(client), &bad).map(drop), without, "{client}");
+        assert_eq!(access.admit_key(&from(client), "billing").map(drop), with_key, "{client}");
+        assert_eq!(access.admit_key(&from(client), "other").map(drop), without, "{client}");
     }
 }
 
 #[test]
 fn a_network_of_mapped_addresses_is_the_ipv4_network() {
     let access = access(&[], &["::ffff:10.0.0.0/104"], &["::ffff:10.0.0.7/128"]);
-    assert!(access.admit(Some(address("10.9.9.9")), &HeaderMap::new()).is_ok());
-    assert!(access.admit(Some(address("::ffff:10.9.9.9")), &HeaderMap::new()).is_ok());
-    assert_eq!(access.admit(Some(address("10.0.0.7")), &HeaderMap::new()), Err(Denied::Network));
-    assert_eq!(access.admit(Some(address("11.0.0.1")), &HeaderMap::new()), Err(Denied::Network));
+    assert!(access.admit(&from("10.9.9.9"), &HeaderMap::new()).is_ok());
+    assert!(access.admit(&from("::ffff:10.9.9.9"), &HeaderMap::new()).is_ok());
+    assert_eq!(access.admit(&from("10.0.0.7"), &HeaderMap::new()), Err(Denied::Network));
+    assert_eq!(access.admit(&from("11.0.0.1"), &HeaderMap::new()), Err(Denied::Network));
 }
 
 #[test]
 fn a_unix_socket_has_no_network_that_could_be_allowed() {
-    assert_eq!(access(&[], &["0.0.0.0/0", "::/0"], &[]).admit(None, &HeaderMap::new()), Err(Denied::Network));
-    assert!(access(&[], &[], &["0.0.0.0/0", "::/0"]).admit(None, &HeaderMap::new()).is_ok());
+    assert_eq!(
+        access(&[], &["0.0.0.0/0", "::/0"], &[]).admit(&Visitor::default(), &HeaderMap::new()),
+        Err(Denied::Network)
+    );
+    assert!(access(&[], &[], &["0.0.0.0/0", "::/0"]).admit(&Visitor::default(), &HeaderMap::new()).is_ok());
 }
 
 #[test]
@@ -194,7 +197,7 @@ proptest! {
                 map.insert(name, value);
             }
         }
-        prop_assert_eq!(access.admit(Some(address("10.0.0.1")), &map), Err(Denied::Key));
+        prop_assert_eq!(access.admit(&from("10.0.0.1"), &map), Err(Denied::Key));
         access.remove_key(&mut map);
         prop_assert!(!map.contains_key("x-api-key"));
     }

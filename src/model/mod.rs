@@ -16,6 +16,7 @@ mod problem;
 mod route;
 mod rules;
 mod tls;
+mod visitor;
 
 pub use access::{AccessPolicy, ApiKey, KeyDigest};
 pub use duration::{DurationError, WRITE_A_DURATION, parse_duration};
@@ -32,3 +33,4 @@ pub use problem::{Problem, Severity};
 pub use route::{HeaderEdits, HeaderMatch, MatchSpec, PathRule};
 pub use rules::{HeaderCase, JsonMatch, JsonRefusal, Limits, Margin, ReadyWhen, RefusedWhen, Timeouts, TokenEndpoint};
 pub use tls::{ClientIdentity, Protocol, ServerIdentity, UpstreamTls};
+pub use visitor::{ClientCertificate, Visitor};

@@ -1,7 +1,6 @@
 //! A legacy application that still logs in, or out, by itself: forwarded, its login would kill a
 //! shared token, so it gets its vendor's own kind of answer with a placeholder.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use super::refusal::Refusal;
 use super::reply::Reply;
 use super::splice::read_whole;
 use crate::access::{Access, Denied};
+use crate::model::Visitor;
 use crate::route::Credential;
 use crate::secret::Secret;
 use crate::vendor::OwnCall;
@@ -38,11 +38,11 @@ impl Login<'_> {
     /// as its token: the application then sends it with every request.
     pub(super) async fn answer(
         &self,
-        peer: Option<IpAddr>,
+        visitor: &Visitor<'_>,
         headers: &HeaderMap,
         body: Incoming,
     ) -> Result<Response<Reply>, Refusal> {
-        let admitted = match self.access.admit(peer, headers) {
+        let admitted = match self.access.admit(visitor, headers) {
             Err(Denied::Network) => return Err(Denied::Network.into()),
             admitted => admitted,
         };
@@ -53,7 +53,7 @@ impl Login<'_> {
             self.access.presented_key(headers)
         } else {
             let secret = client_secret(headers, &body).ok_or(Denied::Key)?;
-            self.access.admit_key(peer, secret.expose())?;
+            self.access.admit_key(visitor, secret.expose())?;
             Some(secret)
         };
         let token = presented.as_ref().map_or(PLACEHOLDER, Secret::expose);

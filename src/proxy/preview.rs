@@ -22,7 +22,7 @@ use super::trace;
 use super::upload::Outbound;
 use crate::access::{Access, Admitted, Denied};
 use crate::live::{Entry, Snapshot};
-use crate::model::{CanonicalPath, EncodedSlash, Place};
+use crate::model::{CanonicalPath, EncodedSlash, Place, Visitor};
 use crate::route::{Credential, Forward, RequestLine, Verdict};
 use crate::token::inject::remove_headers;
 use crate::token::{Guard, Token};
@@ -155,7 +155,7 @@ pub fn preview<'s>(snapshot: &'s Snapshot, asked: Asked, token: &Token) -> Previ
         Ok(course) => course,
         Err(refusal) => return Preview { fate: Fate::Refused(refusal), ..preview },
     };
-    preview.admitted = Some(entry.access.admit(asked.peer, &asked.head.headers));
+    preview.admitted = Some(entry.access.admit(&Visitor::at(asked.peer), &asked.head.headers));
     preview.fate = match course {
         Course::Refuse(refusal) => Fate::Refused(refusal),
         Course::Login { credential, call, .. } => Fate::Login { credential, call },

@@ -18,6 +18,7 @@ use super::request_id::Mint;
 use super::upload::{Outbound, ReplayBudget};
 use crate::live;
 use crate::live::{Live, Snapshot};
+use crate::model::{ClientCertificate, Visitor};
 use crate::route::Action;
 use crate::telemetry::metrics::{Connected, Metrics, NO_ROUTE, Sheet, Side};
 use crate::token::Lane;
@@ -53,10 +54,19 @@ pub struct Client {
     pub told: Peer,
     /// Whether the connection is TLS.
     pub tls: bool,
+    /// What the client showed in the handshake, if the listener's `client_ca` vouches for it.
+    pub certificate: Option<Rc<ClientCertificate>>,
     /// Whether answers are written with the header names' case as the upstream wrote them.
     pub preserve_case: bool,
     /// Told when requests begin and end.
     pub connection: Rc<dyn OnIdle>,
+}
+
+impl Client {
+    /// Who asks, as access rules know them.
+    pub(super) fn visitor(&self) -> Visitor<'_> {
+        Visitor { address: self.peer, certificate: self.certificate.as_deref() }
+    }
 }
 
 /// One worker's proxy.

@@ -55,11 +55,12 @@ impl Proxy {
         let handles = view.handles.get(found.place).ok_or(Refusal::Internal)?;
         record.routed(&handles.tag);
         let course = Course::of(entry, found, &parts)?;
+        let visitor = client.visitor();
         if let Course::Login { forward, credential, call } = course {
             let login = login::Login { credential, call, access: &entry.access, patience: forward.timeouts.body };
-            return Box::pin(login.answer(client.peer, &parts.headers, body)).await;
+            return Box::pin(login.answer(&visitor, &parts.headers, body)).await;
         }
-        let admitted = entry.access.admit(client.peer, &parts.headers)?;
+        let admitted = entry.access.admit(&visitor, &parts.headers)?;
         record.let_in_by(admitted.key);
         let (forward, target, credential) = match course {
             Course::Forward { forward, target, credential } => (forward, target, credential),

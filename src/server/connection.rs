@@ -61,7 +61,8 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
     let Some((socket, http2)) = opened else { return };
     let connection: Rc<dyn crate::proxy::OnIdle> = Rc::<Member>::clone(&member);
     let preserve_case = header_case == HeaderCase::Preserve;
-    let client = Rc::new(Client { peer: knock.peer, told: Peer::new(knock.peer, tls), tls, preserve_case, connection });
+    let told = Peer::new(knock.peer, tls);
+    let client = Rc::new(Client { peer: knock.peer, told, tls, certificate: None, preserve_case, connection });
     let its = Rc::clone(&member);
     let service = service_fn(move |request: Request<Incoming>| {
         let (proxy, client, its) = (Rc::clone(&proxy), Rc::clone(&client), Rc::clone(&its));

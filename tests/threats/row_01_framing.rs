@@ -1,0 +1,1 @@
+//! Row 1: message framing that two servers could read differently.

@@ -1,0 +1,1 @@
+//! Row 3: an answer before the body had come.

@@ -1,0 +1,1 @@
+//! Row 5: a client that strips the injected header.

@@ -1,0 +1,1 @@
+//! Row 6: a client that sends the injected header itself.

@@ -1,0 +1,1 @@
+//! Row 7: a credential to the wrong host.

@@ -1,0 +1,1 @@
+//! Row 9: paths that two servers could read differently.

@@ -1,0 +1,1 @@
+//! Row 10: addresses that an answer names.

@@ -1,0 +1,1 @@
+//! Row 11: secrets in what is told.

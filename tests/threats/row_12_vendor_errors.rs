@@ -1,0 +1,1 @@
+//! Row 12: what a token endpoint's error says.

@@ -1,0 +1,1 @@
+//! Row 14: answers that are no HTTP, or two.

@@ -1,0 +1,1 @@
+//! Row 15: cookies and challenges of an upstream.

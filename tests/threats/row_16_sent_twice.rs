@@ -1,0 +1,1 @@
+//! Row 16: a request whose effect would come twice.

@@ -1,0 +1,1 @@
+//! Row 17: HTTP/2 floods.

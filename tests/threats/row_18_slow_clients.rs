@@ -1,0 +1,1 @@
+//! Row 18: clients that are slow on purpose.

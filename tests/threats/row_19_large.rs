@@ -1,0 +1,1 @@
+//! Row 19: heads, headers and bodies that are large on purpose.

@@ -1,0 +1,1 @@
+//! Row 20: decompression bombs.

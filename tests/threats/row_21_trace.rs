@@ -1,0 +1,1 @@
+//! Row 21: TRACE, Max-Forwards and OPTIONS *.

@@ -1,0 +1,1 @@
+//! Row 22: guessing of inbound keys.

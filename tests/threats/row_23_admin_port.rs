@@ -1,0 +1,1 @@
+//! Row 23: the admin port and metrics.

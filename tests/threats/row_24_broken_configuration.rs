@@ -1,0 +1,1 @@
+//! Row 24: a broken or hostile configuration.

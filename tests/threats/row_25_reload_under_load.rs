@@ -1,0 +1,1 @@
+//! Row 25: reloads under load.

@@ -1,0 +1,1 @@
+//! Row 26: secret files that are swapped.

@@ -1,0 +1,1 @@
+//! Row 27: a token endpoint in trouble.

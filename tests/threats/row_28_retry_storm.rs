@@ -1,0 +1,1 @@
+//! Row 28: storms of token calls.

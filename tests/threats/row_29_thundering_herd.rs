@@ -1,0 +1,1 @@
+//! Row 29: a herd of requests for one token.

@@ -1,0 +1,1 @@
+//! Row 30: refresh tokens that rotate.

@@ -1,0 +1,1 @@
+//! Row 31: clocks that jump and lifetimes that make no sense.

@@ -1,0 +1,1 @@
+//! Row 32: connections that must not be used again.

@@ -1,0 +1,1 @@
+//! Row 33: upstream certificates that do not hold.

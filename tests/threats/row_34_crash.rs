@@ -1,0 +1,1 @@
+//! Row 34: panics, and no descriptors, memory or disk left.

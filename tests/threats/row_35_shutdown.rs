@@ -1,0 +1,1 @@
+//! Row 35: the end of the process.
