@@ -31,6 +31,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::app;
+
 /// The configuration is invalid.
 const INVALID: u8 = 78;
 
@@ -192,6 +194,8 @@ fn colour(stream: &impl std::io::IsTerminal) -> bool {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Each of them may read the configuration's secrets.
+    app::seclude(|name| std::env::var(name).ok());
     match cli.command {
         Command::Run(config) => run::run(&config.config),
         Command::Check(args) => check::check(&args),

@@ -12,7 +12,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 use crate::model::{HeaderCase, Protocol};
 use crate::upstream::testing::{PATIENCE, Raw, Served, Step, resolve_to, target, until};
-use crate::upstream::{Malformed, Roots, Target};
+use crate::upstream::{Malformed, Returned, Roots, Target};
 
 mod http2;
 mod limit;
@@ -254,7 +254,9 @@ fn an_upstream_that_closes_at_once_is_tried_twice_and_the_request_given_back() {
         let pool = pool_of(target(&url));
         let error = pool.send(request(Method::POST, "/a?b", "precious"), PLAN).await.unwrap_err();
         assert_eq!(error.proxy_status(), "connection_refused");
-        let SendError::Unsent { request, cause: ConnectError::Tcp(_) } = error else { panic!("{error:?}") };
+        let SendError::Unsent { request: Returned(request), cause: ConnectError::Tcp(_) } = error else {
+            panic!("{error:?}")
+        };
         assert_eq!(request.uri(), "/a?b");
         assert_eq!(request.headers()[header::HOST], "upstream.test");
     });
