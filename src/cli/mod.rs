@@ -51,7 +51,8 @@ const USAGE: u8 = 2;
 Exit status: 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid.
 
 Begin with `tokenferry demo`. What is logged the configuration says (`log`); TOKENFERRY_LOG=debug
-goes before its level and adds what was refused and why, TOKENFERRY_LOG_FORMAT=json writes JSON."
+goes before its level and adds what was refused and why, TOKENFERRY_LOG_FORMAT=json writes JSON.
+TOKENFERRY_DUMPABLE=1 lets a debugger in, and core dumps be written, which may hold secrets."
 )]
 struct Cli {
     #[command(subcommand)]

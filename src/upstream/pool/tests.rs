@@ -263,6 +263,22 @@ fn an_upstream_that_closes_at_once_is_tried_twice_and_the_request_given_back() {
 }
 
 #[test]
+fn what_is_addressed_to_another_upstream_is_not_opened_and_nobody_hears_of_it() {
+    worker(async {
+        let (own, other) = (Raw::start(&[Step::Answer(OK)]).await, Raw::start(&[]).await);
+        let (pool, elsewhere) = (pool(&own), pool_of(target(&other.url())));
+        let envelope = Envelope::to(elsewhere.upstream(), get("/"));
+        assert!(matches!(pool.deliver(envelope, PLAN), Err(Elsewhere)));
+        // The same origin once more, with connections of its own: another credential's may be.
+        let twin = pool_of(target(&own.url()));
+        assert!(matches!(pool.deliver(Envelope::to(twin.upstream(), get("/")), PLAN), Err(Elsewhere)));
+        assert_eq!((own.accepted(), other.accepted()), (0, 0));
+        let sending = pool.deliver(Envelope::to(pool.upstream(), get("/")), PLAN).unwrap();
+        assert_eq!(text(sending.await.unwrap()).await, "ok");
+    });
+}
+
+#[test]
 fn a_half_read_answer_closes_its_connection() {
     worker(async {
         let half = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
