@@ -196,6 +196,10 @@ mod tests {
         std::fs::write(folder.path().join("secret"), "from file\n\n").unwrap();
         std::fs::write(folder.path().join("crlf"), "crlf\r\n").unwrap();
         std::fs::write(folder.path().join("raw"), b"\xff").unwrap();
+        for name in ["secret", "crlf", "raw"] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(folder.path().join(name), mode).unwrap();
+        }
         let mut root = parse(&Source::new(yaml.as_bytes()).0, Marks::None).0.unwrap();
         let (mut files, mut report) = (Files::new(folder.path().to_owned()), Report::default());
         let environment = |name: &str| match name {

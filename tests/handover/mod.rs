@@ -17,7 +17,6 @@ use tokio::sync::watch;
 
 use crate::harness::client::{Connection, get, read_until, text, token_number};
 use crate::harness::eventually;
-use crate::harness::load::Load;
 use crate::harness::process::Process;
 use crate::harness::upstream::{Upstream, relay};
 use crate::harness::vendors::{config, crewmojo, route, simulate};

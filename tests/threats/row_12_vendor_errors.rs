@@ -26,7 +26,8 @@ async fn talker(status: u16) -> Upstream {
         let decoded = auth.as_deref().and_then(|auth| auth.strip_prefix("Basic ")).map_or_else(String::new, |basic| {
             String::from_utf8_lossy(&STANDARD.decode(basic).unwrap_or_default()).into_owned()
         });
-        let said = format!("E_{SECRET}_{PASSWORD}_{}_{decoded}_{body}", auth.unwrap_or_default());
+        let custom = seen.headers.get("x-secret").map_or("", |value| value.to_str().unwrap());
+        let said = format!("E_{}_{decoded}_{body}_{custom}", auth.unwrap_or_default());
         let long = format!("{said}{}", "x".repeat(4000));
         let answer = json!({
             "error": long, "error_description": PROSE, "error_uri": said, "Error": long, "errorMessage": PROSE,

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::harness::client::{Connection, get};
 use crate::harness::proxy::Proxy;
-use crate::harness::raw::{End, Wire, exchange};
+use crate::harness::raw::{End, exchange};
 use crate::harness::tls::Authority;
 use crate::harness::upstream::Upstream;
 use crate::harness::yaml::one_route;
@@ -94,7 +94,7 @@ fn two_credentials(upstream: &str, protocol: &str) -> String {
              credential: {credential}}}\n"
         )
     };
-    let routes = [route("one", "one"), route("two", "two"), route("same", "one"), route("none", "none")].concat();
+    let routes = [route("one", "one"), route("two", "two"), route("same", "one"), route("bare", "none")].concat();
     format!(
         "credentials:\n  one: {{provider: static, token: token-one}}\n  two: {{provider: static, token: token-two}}\n\
          routes:\n{routes}"
@@ -109,7 +109,7 @@ async fn no_connection_to_an_upstream_carries_two_credentials() {
         let proxy = Proxy::start(&two_credentials(&upstream.url("/"), protocol)).await;
         let mut client = Connection::open(proxy.address()).await;
         for _ in 0..5 {
-            for path in ["/one/a", "/two/a", "/same/a", "/none/a"] {
+            for path in ["/one/a", "/two/a", "/same/a", "/bare/a"] {
                 let request = http::Request::get(path).body(Full::default()).unwrap();
                 assert_eq!(client.send(request).await.unwrap().status(), 200);
             }

@@ -259,7 +259,7 @@ async fn a_stream_under_way_finishes_behind_the_goaway_and_no_new_one_is_taken()
     refuses_connections(&process).await;
     // Until the client has heard of it a request may still go out; one that is taken is answered.
     let deadline = Instant::now() + Duration::from_secs(10);
-    while client.ready().await.is_ok() {
+    while client.send_request(ask("fast")).await.is_ok() {
         assert!(Instant::now() < deadline, "the connection takes more requests");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
