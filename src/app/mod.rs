@@ -4,7 +4,7 @@
 //! `control` is the thread that starts the proxy and reloads; `read` makes a configuration ready to
 //! run; `report` is what the log is told of it, `service` what the service manager is, `directory` what
 //! the admin port may tell; `admin` is that port; `sockets` finds each listener its socket; `handover` is
-//! between this process, the one before and the one after it.
+//! between this process, the one before and the one after it; `seclusion` keeps others out of its memory.
 
 mod admin;
 mod control;
@@ -12,6 +12,7 @@ mod directory;
 pub mod handover;
 mod read;
 mod report;
+mod seclusion;
 mod service;
 mod sockets;
 
@@ -34,6 +35,7 @@ use crate::server::{Bound, Leave, ListenError, ListenOn, Rounds, Worker, WorkerE
 use crate::telemetry::metrics::Metrics;
 
 pub use read::{assemble, warnings};
+pub use seclusion::{seclude, tell_panics_by_place};
 
 /// Wishes for a reload that wait for the one under way.
 const WISHES: usize = 16;

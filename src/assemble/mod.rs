@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 
 use cells::Cells;
 use collector::Collector;
-use entries::entry;
+use entries::{entry, reaches};
 use upstreams::{LazyRoots, Upstreams};
 
 use crate::config::{ListenAddress, ListenerSettings, Locator, RouteAction, Settings};
@@ -187,11 +187,12 @@ impl Assembly {
         }
         let traces = self.collector.traces(settings.telemetry.as_ref(), collector);
         let ready = self.cells.build(settings, token_upstreams, traces.as_ref());
+        let reaches = reaches(settings);
         let entries = settings
             .routes
             .iter()
             .zip(route_upstreams)
-            .map(|(route, upstream)| entry(route, upstream, settings, &ready))
+            .map(|(route, upstream)| entry(route, upstream, settings, &ready, &reaches))
             .collect();
         self.upstreams = next;
         self.generation += 1;

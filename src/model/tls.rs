@@ -3,6 +3,7 @@
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// What is spoken to an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -23,8 +24,8 @@ pub enum Protocol {
 pub struct ServerIdentity {
     /// The chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's key.
-    pub key: Arc<PrivateKeyDer<'static>>,
+    /// The leaf's key, wiped when nobody needs it any more.
+    pub key: Arc<Zeroizing<PrivateKeyDer<'static>>>,
 }
 
 /// A client certificate shown to an upstream.

@@ -137,7 +137,8 @@ pub fn clean_request(headers: &mut HeaderMap) -> Cleaned {
 }
 
 /// Takes off an answer what was meant for this hop. `Content-Length` stays (hyper holds the body to
-/// it, and the pool has refused an ambiguous one), and so does `Trailer`.
+/// it, and the pool has refused an ambiguous one), and so does `Trailer`. `Alt-Svc` goes: it would send the
+/// client past this proxy, to an authority that answers for the proxy's own origin (RFC 7838 section 3).
 pub fn clean_response(headers: &mut HeaderMap) {
     let (found, mut odd) = hops(headers);
     odd.retain(|name| !matches!(hop(name.as_str()), Some(CONTENT_LENGTH_AT | EXPECT_AT)));
@@ -149,6 +150,7 @@ pub fn clean_response(headers: &mut HeaderMap) {
         }
     }
     remove(headers, found & !(1 << CONTENT_LENGTH_AT | 1 << EXPECT_AT), odd);
+    headers.remove(header::ALT_SVC);
 }
 
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

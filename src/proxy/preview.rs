@@ -215,13 +215,11 @@ fn send<'s>(
         None => Inbound::none(places),
     };
     let guard = match credential {
-        Some(_) => Some(Guard::of(token, places).ok_or(Refusal::Internal)?),
+        Some(credential) => Some(Guard::of(token, places, &credential.destination).ok_or(Refusal::Internal)?),
         None => None,
     };
-    let request = prepared.request(places, guard.as_ref())?.map(|body| match body {
-        Outbound::Whole(bytes) => bytes,
-        _ => None,
-    });
+    let envelope = prepared.request(&forward.upstream, places, guard.as_ref())?;
+    let request = shown(envelope.request());
     let headers = request
         .headers()
         .iter()
@@ -236,6 +234,18 @@ fn send<'s>(
     let removed = gone.map(|name| (name.clone(), reason(name, &came, &entry.access, forward, places))).collect();
     let mapped = mapped(forward, target, credential, !tls);
     Ok(Sending { forward, credential, headers, removed, upgrade: prepared.upgrade.clone(), mapped, request })
+}
+
+/// The request as it is shown: with its body only where that is made for the token.
+fn shown(sealed: &Request<Outbound>) -> Request<Option<Bytes>> {
+    let mut request = Request::new(match sealed.body() {
+        Outbound::Whole(bytes) => bytes.clone(),
+        _ => None,
+    });
+    *request.method_mut() = sealed.method().clone();
+    *request.uri_mut() = sealed.uri().clone();
+    *request.headers_mut() = sealed.headers().clone();
+    request
 }
 
 /// What would become of an answer that leads to where the request went, and of a cookie for all of

@@ -188,10 +188,9 @@ impl View {
                         .entry(Arc::as_ptr(&forward.upstream))
                         .or_insert_with(|| Pool::counted(Arc::clone(&forward.upstream), Arc::clone(sheet)));
                     used.entry(Arc::as_ptr(&forward.upstream)).or_insert_with(|| Rc::clone(pool));
-                    let lane = forward
-                        .credential
-                        .as_ref()
-                        .map(|c| Rc::new(Lane::new(Arc::clone(&c.cell), Arc::clone(&c.placement))));
+                    let lane = forward.credential.as_ref().map(|c| {
+                        Rc::new(Lane::new(Arc::clone(&c.cell), Arc::clone(&c.placement), c.destination.clone()))
+                    });
                     let credential = forward.credential.as_ref().map(|credential| credential.name.clone());
                     Handles { tag: tag(entry, credential, sheet), pool: Some(Rc::clone(pool)), lane }
                 }
