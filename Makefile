@@ -82,6 +82,7 @@ e2e-tools:
 		{ echo "missing: Python 3.10 or newer; this is $$(python3 --version)" >&2; exit 1; }
 	@curl --version 2>/dev/null | grep -q HTTP2 || { $(call install,curl with HTTP/2,curl ca-certificates); }
 	@command -v openssl >/dev/null || { $(call install,openssl,openssl); }
+	@command -v haproxy >/dev/null || { $(call install,haproxy,haproxy); }
 	@command -v tinyproxy >/dev/null || { $(call install,tinyproxy,tinyproxy-bin); }
 	@command -v systemd-analyze >/dev/null || { $(call install,systemd-analyze,systemd); }
 	@command -v promtool >/dev/null || { $(call install,promtool,prometheus); }

@@ -209,6 +209,7 @@ impl Assembly {
                 head_size: settings.client.head_size,
             },
             access_log: settings.log.access,
+            trusted_proxies: settings.trusted_proxies.clone(),
             doors,
             traces,
             directory: Directory::default(),
@@ -266,7 +267,8 @@ fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<Ass
     for (place, listener) in listeners.iter().enumerate() {
         match listener.tls.as_ref().map(server_config).transpose() {
             Ok(tls) => {
-                let door = Door { tls, header_case: listener.header_case, record_case };
+                let proxy_protocol = listener.proxy_protocol;
+                let door = Door { tls, proxy_protocol, header_case: listener.header_case, record_case };
                 doors.push((listen_on(&listener.address), door));
             }
             Err(cause) => {

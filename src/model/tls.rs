@@ -28,6 +28,26 @@ pub struct ServerIdentity {
     pub key: Arc<PrivateKeyDer<'static>>,
 }
 
+/// What a listener shows its clients, and asks of them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ServerTls {
+    /// Shown where no other one has the name that is asked for.
+    pub first: ServerIdentity,
+    /// Further ones, by the names in them.
+    pub further: Vec<ServerIdentity>,
+    /// Who vouches for clients; `None` where none is asked for a certificate.
+    pub clients: Option<ClientAuthority>,
+}
+
+/// Who vouches for clients.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ClientAuthority {
+    /// Roots to trust.
+    pub roots: Arc<Vec<CertificateDer<'static>>>,
+    /// Whether a client without a certificate is turned away.
+    pub is_required: bool,
+}
+
 /// A client certificate shown to an upstream.
 pub type ClientIdentity = ServerIdentity;
 

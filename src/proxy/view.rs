@@ -48,9 +48,9 @@ impl Shared {
 /// Who is asking, for as long as their connection lasts.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The socket's address; `None` on a Unix socket.
+    /// The socket's address, or the one that a trusted proxy tells; `None` on a Unix socket.
     pub peer: Option<IpAddr>,
-    /// The same, as upstreams are told.
+    /// The connection, as upstreams are told of it.
     pub told: Peer,
     /// Whether the connection is TLS.
     pub tls: bool,
@@ -156,6 +156,11 @@ impl Proxy {
     /// A client's connection, which is counted for as long as what is returned is held.
     pub fn connected(&self) -> Connected {
         self.sheet.connected(Side::Client)
+    }
+
+    /// Whether whoever is at this address may say whose connection it passes on.
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        self.shared.live.load().trusted_proxies.as_ref().is_some_and(|trusted| trusted.trusts(peer))
     }
 
     /// Patience with clients, as it is in force now.
