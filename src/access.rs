@@ -3,27 +3,23 @@
 //! Networks are judged first, so that who knocks from a wrong one learns nothing of keys. A peer's
 //! address is that of the connection: no `X-Forwarded-For` is believed.
 
+mod key;
+mod network;
+mod presented;
+
 use std::net::IpAddr;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ipnet::{IpNet, Ipv4Net};
-use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use crate::model::{AccessPolicy, KeyDigest, Visitor};
+use crate::model::{AccessPolicy, Visitor};
 use crate::secret::Secret;
 
-static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+use key::X_API_KEY;
+use presented::presented_in;
 
-/// Old clients leave the padding out, or do not.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+pub use presented::presented;
 
 /// Why a request was not let in. No variant tells a wrong key from a missing one to the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -53,7 +49,7 @@ impl Access {
     /// Makes a policy ready.
     pub fn new(mut policy: AccessPolicy) -> Self {
         for network in policy.allow.iter_mut().chain(&mut policy.deny) {
-            *network = unmapped(*network);
+            *network = network::unmapped(*network);
         }
         Self { policy }
     }
@@ -120,78 +116,16 @@ impl Access {
         if headers.get_all(AUTHORIZATION).iter().any(holds_key) {
             headers.remove(AUTHORIZATION);
         }
-        headers.remove(&X_API_KEY);
-        // `_` is written for `-` in CGI variables, where the two become one.
-        while let Some(name) = headers.keys().find(|name| is_api_key_alias(name)).cloned() {
-            headers.remove(name);
-        }
+        key::remove(headers);
     }
 
     fn admit_network(&self, peer: Option<IpAddr>) -> Result<(), Denied> {
-        // An IPv4 client of a socket that listens for both is seen as `::ffff:a.b.c.d`.
-        let peer = peer.map(|peer| peer.to_canonical());
-        let within =
-            |networks: &[IpNet]| peer.is_some_and(|peer| networks.iter().any(|network| network.contains(&peer)));
-        if within(&self.policy.deny) || !(self.policy.allow.is_empty() || within(&self.policy.allow)) {
-            return Err(Denied::Network);
-        }
-        Ok(())
+        if network::is_let_in(peer, &self.policy.allow, &self.policy.deny) { Ok(()) } else { Err(Denied::Network) }
     }
 
-    /// The name of the configured key that this is. Every key is compared, found or not.
     fn name_of(&self, presented: &[u8]) -> Option<&str> {
-        // An empty key is one that was not given, even where one was configured by mistake.
-        if presented.is_empty() {
-            return None;
-        }
-        let digest = KeyDigest::of(presented);
-        let mut found = Choice::from(0);
-        let mut at = u64::MAX;
-        for (place, key) in (0_u64..).zip(&self.policy.api_keys) {
-            let equal = key.digest.ct_eq(&digest);
-            at.conditional_assign(&place, equal);
-            found |= equal;
-        }
-        let place = usize::try_from(at).ok().filter(|_| bool::from(found))?;
-        self.policy.api_keys.get(place).map(|key| key.name.as_str())
+        key::name_of(&self.policy.api_keys, presented)
     }
-}
-
-/// A network of IPv4-mapped addresses (RFC 4291 section 2.5.5.2) as the IPv4 network that it is.
-fn unmapped(network: IpNet) -> IpNet {
-    let IpNet::V6(v6) = network else { return network };
-    let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
-    v4.and_then(|(address, bits)| Ipv4Net::new(address, bits).ok()).map_or(network, IpNet::V4)
-}
-
-/// What a request presents as `Authorization`: Bearer's token or Basic's password. One that is written
-/// twice is not guessed at.
-pub fn presented(headers: &HeaderMap) -> Option<Zeroizing<Vec<u8>>> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next()?;
-    values.next().is_none().then(|| presented_in(value)).flatten()
-}
-
-/// The key in an `Authorization` value: Bearer's (RFC 6750 section 2.1) or Basic's password
-/// (RFC 7617 section 2). The scheme's case does not matter.
-fn presented_in(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
-    let value = value.as_bytes().trim_ascii();
-    let (scheme, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
-    let rest = rest.trim_ascii();
-    if scheme.eq_ignore_ascii_case(b"bearer") {
-        return Some(Zeroizing::new(rest.to_vec()));
-    }
-    if !scheme.eq_ignore_ascii_case(b"basic") {
-        return None;
-    }
-    let pair = Zeroizing::new(BASE64.decode(rest).ok()?);
-    let colon = pair.iter().position(|byte| *byte == b':')?;
-    pair.get(colon + 1..).map(|password| Zeroizing::new(password.to_vec()))
-}
-
-fn is_api_key_alias(name: &HeaderName) -> bool {
-    let name = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
-    name.eq(X_API_KEY.as_str().bytes())
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-use http::header::HeaderName;
+use base64::Engine as _;
 use proptest::prelude::*;
 
+use super::presented::BASE64;
 use super::*;
-use crate::model::ApiKey;
+use crate::model::{ApiKey, KeyDigest};
 
 fn access(keys: &[&str], allow: &[&str], deny: &[&str]) -> Access {
     let key = |key: &&str| ApiKey { name: format!("name of {key}"), digest: KeyDigest::of(key.as_bytes()) };
