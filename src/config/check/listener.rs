@@ -17,6 +17,12 @@ pub(super) fn is_open(address: &ListenAddress) -> bool {
     }
 }
 
+/// Whether its clients may show certificates that are judged.
+// The listener's `client_ca` goes here: until there is one, no route can ask for a certificate.
+pub(super) fn asks_for_certificates(_: &ListenerSettings) -> bool {
+    false
+}
+
 /// Whether both cannot be bound at once.
 pub(super) fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {
