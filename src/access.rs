@@ -8,11 +8,12 @@
 //! once is [`Pending`]: a password that was not found right before, a token that may be signed with a
 //! key that is not at hand. `key`, `network`, `certificate`, `user` and `jwt` each judge one kind of
 //! rule, `presented` reads what a request presents, `passwords` and `keyring` are what all requests
-//! share, `seen` is their memory.
+//! share, `jwks` asks an issuer for its keys, `seen` is their memory.
 
 mod certificate;
 mod denied;
 mod judgement;
+mod jwks;
 mod jwt;
 mod key;
 mod keyring;
@@ -40,7 +41,8 @@ use token::Tokens;
 
 pub use denied::Denied;
 pub use judgement::{Admitted, Judgement, Pending};
-pub use keyring::{KeyEndpoint, Keyring};
+pub use jwks::{FetchError, FetchKeys, fetch_keys};
+pub use keyring::Keyring;
 pub use passwords::Passwords;
 pub use presented::presented;
 

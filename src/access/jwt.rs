@@ -117,6 +117,3 @@ fn name(subject: &Value) -> Option<String> {
     }
     Some(name).filter(|name| !name.trim().is_empty())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,38 +1,30 @@
-//! The keys of an issuer: read from a file, or fetched from the URL that the configuration names, in
-//! the background and again and again.
+//! The keys of an issuer: read from a file, or fetched in the background, again and again. Takes its
+//! fetch as a closure, and knows no HTTP.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
-use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::Full;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::model::{EndpointUrl, KeySet, KeySetError};
-use crate::upstream::{AGENT, ConnectError, OnceError, Upstream, once};
+use super::jwks::FetchKeys;
+use crate::model::KeySet;
 
 /// Between fetches that went well.
 const REFRESH: Duration = Duration::from_secs(600);
 /// Between a fetch and one that a token with an unknown key asks for: made-up names of keys are no way
 /// to have the issuer asked more often.
 const HOLD: Duration = Duration::from_secs(30);
-/// After the first fetch that failed; doubled from time to time, up to [`HOLD`].
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// For one fetch.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Half the time after the first fetch that failed; doubled with each further one, up to [`HOLD`].
+const FIRST_RETRY: Duration = Duration::from_millis(250);
 /// For a request that waits for one.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 /// Requests that wait for one.
 const MOST_WAITING: usize = 256;
-/// The largest answer that is read.
-const ANSWER_LIMIT: usize = 1 << 20;
 
 /// An issuer's keys, from one Snapshot to the next.
 pub struct Keyring {
@@ -55,17 +47,6 @@ struct Round {
     is_over: bool,
 }
 
-/// Where keys are fetched.
-#[derive(Debug)]
-pub struct KeyEndpoint {
-    /// The way there.
-    pub upstream: Arc<Upstream>,
-    /// What is asked for.
-    pub url: EndpointUrl,
-    /// The route that first named it, as it may be logged.
-    pub route: String,
-}
-
 /// What came of waiting for newer keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Refreshed {
@@ -75,17 +56,6 @@ pub(super) enum Refreshed {
     TooSoon,
     /// Too many wait.
     Crowded,
-}
-
-/// Why there are no newer keys.
-#[derive(Debug, thiserror::Error)]
-enum FetchError {
-    #[error("{}", told(.0))]
-    Once(OnceError),
-    #[error("the answer is {0}, not 200")]
-    Status(StatusCode),
-    #[error("the answer {0}")]
-    Keys(KeySetError),
 }
 
 impl Keyring {
@@ -99,10 +69,11 @@ impl Keyring {
         Arc::new(Self { ring: Ring::new(None), task: None })
     }
 
-    /// Of keys that are fetched from now on, on this runtime.
-    pub fn fetching(endpoint: KeyEndpoint, runtime: &Handle) -> Arc<Self> {
+    /// Of keys that are fetched from now on, on this runtime; `route` is the one that first named them, as
+    /// it may be logged.
+    pub fn fetching(fetch: FetchKeys, route: String, runtime: &Handle) -> Arc<Self> {
         let ring = Ring::new(None);
-        let task = runtime.spawn(Arc::clone(&ring).keep(endpoint)).abort_handle();
+        let task = runtime.spawn(Arc::clone(&ring).keep(fetch, route)).abort_handle();
         Arc::new(Self { ring, task: Some(task) })
     }
 
@@ -161,31 +132,29 @@ impl Ring {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn keep(self: Arc<Self>, endpoint: KeyEndpoint) {
-        let mut retry = FIRST_RETRY;
-        let mut is_told = false;
+    async fn keep(self: Arc<Self>, fetch: FetchKeys, route: String) {
+        let mut failures = 0_u32;
         loop {
             *self.lock() = Round { began: Some(Instant::now()), is_over: false };
-            let fetched = endpoint.fetch().await;
-            let wait = match fetched {
+            let wait = match fetch().await {
                 Ok(keys) => {
                     self.keys.store(Some(Arc::new(keys)));
-                    if is_told {
-                        tracing::info!(route = endpoint.route, "the keys of the tokens' issuer are fetched again");
+                    if failures > 0 {
+                        tracing::info!(route, "the keys of the tokens' issuer are fetched again");
                     }
-                    (retry, is_told) = (FIRST_RETRY, false);
+                    failures = 0;
                     REFRESH
                 }
                 Err(error) => {
-                    let stale = self.keys.load().is_some();
-                    if std::mem::replace(&mut is_told, true) {
-                        tracing::debug!(route = endpoint.route, %error, stale, "the keys of the tokens' issuer did not come");
+                    // Told once, not once a try; what is at hand serves on.
+                    let at_hand = self.keys.load().is_some();
+                    if failures == 0 {
+                        tracing::warn!(route, %error, at_hand, "the keys of the tokens' issuer did not come");
                     } else {
-                        tracing::warn!(route = endpoint.route, %error, stale, "the keys of the tokens' issuer did not come");
+                        tracing::debug!(route, %error, at_hand, "the keys of the tokens' issuer did not come");
                     }
-                    let wait = retry;
-                    retry = (retry * 2).min(HOLD);
-                    wait
+                    failures += 1;
+                    FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(HOLD)
                 }
             };
             self.lock().is_over = true;
@@ -216,37 +185,6 @@ impl Round {
     /// Whether it began long enough ago for another one to be asked for.
     fn is_old(&self) -> bool {
         self.began.is_none_or(|began| began.elapsed() >= HOLD)
-    }
-}
-
-impl KeyEndpoint {
-    async fn fetch(&self) -> Result<KeySet, FetchError> {
-        let mut request = Request::new(Full::<Bytes>::default());
-        // A URL that was taken has a target that is one.
-        *request.uri_mut() = self.url.target().parse().unwrap_or(Uri::from_static("/"));
-        let headers = request.headers_mut();
-        headers.insert(USER_AGENT, AGENT);
-        headers.insert(ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let answer = once(&self.upstream, request, PATIENCE, ANSWER_LIMIT).await.map_err(FetchError::Once)?;
-        if answer.status() != StatusCode::OK {
-            return Err(FetchError::Status(answer.status()));
-        }
-        KeySet::parse(answer.body()).map_err(FetchError::Keys)
-    }
-}
-
-/// As it may be told: a certificate's fault names the hosts that it is for, and the issuer's may have
-/// come from a reference.
-fn told(error: &OnceError) -> String {
-    match error {
-        OnceError::Connect(ConnectError::Tls(_)) => {
-            "the TLS handshake failed, or the certificate was not accepted".to_owned()
-        }
-        other => match std::error::Error::source(other) {
-            Some(cause) => format!("{other}: {cause}"),
-            None => other.to_string(),
-        },
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::access::{KeyEndpoint, Keyring};
+use crate::access::{Keyring, fetch_keys};
 use crate::config::RouteSettings;
 use crate::model::{KeySource, KeyUrl};
 use crate::upstream::Upstream;
@@ -45,8 +45,7 @@ impl Keyrings {
             let keyring = match self.known.iter().find(same) {
                 Some((_, keyring)) => Arc::clone(keyring),
                 None if self.fetches => {
-                    let endpoint = KeyEndpoint { upstream, url: source.url.clone(), route: route.label.clone() };
-                    Keyring::fetching(endpoint, &self.runtime)
+                    Keyring::fetching(fetch_keys(upstream, &source.url), route.label.clone(), &self.runtime)
                 }
                 None => Keyring::empty(),
             };
