@@ -2,7 +2,7 @@
 //!
 //! All that a route lists must hold. Networks are judged first, so that who knocks from a wrong one
 //! learns nothing of the rest; then the certificate; then keys, which cost little; then a token or a
-//! password. Where a client is was settled by the connection: nothing here believes a header.
+//! password. The address is the connection's, or the one that a trusted proxy tells.
 //!
 //! [`Access::admit`] is what each request walks through, and waits for nothing. What cannot be said at
 //! once is [`Pending`]: a password that was not found right before, a token that may be signed with a
@@ -31,7 +31,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-use crate::model::{AccessPolicy, KeySource, Visitor};
+use crate::model::{AccessPolicy, KeySource, Visitor, unmapped};
 use crate::secret::Secret;
 
 use judgement::Check;
@@ -72,7 +72,7 @@ impl Access {
     /// Makes a policy ready. `keyring` has the keys of an issuer that the policy names by URL.
     pub fn new(mut policy: AccessPolicy, keyring: Option<Arc<Keyring>>, passwords: Arc<Passwords>) -> Self {
         for network in policy.allow.iter_mut().chain(&mut policy.deny) {
-            *network = network::unmapped(*network);
+            *network = unmapped(*network);
         }
         let tokens = policy.jwt.as_ref().map(|rules| {
             let keyring = match &rules.keys {

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use cells::Cells;
 use collector::Collector;
-use entries::{Gate, entry};
+use entries::{Gate, entry, reaches};
 use keyrings::Keyrings;
 use upstreams::{LazyRoots, Upstreams};
 
@@ -206,6 +206,7 @@ impl Assembly {
         }
         let traces = self.collector.traces(settings.telemetry.as_ref(), collector);
         let ready = self.cells.build(settings, token_upstreams, traces.as_ref());
+        let reaches = reaches(settings);
         let keyrings = self.keyrings.build(&settings.routes, key_upstreams);
         let gates = keyrings.into_iter().map(|keyring| Gate { keyring, passwords: Arc::clone(&self.passwords) });
         let entries = settings
@@ -213,7 +214,7 @@ impl Assembly {
             .iter()
             .zip(route_upstreams)
             .zip(gates)
-            .map(|((route, upstream), gate)| entry(route, upstream, gate, settings, &ready))
+            .map(|((route, upstream), gate)| entry(route, upstream, gate, settings, &ready, &reaches))
             .collect();
         self.upstreams = next;
         self.generation += 1;
@@ -230,6 +231,7 @@ impl Assembly {
                 head_size: settings.client.head_size,
             },
             access_log: settings.log.access,
+            trusted_proxies: settings.trusted_proxies.clone(),
             doors,
             traces,
             directory: Directory::default(),
@@ -287,7 +289,8 @@ fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<Ass
     for (place, listener) in listeners.iter().enumerate() {
         match listener.tls.as_ref().map(server_config).transpose() {
             Ok(tls) => {
-                let door = Door { tls, header_case: listener.header_case, record_case };
+                let proxy_protocol = listener.proxy_protocol;
+                let door = Door { tls, proxy_protocol, header_case: listener.header_case, record_case };
                 doors.push((listen_on(&listener.address), door));
             }
             Err(cause) => {
