@@ -315,7 +315,7 @@ async fn a_token_whose_refresh_token_cannot_be_written_is_not_used_until_it_can(
     fs::write(&below, "").unwrap();
     simulator.revoke_all();
     assert_unavailable(&get(process.address, "/partner/x").await, "token_unavailable");
-    assert!(process.log().contains("cannot be"), "{}", process.log());
+    eventually("it is told", || process.log().contains("cannot be")).await;
     fs::remove_file(&below).unwrap();
     fs::create_dir(&below).unwrap();
     let mut answer = get(process.address, "/partner/x").await;
