@@ -1,7 +1,7 @@
 //! Who may come in: keys and networks.
 //!
-//! Networks are judged first, so that who knocks from a wrong one learns nothing of keys. A peer's
-//! address is that of the connection: no `X-Forwarded-For` is believed.
+//! Networks are judged first, so that who knocks from a wrong one learns nothing of keys. The
+//! address is the connection's, or the one that a trusted proxy tells.
 
 use std::net::IpAddr;
 
@@ -10,11 +10,11 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use crate::model::{AccessPolicy, KeyDigest, Visitor};
+use crate::model::{AccessPolicy, KeyDigest, Visitor, unmapped};
 use crate::secret::Secret;
 
 static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -155,13 +155,6 @@ impl Access {
         let place = usize::try_from(at).ok().filter(|_| bool::from(found))?;
         self.policy.api_keys.get(place).map(|key| key.name.as_str())
     }
-}
-
-/// A network of IPv4-mapped addresses (RFC 4291 section 2.5.5.2) as the IPv4 network that it is.
-fn unmapped(network: IpNet) -> IpNet {
-    let IpNet::V6(v6) = network else { return network };
-    let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
-    v4.and_then(|(address, bits)| Ipv4Net::new(address, bits).ok()).map_or(network, IpNet::V4)
 }
 
 /// What a request presents as `Authorization`: Bearer's token or Basic's password. One that is written

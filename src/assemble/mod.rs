@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 
 use cells::Cells;
 use collector::Collector;
-use entries::entry;
+use entries::{entry, reaches};
 use upstreams::{LazyRoots, Upstreams};
 
 use crate::config::{ListenAddress, ListenerSettings, Locator, RouteAction, Settings};
@@ -187,11 +187,12 @@ impl Assembly {
         }
         let traces = self.collector.traces(settings.telemetry.as_ref(), collector);
         let ready = self.cells.build(settings, token_upstreams, traces.as_ref());
+        let reaches = reaches(settings);
         let entries = settings
             .routes
             .iter()
             .zip(route_upstreams)
-            .map(|(route, upstream)| entry(route, upstream, settings, &ready))
+            .map(|(route, upstream)| entry(route, upstream, settings, &ready, &reaches))
             .collect();
         self.upstreams = next;
         self.generation += 1;
@@ -208,6 +209,7 @@ impl Assembly {
                 head_size: settings.client.head_size,
             },
             access_log: settings.log.access,
+            trusted_proxies: settings.trusted_proxies.clone(),
             doors,
             traces,
             directory: Directory::default(),
@@ -265,7 +267,8 @@ fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<Ass
     for (place, listener) in listeners.iter().enumerate() {
         match listener.tls.as_ref().map(server_config).transpose() {
             Ok(tls) => {
-                let door = Door { tls, header_case: listener.header_case, record_case };
+                let proxy_protocol = listener.proxy_protocol;
+                let door = Door { tls, proxy_protocol, header_case: listener.header_case, record_case };
                 doors.push((listen_on(&listener.address), door));
             }
             Err(cause) => {

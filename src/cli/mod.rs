@@ -31,6 +31,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::app;
+
 /// The configuration is invalid.
 const INVALID: u8 = 78;
 
@@ -49,7 +51,8 @@ const USAGE: u8 = 2;
 Exit status: 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid.
 
 Begin with `tokenferry demo`. What is logged the configuration says (`log`); TOKENFERRY_LOG=debug
-goes before its level and adds what was refused and why, TOKENFERRY_LOG_FORMAT=json writes JSON."
+goes before its level and adds what was refused and why, TOKENFERRY_LOG_FORMAT=json writes JSON.
+TOKENFERRY_DUMPABLE=1 lets a debugger in, and core dumps be written, which may hold secrets."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -192,6 +195,8 @@ fn colour(stream: &impl std::io::IsTerminal) -> bool {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Each of them may read the configuration's secrets.
+    app::seclude(|name| std::env::var(name).ok());
     match cli.command {
         Command::Run(config) => run::run(&config.config),
         Command::Check(args) => check::check(&args),

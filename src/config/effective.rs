@@ -38,7 +38,13 @@ fn document(loaded: &Loaded) -> Json {
         .iter()
         .map(|node| {
             let mut listener = object(node, false);
+            fill(&mut listener, "proxy_protocol", json!(false));
             fill(&mut listener, "header_case", json!(case(HeaderCase::default())));
+            if let Some(Json::Object(tls)) = listener.get_mut("tls")
+                && tls.contains_key("client_ca")
+            {
+                fill(tls, "client_auth", json!("require"));
+            }
             Json::Object(listener)
         })
         .collect();
@@ -52,6 +58,9 @@ fn document(loaded: &Loaded) -> Json {
     }
     if let Some(handover) = written(root, "handover") {
         document.insert("handover".to_owned(), handover);
+    }
+    if let Some(trusted_proxies) = written(root, "trusted_proxies") {
+        document.insert("trusted_proxies".to_owned(), trusted_proxies);
     }
     if let Some(admin) = &settings.admin {
         let ready_when = admin.ready_when.as_str();

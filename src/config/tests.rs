@@ -4,6 +4,7 @@ mod admin;
 mod canary;
 mod editor;
 mod egress;
+mod modes;
 mod refused;
 mod store;
 mod taken;

@@ -2,6 +2,7 @@
 //! what the configuration is checked into and the running parts are built from.
 
 mod access;
+mod certificate;
 mod duration;
 mod egress;
 mod hex;
@@ -19,6 +20,7 @@ mod tls;
 mod visitor;
 
 pub use access::{AccessPolicy, ApiKey, KeyDigest};
+pub use certificate::{ClientCertificate, Dated, Validity, hosts, seconds, validity};
 pub use duration::{DurationError, WRITE_A_DURATION, parse_duration};
 pub use egress::{Egress, EgressProxy, EgressProxyError};
 pub use hex::{hex, write_hex};
@@ -32,5 +34,5 @@ pub use path::{CanonicalPath, EncodedSlash, PathError, PathPrefix};
 pub use problem::{Problem, Severity};
 pub use route::{HeaderEdits, HeaderMatch, MatchSpec, PathRule};
 pub use rules::{HeaderCase, JsonMatch, JsonRefusal, Limits, Margin, ReadyWhen, RefusedWhen, Timeouts, TokenEndpoint};
-pub use tls::{ClientIdentity, Protocol, ServerIdentity, UpstreamTls};
-pub use visitor::{ClientCertificate, Visitor};
+pub use tls::{ClientAuthority, ClientIdentity, Protocol, ServerIdentity, ServerTls, UpstreamTls};
+pub use visitor::{TrustedProxies, Visitor, unmapped};

@@ -19,6 +19,8 @@ impl Proxy {
     pub async fn serve(&self, client: &Client, request: Request<Incoming>) -> Response<Reply> {
         let busy = Busy::new(Rc::clone(&client.connection));
         let view = self.view();
+        let behind = client.behind(view.snapshot.trusted_proxies.as_ref(), request.headers());
+        let client = behind.as_ref().unwrap_or(client);
         let name = self.mint.name(request.headers());
         let trace = Trace::begin(&request, client, view.snapshot.traces.as_ref(), &self.mint);
         let (nowhere, log) = (Rc::clone(&view.nowhere), view.snapshot.access_log);

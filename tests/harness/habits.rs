@@ -32,6 +32,7 @@ pub enum Both {
 }
 
 /// One server's habits.
+#[allow(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 #[derive(Clone, Copy, Debug)]
 pub struct Habits {
     pub name: &'static str,

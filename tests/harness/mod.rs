@@ -14,6 +14,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis;
+pub mod secrets;
 pub mod terminal;
 pub mod tls;
 pub mod upstream;

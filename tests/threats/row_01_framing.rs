@@ -136,8 +136,8 @@ async fn send(address: SocketAddr, crafted: Crafted) -> Seen {
                 patience = PATIENCE;
                 let _ = stream.shutdown().await;
             }
-            Err(_) => panic!("{number}: neither an answer nor an end"),
             Ok(_) => break,
+            Err(elapsed) => panic!("{number}: neither an answer nor an end: {elapsed}"),
         }
         while let Some(answer) = take_answer(&mut buffer) {
             answers.push(answer);

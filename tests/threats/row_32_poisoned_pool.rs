@@ -79,7 +79,7 @@ async fn nobody_gets_anothers_answer_from_an_upstream_that_now_and_then_says_too
                     8 => {
                         caller
                             .say(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\nEVIL{evil}"))
-                            .await
+                            .await;
                     }
                     10 => caller.say(format!("{ok}HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")).await,
                     _ => caller.say(ok).await,

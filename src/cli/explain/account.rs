@@ -13,7 +13,7 @@ use crate::config::{EgressSettings, Loaded, RouteAction, is_hidden};
 use crate::live::Entry;
 use crate::model::{Place, Severity, TokenEndpoint};
 use crate::proxy::Refusal;
-use crate::proxy::preview::{Fate, From, Preview, Removed, Sending, preview};
+use crate::proxy::preview::{Fate, From, Preview, Removed, Sending, client_of, preview};
 use crate::route::{Action, Credential};
 use crate::secret::Secret;
 use crate::token::Token;
@@ -118,7 +118,8 @@ impl Account {
         // Without one such a request has none.
         let bare = matches!(asked.head.method, Method::GET | Method::HEAD).then_some(0);
         let body = asked.body.as_ref().map(|body| body.len() as u64).or(bare);
-        let (head_method, headers, peer) = (asked.head.method.clone(), asked.head.headers.clone(), asked.peer);
+        let (head_method, headers) = (asked.head.method.clone(), asked.head.headers.clone());
+        let peer = client_of(&ready.assembled.snapshot, &asked);
         let preview = preview(&ready.assembled.snapshot, asked, &token);
         account.routes(&ready.loaded, &preview, &head_method, &headers);
         let entry = preview.route.and_then(|place| ready.assembled.snapshot.entries.get(place));

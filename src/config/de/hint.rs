@@ -12,7 +12,7 @@ pub(super) fn example(path: &Path) -> Option<&'static str> {
         "match" => "write {path: /crm}",
         "access" => "write public, or {allow: [10.0.0.0/8]}",
         "api_keys" => "write [{name: billing, key: \"${BILLING_KEY}\"}]",
-        "allow" | "deny" => "write [10.0.0.0/8]",
+        "allow" | "deny" | "trusted_proxies" => "write [10.0.0.0/8]",
         "methods" => "write [GET, POST]",
         "headers" => "write {X-Tenant: acme}",
         "upgrades" => "write [websocket]",
@@ -25,6 +25,7 @@ pub(super) fn example(path: &Path) -> Option<&'static str> {
         "refused_when" => "write {status: [401, 403]}",
         "status" => "write [401, 403]",
         "tls" => "write {cert: server.crt, key: server.key}",
+        "certificates" => "write [{cert: other.crt, key: other.key}]",
         "log" => "write {format: json, level: info, access: errors}",
         "store" => "write {kind: redis, url: redis://127.0.0.1:6379/0, encryption_key: \"${TOKENFERRY_STORE_KEY}\"}",
         "admin" => "write {address: 127.0.0.1:9901}",
@@ -49,7 +50,7 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
         [] => match field.as_str() {
             "access" | "timeouts" => Some("write it under `defaults`, or in each route"),
             "header_timeout" | "idle_timeout" | "handshake_timeout" | "head_size" => Some("write it under `client`"),
-            "address" | "tls" => Some("write it in a listener: `listeners: [{address: ...}]`"),
+            "address" | "tls" | "proxy_protocol" => Some("write it in a listener: `listeners: [{address: ...}]`"),
             "kind" | "key_prefix" => Some("write it under `store`"),
             "otlp" | "sample" | "service_name" => Some("write it under `telemetry`"),
             "tracing" | "traces" | "otel" | "opentelemetry" => Some("write `telemetry: {otlp: URL}`"),
@@ -59,6 +60,11 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
             "ready_when" => Some("write it under `admin`"),
             "encryption_key" => Some("write it under `store`, or beside a credential's `state_file`"),
             "state_file" => Some("write it in the credential"),
+            _ => None,
+        },
+        [Key(all), Index(_)] if all == "listeners" => match field.as_str() {
+            "cert" | "key" | "certificates" | "client_ca" | "client_auth" => Some("write it under `tls`"),
+            "trusted_proxies" => Some("write it at the top level"),
             _ => None,
         },
         [Key(all), Index(_)] if all == "routes" => match field.as_str() {

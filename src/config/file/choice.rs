@@ -38,6 +38,16 @@ impl From<Case> for HeaderCase {
     }
 }
 
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClientAuth {
+    /// Without one the handshake fails.
+    Require,
+    /// Without one it goes on; one that does not hold ends it.
+    Request,
+}
+
 /// What is spoken to an upstream.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
