@@ -18,6 +18,11 @@ pub(super) fn is_open(address: &ListenAddress) -> bool {
     }
 }
 
+/// Whether its clients may show certificates that are judged.
+pub(super) fn asks_for_certificates(listener: &ListenerSettings) -> bool {
+    listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some())
+}
+
 /// Whether both cannot be bound at once.
 pub(super) fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {
