@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 
-use crate::access::Access;
+use crate::access::{Access, Keyring, Passwords};
 use crate::config::{CredentialSettings, ForwardSettings, RouteAction, RouteSettings, Settings};
 use crate::live::Entry;
 use crate::model::Placement;
@@ -21,6 +21,12 @@ const PLACEHOLDER_LIFETIME: Duration = Duration::from_secs(3600);
 pub(super) struct Ready {
     pub(super) cell: Arc<Cell>,
     pub(super) placement: Arc<Placement>,
+}
+
+/// What a route's access needs beside its rules.
+pub(super) struct Gate {
+    pub(super) keyring: Option<Arc<Keyring>>,
+    pub(super) passwords: Arc<Passwords>,
 }
 
 /// Where each credential's token may go: to the origins that its routes name.
@@ -39,6 +45,7 @@ pub(super) fn reaches(settings: &Settings) -> HashMap<&str, Reach> {
 pub(super) fn entry(
     route: &RouteSettings,
     upstream: Option<Arc<Upstream>>,
+    gate: Gate,
     settings: &Settings,
     ready: &BTreeMap<String, Ready>,
     reaches: &HashMap<&str, Reach>,
@@ -52,7 +59,8 @@ pub(super) fn entry(
             .and_then(|upstream| forward_of(route, forward, upstream, settings, ready, reaches))
             .map_or(Action::Respond(StatusCode::INTERNAL_SERVER_ERROR), |forward| Action::Forward(Box::new(forward))),
     };
-    Entry { route: Arc::new(Route { name: route.label.clone(), action }), access: Access::new(route.access.clone()) }
+    let access = Access::new(route.access.clone(), gate.keyring, gate.passwords);
+    Entry { route: Arc::new(Route { name: route.label.clone(), action }), access }
 }
 
 fn forward_of(

@@ -13,6 +13,7 @@ mod completions;
 mod config;
 mod demo;
 mod explain;
+mod hash_password;
 mod healthcheck;
 mod login;
 mod man;
@@ -154,6 +155,15 @@ Examples:
   tokenferry healthcheck --live
   tokenferry healthcheck --admin 127.0.0.1:9901")]
     Healthcheck(healthcheck::Args),
+    /// Make an argon2 hash of a password, for `access.users` of a route.
+    ///
+    /// Reads the password from stdin: from a terminal, where it is not shown, twice; else all of it, less one line break
+    /// at its end.
+    #[command(after_help = "\
+Examples:
+  tokenferry hash-password
+  tokenferry hash-password < password.txt")]
+    HashPassword,
     /// Print the JSON Schema of the configuration, for editors.
     #[command(after_help = "\
 Example:
@@ -205,6 +215,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::config(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
+        Command::HashPassword => hash_password::hash_password(),
         Command::Schema => schema::schema(),
         Command::Demo => demo::demo(),
         Command::Completions(args) => completions::completions(&args),

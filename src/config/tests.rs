@@ -1,5 +1,6 @@
 //! Whole files: what is taken, what is refused, and what is told about it.
 
+mod access;
 mod admin;
 mod canary;
 mod editor;

@@ -13,6 +13,7 @@ use super::request_id::REQUEST_ID;
 use super::trace::Trace;
 use super::view::{Client, Proxy, View};
 use super::{forward, login};
+use crate::access::Judgement;
 
 impl Proxy {
     /// Answers a request; what goes wrong is an answer too.
@@ -62,8 +63,11 @@ impl Proxy {
             let login = login::Login { credential, call, access: &entry.access, patience: forward.timeouts.body };
             return Box::pin(login.answer(&visitor, &parts.headers, body)).await;
         }
-        let admitted = entry.access.admit(&visitor, &parts.headers)?;
-        record.let_in_by(admitted.key);
+        let admitted = match entry.access.admit(&visitor, &parts.headers)? {
+            Judgement::Admitted(admitted) => admitted,
+            Judgement::Pending(pending) => Box::pin(pending.settle()).await?,
+        };
+        record.let_in_by(admitted.who.as_deref());
         let (forward, target, credential) = match course {
             Course::Forward { forward, target, credential } => (forward, target, credential),
             Course::Refuse(refusal) => return Err(refusal),

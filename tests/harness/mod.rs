@@ -6,6 +6,8 @@ pub mod client;
 pub mod collector;
 pub mod editor;
 pub mod egress;
+pub mod habits;
+pub mod issuer;
 pub mod load;
 pub mod mix;
 pub mod nobody;

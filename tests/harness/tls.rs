@@ -50,11 +50,27 @@ impl Authority {
 
     /// Connects as a client that trusts this authority alone and offers these protocols.
     pub async fn connect(&self, address: SocketAddr, alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
-        let mut config = ClientConfig::builder_with_provider(provider())
+        self.connect_as(address, alpn, None).await
+    }
+
+    /// The same, showing this certificate.
+    pub async fn connect_as(
+        &self,
+        address: SocketAddr,
+        alpn: &[&str],
+        client: Option<&Identity>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(self.roots())
-            .with_no_client_auth();
+            .with_root_certificates(self.roots());
+        let mut config = match client {
+            None => builder.with_no_client_auth(),
+            Some(client) => {
+                let key = PrivateKeyDer::try_from(client.key.serialize_der()).unwrap();
+                builder.with_client_auth_cert(vec![client.certificate.der().clone()], key).unwrap()
+            }
+        };
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TcpStream::connect(address).await?;

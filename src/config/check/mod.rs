@@ -53,6 +53,8 @@ struct Check<'c> {
     state_files: HashMap<PathBuf, String>,
     /// Whether replicas share a store, which keeps refresh tokens too.
     is_shared: bool,
+    /// Whether a listener asks for client certificates.
+    has_certificates: bool,
     /// Egress proxies that the environment names, and its variables that were told of.
     variables: EgressVariables,
     told_variables: HashSet<&'static str>,
@@ -97,9 +99,10 @@ pub(crate) fn check(
     let general =
         read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);
-    let inherited = check.inherited(root, &general);
     let trusted_proxies = trusted_proxies(&general);
     let listeners = check.listeners(root, trusted_proxies.is_some());
+    check.has_certificates = listener::asks_for_certificates(root);
+    let inherited = check.inherited(root, &general);
     let store = check.store(root, &general);
     check.is_shared = store != StoreSettings::Memory;
     let telemetry = check.telemetry(root, &general);
@@ -163,6 +166,7 @@ impl<'c> Check<'c> {
             certificates: Vec::new(),
             state_files: HashMap::new(),
             is_shared: false,
+            has_certificates: false,
             variables: EgressVariables::read(environment),
             told_variables: HashSet::new(),
         }

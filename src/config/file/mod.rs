@@ -3,6 +3,7 @@
 //! Lists and maps of routes, listeners and credentials are read element by element, so that an
 //! error in one hides none in another. What is required is checked by `check`, for the same reason.
 
+mod access;
 mod admin;
 mod choice;
 mod credential;
@@ -18,8 +19,9 @@ mod word;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(crate) use access::{Access, Certificates, JwksPlace, Jwt, Rules};
 pub(crate) use admin::Admin;
-pub(crate) use choice::{Access, ClientAuth, CredentialName, HostHeader, Upstream};
+pub(crate) use choice::{ClientAuth, CredentialName, HostHeader, Upstream};
 pub(crate) use credential::{Common, Inject, Refused};
 pub(crate) use form::{Form, Of};
 pub(crate) use log::Log;

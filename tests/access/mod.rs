@@ -1,5 +1,9 @@
 //! Who may come in, and by which door.
 
+mod certificates;
+mod tokens;
+mod users;
+
 use std::path::Path;
 
 use tempfile::TempDir;
