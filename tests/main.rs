@@ -17,6 +17,8 @@ mod access;
 mod admin;
 mod answers_of_its_own;
 mod cli;
+mod client_address;
+mod client_certificates;
 mod cold_start;
 mod complaints;
 mod demo;
