@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::access::Access;
 use crate::config::{CredentialSettings, ForwardSettings, RouteAction, RouteSettings, Settings};
+use crate::limit::Bounds;
 use crate::live::Entry;
 use crate::model::Placement;
 use crate::route::{Action, Credential, Forward, Rewrite, Route};
@@ -26,6 +27,7 @@ pub(super) struct Ready {
 pub(super) fn entry(
     route: &RouteSettings,
     upstream: Option<Arc<Upstream>>,
+    bounds: Bounds,
     settings: &Settings,
     ready: &BTreeMap<String, Ready>,
 ) -> Entry {
@@ -37,7 +39,8 @@ pub(super) fn entry(
             .and_then(|upstream| forward_of(route, forward, upstream, settings, ready))
             .map_or(Action::Respond(StatusCode::INTERNAL_SERVER_ERROR), |forward| Action::Forward(Box::new(forward))),
     };
-    Entry { route: Arc::new(Route { name: route.label.clone(), action }), access: Access::new(route.access.clone()) }
+    let access = Access::new(route.access.clone());
+    Entry { route: Arc::new(Route { name: route.label.clone(), action }), access, bounds }
 }
 
 fn forward_of(

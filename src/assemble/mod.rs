@@ -3,8 +3,9 @@
 //! Cells whose key and upstreams whose target are unchanged live on, so that a reload that does not
 //! concern them costs no token and no connection. `upstreams` finds or makes the upstreams, `entries`
 //! the routes with their handles, `keeps` what must outlive a login, `cells` the tokens, `collector` where
-//! traces go.
+//! traces go, `bounds` how often and how many at once.
 
+mod bounds;
 mod cells;
 mod collector;
 mod entries;
@@ -16,12 +17,14 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use bounds::Known;
 use cells::Cells;
 use collector::Collector;
 use entries::entry;
 use upstreams::{LazyRoots, Upstreams};
 
 use crate::config::{ListenAddress, ListenerSettings, Locator, RouteAction, Settings};
+use crate::limit::Pace;
 use crate::live::{Directory, Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
 use crate::route::Table;
@@ -89,6 +92,7 @@ pub struct Assembly {
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
     collector: Collector,
+    bounds: Known,
 }
 
 /// The next configuration, and what a person should know of it.
@@ -120,7 +124,7 @@ impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
         let (cells, collector) = (Cells::new(spawner.clone()), Collector::new(spawner));
-        Self { generation: 0, cells, upstreams: HashMap::new(), doors: Vec::new(), collector }
+        Self { generation: 0, cells, upstreams: HashMap::new(), doors: Vec::new(), collector, bounds: Known::default() }
     }
 
     /// The same, for a proxy that serves: its spans are sent where the configuration says.
@@ -187,11 +191,13 @@ impl Assembly {
         }
         let traces = self.collector.traces(settings.telemetry.as_ref(), collector);
         let ready = self.cells.build(settings, token_upstreams, traces.as_ref());
+        let bounds = self.bounds.build(&settings.routes);
         let entries = settings
             .routes
             .iter()
             .zip(route_upstreams)
-            .map(|(route, upstream)| entry(route, upstream, settings, &ready))
+            .zip(bounds)
+            .map(|((route, upstream), bounds)| entry(route, upstream, bounds, settings, &ready))
             .collect();
         self.upstreams = next;
         self.generation += 1;
@@ -206,9 +212,13 @@ impl Assembly {
                 idle: settings.client.idle_timeout,
                 handshake: settings.client.handshake_timeout,
                 head_size: settings.client.head_size,
+                header_count: settings.client.header_count,
             },
             access_log: settings.log.access,
             doors,
+            connections: settings.connections,
+            memory: settings.memory,
+            guesses: Pace::new(settings.guesses.rate, settings.guesses.burst),
             traces,
             directory: Directory::default(),
         };
@@ -265,7 +275,8 @@ fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<Ass
     for (place, listener) in listeners.iter().enumerate() {
         match listener.tls.as_ref().map(server_config).transpose() {
             Ok(tls) => {
-                let door = Door { tls, header_case: listener.header_case, record_case };
+                let ListenerSettings { header_case, connections, .. } = *listener;
+                let door = Door { tls, header_case, record_case, connections };
                 doors.push((listen_on(&listener.address), door));
             }
             Err(cause) => {

@@ -95,6 +95,7 @@ impl Check<'_> {
             Some(identity) => identity,
         };
         let header_case = listener.header_case.map(Into::into).unwrap_or_default();
-        Some(ListenerSettings { address: address.0, tls, header_case })
+        let connections = listener.connections.map(std::num::NonZeroU32::get);
+        Some(ListenerSettings { address: address.0, tls, header_case, connections })
     }
 }

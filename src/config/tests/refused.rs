@@ -393,7 +393,7 @@ fn routes_are_checked() {
         (
             "name: one",
             "name: one\n    rate: 5",
-            "6:5 routes[0].rate: `rate` is not supported by this version | take it out",
+            "6:5 routes[0].rate: unknown field `rate` | write it under `limits`",
         ),
         (
             "https://api.example.com/v1",
@@ -440,7 +440,7 @@ fn credentials_are_checked() {
         (
             "token: x",
             "token: x, rate: y",
-            "3:37 credentials.key.rate: `rate` is not supported by this version | take it out",
+            "3:37 credentials.key.rate: unknown field `rate` | known here: PLACEHOLDER",
         ),
         (
             "token: x",
@@ -649,7 +649,7 @@ fn what_is_for_the_whole_proxy_is_checked() {
             "shutdown_timeout: ten",
             "8:19 shutdown_timeout: is not a duration | write a number with a unit: 250ms, 30s, 5m, 2h or 1m30s",
         ),
-        ("rate_limit: {per: x}", "8:1 rate_limit: `rate_limit` is not supported by this version | take it out"),
+        ("rate_limit: {per: x}", "8:1 rate_limit: unknown field `rate_limit` | write it under `limits` of a route, or of `defaults`: {rate: 100/s}"),
         ("handover: true", "8:11 handover: must be the path of a socket | write /run/tokenferry/handover.sock"),
         (
             "shutdown_timout: 3s",
