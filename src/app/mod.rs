@@ -3,10 +3,11 @@
 //!
 //! `control` is the thread that starts the proxy and reloads; `read` makes a configuration ready to
 //! run; `report` is what the log is told of it, `service` what the service manager is, `directory` what
-//! the admin port may tell; `admin` is that port; `sockets` finds each listener its socket; `handover` is
+//! the admin port may tell; `admin` is that port; `capacity` what this machine has; `sockets` finds each listener its socket; `handover` is
 //! between this process, the one before and the one after it.
 
 mod admin;
+mod capacity;
 mod control;
 mod directory;
 pub mod handover;
@@ -14,6 +15,8 @@ mod read;
 mod report;
 mod service;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;
@@ -30,7 +33,7 @@ use self::control::{Control, Ended, Started};
 use self::handover::{Giver, HandoverError};
 use self::service::Service;
 use crate::config::Problems;
-use crate::server::{Bound, Leave, ListenError, ListenOn, Rounds, Worker, WorkerError, accept};
+use crate::server::{Bound, Leave, ListenError, ListenOn, Rounds, Turnstile, Worker, WorkerError, accept};
 use crate::telemetry::metrics::Metrics;
 
 pub use read::{assemble, warnings};
@@ -116,9 +119,11 @@ pub async fn run(
     let Started { control, mut sockets, workers, hatch, taken } = Control::start(start).await?;
     let workers = Arc::new(workers);
     let live = Arc::clone(&control.live);
+    let (all, most) = (Arc::<Turnstile>::default(), capacity::connections());
     let accept_on = |(place, bound): (usize, &Arc<Bound>)| {
         let (live, workers, bound) = (Arc::clone(&live), Arc::clone(&workers), Arc::clone(bound));
-        tokio::spawn(async move { accept(&bound, place, &live, &workers).await })
+        let all = Arc::clone(&all);
+        tokio::spawn(async move { accept(&bound, place, &live, &workers, (&all, most)).await })
     };
     let (doors, own_door) = sockets.bound.split_at(control.settings.listeners.len());
     let accepting: Vec<_> = doors.iter().enumerate().map(accept_on).collect();
@@ -153,6 +158,7 @@ pub async fn run(
     if let Some(hatch) = &hatch {
         hatch.keep_file(false);
     }
+    let memory = tokio::spawn(capacity::watch_memory(Arc::clone(&live), Arc::clone(control.metrics())));
     let rounds = Rounds::new(workers.iter().map(|worker| Arc::clone(worker.pulse())));
     service.serving(control.live.load().generation, rounds);
     let giver = hatch.map(|hatch| Giver::new(hatch, &sockets.bound, Arc::clone(&control.book)));
@@ -180,6 +186,8 @@ pub async fn run(
     if let Some(port) = port {
         port.close().await;
     }
+    memory.abort();
+    drop(memory.await);
     // Nobody uses a token any more: where the vendor has a call for that, it is given up.
     drop(live);
     if let Some(assembly) = rest.assembly {

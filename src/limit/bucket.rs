@@ -110,9 +110,8 @@ mod tests {
     fn threads_that_take_at_once_get_no_more_than_there_is() {
         let (pace, bucket) = (Pace::new(Rate::parse("1/h").unwrap(), 1000), Bucket::default());
         let taken: usize = std::thread::scope(|scope| {
-            let takers: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| (0..1000).filter(|_| bucket.take(pace, 0).is_ok()).count()))
-                .collect();
+            let takers: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| (0..1000).filter(|_| bucket.take(pace, 0).is_ok()).count())).collect();
             takers.into_iter().map(|taker| taker.join().unwrap()).sum()
         });
         assert_eq!(taken, 1000);

@@ -116,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn a_million_clients_take_no_more_memory_and_free_nobody_who_is_throttled() {
+    fn any_number_of_clients_takes_no_more_memory_and_free_nobody_who_is_throttled() {
         let (pace, table) = (Pace::new(Rate::parse("1/m").unwrap(), 10), Table::new(4096));
         let throttled: Vec<u64> = (0..64).map(|n| u64::MAX - n).collect();
         for client in &throttled {
             while table.take(client, pace, 0).is_ok() {}
         }
-        for client in 0..1_000_000_u64 {
+        for client in 0..200_000_u64 {
             assert!(table.take(client, pace, 1).is_ok(), "a new one is let through");
         }
         let still = throttled.iter().filter(|client| table.take(client, pace, 2).is_err()).count();

@@ -22,6 +22,7 @@ use super::trace::set_generation;
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
 use super::{mapping, media, refused, upgrade, wait};
+use crate::limit::Present;
 use crate::model::{HeaderCase, Place};
 use crate::route::{Credential, Forward};
 use crate::telemetry::metrics::{Again, Replayed};
@@ -48,6 +49,8 @@ pub(super) struct Exchange<'a> {
     /// `None` also for a login that is passed on untouched.
     pub(super) credential: Option<&'a Credential>,
     pub(super) record: &'a mut Record,
+    /// The request as one of those under way on its route, where they are counted.
+    pub(super) present: Option<Present>,
 }
 
 /// A request as it goes to the upstream, but for its token.
@@ -356,7 +359,8 @@ impl Exchange<'_> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let asked = prepared.upgrade.as_ref().zip(client_upgrade);
             let (protocol, client) = asked.ok_or(Refusal::wrong_switch())?;
-            return upgrade::tunnel(response, protocol, client, self.client, &self.proxy.sheet);
+            let counted = (&self.proxy.sheet, self.present);
+            return upgrade::tunnel(response, protocol, client, self.client, counted);
         }
         clean_response(response.headers_mut());
         if self.forward.rewrite_response {
@@ -372,7 +376,7 @@ impl Exchange<'_> {
         let silence = (!media::is_event_stream(response.headers())).then_some(self.forward.timeouts.body);
         self.client.connection.stall_after(silence);
         let upload: Option<Rc<Upload>> = prepared.body.into_upload().filter(|u| u.finished().is_none());
-        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload)))
+        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload).with_present(self.present)))
     }
 }
 

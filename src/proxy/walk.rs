@@ -5,6 +5,8 @@ use std::rc::Rc;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 
+use super::admission::hold;
+use super::caught::{Panicked, caught};
 use super::course::{self, Course};
 use super::record::{Record, chain};
 use super::refusal::Refusal;
@@ -13,6 +15,7 @@ use super::request_id::REQUEST_ID;
 use super::trace::Trace;
 use super::view::{Client, Proxy, View};
 use super::{forward, login};
+use crate::access::Denied;
 
 impl Proxy {
     /// Answers a request; what goes wrong is an answer too.
@@ -24,7 +27,8 @@ impl Proxy {
         let (nowhere, log) = (Rc::clone(&view.nowhere), view.snapshot.access_log);
         let mut record = Record::begin(&request, name, trace, client, nowhere, log);
         let has_body = !request.body().is_end_stream();
-        let (mut response, early) = match self.walk(&view, client, request, &mut record).await {
+        let walked = caught(self.walk(&view, client, request, &mut record)).await;
+        let (mut response, early) = match walked.unwrap_or_else(|Panicked| Err(self.panicked())) {
             Ok(response) => {
                 let early = response.body().is_early();
                 (response, early)
@@ -47,6 +51,13 @@ impl Proxy {
         record: &mut Record,
     ) -> Result<Response<Reply>, Refusal> {
         let (mut parts, body) = request.into_parts();
+        #[cfg(test)]
+        super::caught::on_purpose(&parts.headers);
+        self.has_memory()?;
+        // hyper counts them itself over HTTP/1, before there is a request.
+        if parts.headers.len() > view.snapshot.client.header_count {
+            return Err(Refusal::TooManyHeaders);
+        }
         let host = course::sound(&parts, &self.shared.pseudonym)?;
         record.trace_mut().asked_of(&host);
         let found = course::find(&view.snapshot, &parts, &host)?;
@@ -57,11 +68,19 @@ impl Proxy {
         let course = Course::of(entry, found, &parts)?;
         let visitor = client.visitor();
         if let Course::Login { forward, credential, call } = course {
-            let login = login::Login { credential, call, access: &entry.access, patience: forward.timeouts.body };
-            return Box::pin(login.answer(&visitor, &parts.headers, body)).await;
+            let pace = (forward.timeouts.body, forward.limits.body_rate);
+            let login = login::Login { credential, call, access: &entry.access, pace };
+            let guessing = self.mind_guesses(view, entry, &visitor, &parts.headers)?;
+            let answered = Box::pin(login.answer(&visitor, &parts.headers, body)).await;
+            if let (Err(Refusal::Denied(Denied::Key)), Some((address, _))) = (&answered, guessing) {
+                self.guessed_wrong(view, address);
+            }
+            let answer = answered?;
+            return hold(entry, &visitor, None).map(|_| answer);
         }
-        let admitted = entry.access.admit(&visitor, &parts.headers)?;
+        let admitted = self.let_in(view, entry, &visitor, &parts.headers)?;
         record.let_in_by(admitted.key);
+        let present = hold(entry, &visitor, admitted.key)?;
         let (forward, target, credential) = match course {
             Course::Forward { forward, target, credential } => (forward, target, credential),
             Course::Refuse(refusal) => return Err(refusal),
@@ -72,8 +91,14 @@ impl Proxy {
         }
         let raw_host = host.authority().cloned();
         entry.access.remove_key(&mut parts.headers);
-        let exchange = forward::Exchange { proxy: self, forward, handles, client, credential, record };
+        let exchange = forward::Exchange { proxy: self, forward, handles, client, credential, record, present };
         exchange.run(parts, body, &target, raw_host).await
+    }
+
+    /// The refusal of a request that panicked. Where it did, the panic itself has told.
+    fn panicked(&self) -> Refusal {
+        self.shared.metrics.panicked();
+        Refusal::Panicked
     }
 
     /// The answer to a refusal. What is the proxy's or the upstream's fault is logged with its cause,

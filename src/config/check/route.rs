@@ -151,7 +151,15 @@ impl Check<'_> {
         let bounds = bounds(route.limits.as_ref(), &inherited.limits);
         let says_access = access.is_some();
         let access = access.unwrap_or_default();
-        Some(RouteSettings { name: name?, label: label?, matcher: matcher?, access, says_access, bounds, action: action? })
+        Some(RouteSettings {
+            name: name?,
+            label: label?,
+            matcher: matcher?,
+            access,
+            says_access,
+            bounds,
+            action: action?,
+        })
     }
 
     fn matcher(&mut self, node: &Node, spot: &Spot<'_>, written: Option<&Match>) -> Option<MatchSpec> {

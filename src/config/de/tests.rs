@@ -81,6 +81,6 @@ fn what_is_missing_is_told_unless_it_was_wrong() {
 
 #[test]
 fn what_later_versions_bring_is_refused_by_name() {
-    let (_, told, _) = door("name: x\nwidth: 1\nrate_limit: {per: x}\n");
-    assert_eq!(told, ["rate_limit: `rate_limit` is not supported by this version | take it out"]);
+    let (_, told, _) = door("name: x\nwidth: 1\ntrusted_proxies: [x]\n");
+    assert_eq!(told, ["trusted_proxies: `trusted_proxies` is not supported by this version | take it out"]);
 }

@@ -105,7 +105,7 @@ pub(crate) struct TotalLimits {
     #[schemars(extend("default" = "64MiB"))]
     pub(crate) replay_total: Option<Of<Size>>,
     /// Connections of clients at once, on all listeners together; further ones wait in the system's queues
-    /// until one closes, and meanwhile connections that have been idle for a second are closed. Default: half of
+    /// until one closes, and meanwhile connections that have been idle for five seconds are closed. Default: half of
     /// the files that the process may open (`ulimit -Hn`), since a request needs a connection to its upstream too.
     #[schemars(extend("examples" = [10_000]))]
     pub(crate) connections: Option<NonZeroU32>,
