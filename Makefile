@@ -30,9 +30,9 @@ test: rust-tools test-tools ## Format check, clippy with warnings denied, every 
 SOAK_SECONDS ?= 60
 
 .PHONY: soak
-soak: rust-tools test-tools ## What takes minutes: tokens that change under full load, on one process and on replicas
+soak: rust-tools test-tools ## What takes minutes: tokens that change under full load, on one process and on replicas; restarts
 	TOKENFERRY_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --profile soak --locked --test tests -- \
-		rotation:: replicas:: --nocapture --test-threads=1
+		rotation:: replicas:: threats::row_35 --nocapture --test-threads=1
 
 .PHONY: e2e
 e2e: rust-tools .venv/installed ## Real foreign programs against the built binary, a browser among them; systemd's, promtool's and Kubernetes' view of deploy/
@@ -82,6 +82,7 @@ e2e-tools:
 		{ echo "missing: Python 3.10 or newer; this is $$(python3 --version)" >&2; exit 1; }
 	@curl --version 2>/dev/null | grep -q HTTP2 || { $(call install,curl with HTTP/2,curl ca-certificates); }
 	@command -v openssl >/dev/null || { $(call install,openssl,openssl); }
+	@command -v haproxy >/dev/null || { $(call install,haproxy,haproxy); }
 	@command -v tinyproxy >/dev/null || { $(call install,tinyproxy,tinyproxy-bin); }
 	@command -v systemd-analyze >/dev/null || { $(call install,systemd-analyze,systemd); }
 	@command -v promtool >/dev/null || { $(call install,promtool,prometheus); }

@@ -99,7 +99,8 @@ fn hasty_comparisons(source: &Source) -> Vec<String> {
     let hasty = ["==", "!=", ".eq(", ".ne(", ".cmp(", ".contains(", "starts_with(", ".strip_prefix("];
     let guarded = ["digest", "presented", "secret", "password", "expose"];
     let is_hasty = |line: &str| {
-        let line = line.to_ascii_lowercase();
+        // What tells one set of an issuer's public keys from the next is no secret.
+        let line = line.to_ascii_lowercase().replace("keys.digest()", "");
         hasty.iter().any(|by| line.contains(by)) && guarded.iter().any(|what| line.contains(what))
     };
     let told =
@@ -134,6 +135,13 @@ fn vendors_do_no_input_or_output_and_know_no_clock() {
     let vendors = |source: &&Source| source.place.starts_with("vendor/");
     let named = |source: &Source| mentions(source, &source.code, &impure);
     assert_none(&sources().iter().filter(vendors).flat_map(named).collect::<Vec<_>>());
+}
+
+/// Whoever is started gets the environment, with its secrets, and what is open.
+#[test]
+fn no_process_is_started() {
+    let words = ["process::command", "process::{command", "tokio::process", "fork(", "exec("];
+    assert_none(&sources().iter().flat_map(|source| mentions(source, &source.code, &words)).collect::<Vec<_>>());
 }
 
 #[test]

@@ -173,6 +173,8 @@ impl Admin {
             started: self.about.started,
             short_of: Strain::SIGNS.map(|sign| (sign.as_str(), self.live.strain().shows(sign))),
             log_lines_dropped: dropped_log_lines(),
+            certificates: snapshot.directory.certificates.clone(),
+            insecure: snapshot.directory.insecure.clone(),
             spans: snapshot.traces.as_ref().map(|traces| traces.exporter().counts()).unwrap_or_default(),
         };
         drop(snapshot);

@@ -3,16 +3,19 @@
 //!
 //! `control` is the thread that starts the proxy and reloads; `read` makes a configuration ready to
 //! run; `report` is what the log is told of it, `service` what the service manager is, `directory` what
-//! the admin port may tell; `admin` is that port; `capacity` what this machine has; `sockets` finds each listener its socket; `handover` is
-//! between this process, the one before and the one after it.
+//! the admin port may tell; `expiry` looks at certificates once a day; `admin` is that port; `capacity` is
+//! what this machine lets it have; `sockets` finds each listener its socket; `handover` is between this
+//! process, the one before and the one after it; `seclusion` keeps others out of its memory.
 
 mod admin;
 mod capacity;
 mod control;
 mod directory;
+mod expiry;
 pub mod handover;
 mod read;
 mod report;
+mod seclusion;
 mod service;
 mod sockets;
 #[cfg(test)]
@@ -30,6 +33,7 @@ use tokio::task::JoinHandle;
 
 use self::admin::{Facts, Port};
 use self::control::{Control, Ended, Started};
+use self::expiry::watch_certificates;
 use self::handover::{Giver, HandoverError};
 use self::service::Service;
 use crate::config::Problems;
@@ -37,6 +41,7 @@ use crate::server::{Bound, Leave, ListenError, ListenOn, Rounds, Turnstile, Work
 use crate::telemetry::metrics::Metrics;
 
 pub use read::{assemble, warnings};
+pub use seclusion::{seclude, tell_panics_by_place};
 
 /// Wishes for a reload that wait for the one under way.
 const WISHES: usize = 16;
@@ -159,12 +164,14 @@ pub async fn run(
         hatch.keep_file(false);
     }
     let memory = tokio::spawn(capacity::watch_memory(Arc::clone(&live), Arc::clone(control.metrics())));
+    let watching = tokio::spawn(watch_certificates(Arc::clone(&control.live)));
     let rounds = Rounds::new(workers.iter().map(|worker| Arc::clone(worker.pulse())));
     service.serving(control.live.load().generation, rounds);
     let giver = hatch.map(|hatch| Giver::new(hatch, &sockets.bound, Arc::clone(&control.book)));
     drop(sockets);
     let giving = giver.as_ref().map(|giver| tokio::spawn(Arc::clone(giver).serve()));
     let (ended, rest) = control.serve(hangups, wished, end(shutdown, giver.as_deref()), &mut service).await;
+    watching.abort();
     if let Some(port) = &port {
         port.drain(ended == Ended::HandedOver);
     }

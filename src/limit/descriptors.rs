@@ -38,7 +38,7 @@ impl Reserve {
 }
 
 /// Whether this file, which was just opened, is one of those that are kept for other things.
-pub fn is_reserved(file: impl AsFd, reserve: Reserve) -> bool {
+pub fn is_reserved(file: &impl AsFd, reserve: Reserve) -> bool {
     let number = u64::try_from(file.as_fd().as_raw_fd()).unwrap_or(0);
     // One call of the kernel's a connection; the limit may be changed from outside (prlimit(2)).
     reserve.holds(number, getrlimit(Resource::Nofile).current)

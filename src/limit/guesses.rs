@@ -93,7 +93,8 @@ impl Guesses {
         let known = self.known.get_or_init(|| (0..KNOWN).map(|_| AtomicU64::new(0)).collect());
         let places = &known[places(shown)];
         let free = places.iter().find(|place| place.load(Ordering::Relaxed) == 0);
-        let chosen = free.or_else(|| places.get((shown.0 >> 32) as usize % WAYS));
+        // Of four that are taken, any.
+        let chosen = free.or_else(|| places.get(usize::from(shown.0.to_be_bytes()[0]) % WAYS));
         if let Some(place) = chosen {
             place.store(shown.0, Ordering::Relaxed);
         }

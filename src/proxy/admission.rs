@@ -6,17 +6,13 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
 
 use super::refusal::Refusal;
 use super::view::{Proxy, View};
-use crate::access::{Admitted, Denied};
+use crate::access::{Admitted, Denied, Judgement};
 use crate::limit::{Fingerprint, Present, Sign, Who};
 use crate::live::Entry;
 use crate::model::Visitor;
-
-/// The header beside `Authorization` in which keys are shown.
-const API_KEY: &str = "x-api-key";
 
 impl Proxy {
     /// Refuses new work while there is no memory for it.
@@ -25,38 +21,43 @@ impl Proxy {
     }
 
     /// Lets a client in by its route's access rules.
-    pub(super) fn let_in<'e>(
+    pub(super) async fn let_in<'e>(
         &self,
         view: &View,
         entry: &'e Entry,
-        visitor: &Visitor<'_>,
+        visitor: &Visitor<'e>,
         headers: &HeaderMap,
     ) -> Result<Admitted<'e>, Refusal> {
-        let shown = self.mind_guesses(view, entry, visitor, headers)?;
-        let admitted = entry.access.admit(visitor, headers);
+        let shown = self.mind_guesses(view, entry, visitor, entry.access.guess(headers))?;
+        let admitted = match entry.access.admit(visitor, headers) {
+            Ok(Judgement::Admitted(admitted)) => Ok(admitted),
+            Ok(Judgement::Pending(pending)) => Box::pin(pending.settle()).await,
+            Err(denied) => Err(denied),
+        };
         match (&admitted, shown) {
-            (Ok(_), Some((_, Some(shown)))) => self.shared.guesses.right(shown),
-            (Err(Denied::Key), Some((address, Some(_)))) => self.guessed_wrong(view, address),
+            (Ok(_), Some((_, shown))) => self.shared.guesses.right(shown),
+            (Err(Denied::Key | Denied::User), Some((address, _))) => self.guessed_wrong(view, address),
             _ => {}
         }
         Ok(admitted?)
     }
 
-    /// Refuses a key that is not to be looked at, since too many wrong ones came from its address.
-    /// Else tells where the client is and what it shows, where that matters.
+    /// Refuses a key or password that is not to be looked at, since too many wrong ones came from its
+    /// address. Else tells where the client is and what it shows; `None` where that does not matter.
     pub(super) fn mind_guesses(
         &self,
         view: &View,
         entry: &Entry,
         visitor: &Visitor<'_>,
-        headers: &HeaderMap,
-    ) -> Result<Option<(IpAddr, Option<Fingerprint>)>, Refusal> {
-        let Some(address) = visitor.address.filter(|_| entry.access.asks_for_a_key()) else { return Ok(None) };
+        guess: Option<[&[u8]; 2]>,
+    ) -> Result<Option<(IpAddr, Fingerprint)>, Refusal> {
+        if !entry.access.can_be_guessed() {
+            return Ok(None);
+        }
+        let Some((address, guess)) = visitor.address.zip(guess) else { return Ok(None) };
         let guesses = &self.shared.guesses;
-        let shown = shown(headers).map(|shown| guesses.fingerprint(address, shown));
-        if let Some(shown) = shown
-            && let Some(slowed) = guesses.slowed(address, shown, view.snapshot.guesses, Instant::now())
-        {
+        let shown = guesses.fingerprint(address, guess);
+        if let Some(slowed) = guesses.slowed(address, shown, view.snapshot.guesses, Instant::now()) {
             if slowed.is_news {
                 let route = entry.route.name.as_str();
                 tracing::warn!(client = %address, route, "too many wrong keys: those from this address are slowed");
@@ -75,11 +76,4 @@ impl Proxy {
 /// Holds a request to its route's bounds; what is returned is to be held until it is over.
 pub(super) fn hold(entry: &Entry, visitor: &Visitor<'_>, key: Option<&str>) -> Result<Option<Present>, Refusal> {
     entry.bounds.admit(Who { address: visitor.address, key }).map_err(Refusal::Over)
-}
-
-/// Where keys are shown, as it was written; `None` where none is.
-fn shown(headers: &HeaderMap) -> Option<[&[u8]; 2]> {
-    let of = |name| headers.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let shown = [of(AUTHORIZATION.as_str()), of(API_KEY)];
-    shown.iter().any(|value| !value.is_empty()).then_some(shown)
 }

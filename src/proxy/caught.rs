@@ -4,7 +4,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 
 /// Something panicked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,8 +12,9 @@ pub(super) struct Panicked;
 
 /// Drives a future to its end, or to its panic; it is not driven any further then, and what it held
 /// is dropped.
-pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
+///
+/// It is lent, not given, or it would stand in the caller's future twice.
+pub(super) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panicked> {
     // What a request shares with others is whole between any two steps: cells that are borrowed are
     // given back as the panic unwinds, and shared memory is written by atomics and short locks.
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
@@ -37,20 +38,22 @@ pub(super) fn on_purpose(headers: &http::HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
     async fn a_panic_is_a_result_and_what_was_held_is_let_go() {
         let held = std::rc::Rc::new(());
         let its = std::rc::Rc::clone(&held);
-        let ended = caught(async move {
+        let mut panics = Box::pin(async move {
             let _its = its;
             tokio::task::yield_now().await;
             panic!("on purpose");
-        })
-        .await;
-        assert_eq!(ended, Err::<(), _>(Panicked));
+        });
+        assert_eq!(caught(panics.as_mut()).await, Err::<(), _>(Panicked));
+        drop(panics);
         assert_eq!(std::rc::Rc::strong_count(&held), 1);
-        assert_eq!(caught(async { 7 }).await, Ok(7));
+        assert_eq!(caught(pin!(async { 7 })).await, Ok(7));
     }
 }

@@ -1,5 +1,6 @@
 //! The straight way of a request, from its head to its answer's head.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use http::{Request, Response};
@@ -22,12 +23,17 @@ impl Proxy {
     pub async fn serve(&self, client: &Client, request: Request<Incoming>) -> Response<Reply> {
         let busy = Busy::new(Rc::clone(&client.connection));
         let view = self.view();
+        let behind = client.behind(view.snapshot.trusted_proxies.as_ref(), request.headers());
+        let client = behind.as_ref().unwrap_or(client);
         let name = self.mint.name(request.headers());
         let trace = Trace::begin(&request, client, view.snapshot.traces.as_ref(), &self.mint);
         let (nowhere, log) = (Rc::clone(&view.nowhere), view.snapshot.access_log);
         let mut record = Record::begin(&request, name, trace, client, nowhere, log);
         let has_body = !request.body().is_end_stream();
-        let walked = caught(self.walk(&view, client, request, &mut record)).await;
+        let walked = {
+            let walk = pin!(self.walk(&view, client, request, &mut record));
+            caught(walk).await
+        };
         let (mut response, early) = match walked.unwrap_or_else(|Panicked| Err(self.panicked())) {
             Ok(response) => {
                 let early = response.body().is_early();
@@ -70,17 +76,19 @@ impl Proxy {
         if let Course::Login { forward, credential, call } = course {
             let pace = (forward.timeouts.body, forward.limits.body_rate);
             let login = login::Login { credential, call, access: &entry.access, pace };
-            let guessing = self.mind_guesses(view, entry, &visitor, &parts.headers)?;
+            // A login may show its key in its body, which nobody has read yet.
+            let guess = entry.access.guess(&parts.headers).unwrap_or_default();
+            let guessing = self.mind_guesses(view, entry, &visitor, Some(guess))?;
             let answered = Box::pin(login.answer(&visitor, &parts.headers, body)).await;
-            if let (Err(Refusal::Denied(Denied::Key)), Some((address, _))) = (&answered, guessing) {
+            if let (Err(Refusal::Denied(Denied::Key | Denied::User)), Some((address, _))) = (&answered, guessing) {
                 self.guessed_wrong(view, address);
             }
             let answer = answered?;
             return hold(entry, &visitor, None).map(|_| answer);
         }
-        let admitted = self.let_in(view, entry, &visitor, &parts.headers)?;
-        record.let_in_by(admitted.key);
-        let present = hold(entry, &visitor, admitted.key)?;
+        let admitted = self.let_in(view, entry, &visitor, &parts.headers).await?;
+        record.let_in_by(admitted.who.as_deref());
+        let present = hold(entry, &visitor, admitted.who.as_deref())?;
         let (forward, target, credential) = match course {
             Course::Forward { forward, target, credential } => (forward, target, credential),
             Course::Refuse(refusal) => return Err(refusal),

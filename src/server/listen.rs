@@ -258,6 +258,9 @@ pub fn over_leftover<T>(path: &Path, bind: impl Fn() -> io::Result<T>) -> io::Re
     }
 }
 
+/// How long after trouble with descriptors it is looked whether there are some again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Accepts until dropped. `place` is the listener's place in the configuration, which decides its TLS;
 /// `all` counts the connections of all listeners, of which there may be `most` where the configuration
 /// does not say.
@@ -274,10 +277,18 @@ pub async fn accept(
     let mut shown = None;
     loop {
         bounds.room(live).await;
-        let accepted = bound
-            .accept()
-            .await
-            .and_then(|raw| if is_reserved(&raw, Reserve::NewWork) { Err(exhausted()) } else { Ok(raw) });
+        // Nobody may come for a while, and what is shown would then be long over.
+        let patience = if shown.is_some() { LOOK_AGAIN } else { Duration::MAX };
+        let Ok(accepted) = tokio::time::timeout(patience, bound.accept()).await else {
+            let one_more = bound.as_fd().try_clone_to_owned();
+            if one_more.is_ok_and(|file| !is_reserved(&file, Reserve::NewWork)) {
+                trouble.is_over();
+                shown = None;
+            }
+            continue;
+        };
+        let accepted =
+            accepted.and_then(|raw| if is_reserved(&raw, Reserve::NewWork) { Err(exhausted()) } else { Ok(raw) });
         let raw = match accepted {
             Ok(raw) => raw,
             Err(error) => {

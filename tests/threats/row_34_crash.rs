@@ -226,9 +226,9 @@ async fn a_log_on_a_full_disk_costs_its_lines_and_no_request() {
 /// In short with a thousand; with the ten thousand that may wait by default where the long runs are.
 #[tokio::test]
 async fn a_credential_in_trouble_takes_no_capacity_from_other_routes() {
-    let waiting: usize = if std::env::var_os("TOKENFERRY_SOAK_SECONDS").is_some() { 10_000 } else { 1000 };
     const STREAMS: usize = 100;
 
+    let waiting: usize = if std::env::var_os("TOKENFERRY_SOAK_SECONDS").is_some() { 10_000 } else { 1000 };
     let upstream = Wire::ok().await;
     // Takes logins and answers none.
     let vendor = Wire::start(|mut caller| async move {

@@ -43,7 +43,7 @@ impl Form for Frequency {
 pub(crate) enum Counted {
     /// All of the route.
     Route,
-    /// Those that the same key let in; those without one together.
+    /// Those of one key, user or token's subject; those without one together.
     Key,
     /// Those of one client address; of IPv6, those of one network of 64 bits.
     Address,
