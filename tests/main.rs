@@ -29,6 +29,7 @@ mod harness;
 mod house;
 mod idle;
 mod injection;
+mod limits;
 mod logins;
 mod logs;
 mod memory;
