@@ -45,7 +45,6 @@ mod secrecy;
 mod sending_again;
 mod service;
 mod skew;
-mod slow_clients;
 mod store;
 mod streaming;
 mod threats;

@@ -4,9 +4,10 @@
 //! fewest; `worker` is one thread with its own runtime; `connection` serves one connection through
 //! hyper; `roster` keeps time over all of a worker's connections, so that no request needs a timer
 //! for it; `pulse` tells other threads that the worker still goes round; `socket` is the byte stream,
-//! plain or TLS.
+//! plain or TLS; `frames` bounds what HTTP/2 frames may cost.
 
 mod connection;
+mod frames;
 mod listen;
 mod pulse;
 mod roster;
