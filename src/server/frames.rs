@@ -110,15 +110,20 @@ impl Purse {
         Ok(())
     }
 
-    /// Credits frames of ours that went.
-    pub(super) fn credit(&mut self, mut bytes: &[u8]) {
+    /// Credits frames of ours that went; whether any was of a body.
+    pub(super) fn credit(&mut self, mut bytes: &[u8]) -> bool {
+        let mut body = false;
         while let Some((kind, _)) = self.going.next(&mut bytes) {
             match kind {
-                DATA => self.earn(OUR_DATA),
+                DATA => {
+                    body = true;
+                    self.earn(OUR_DATA);
+                }
                 HEADERS => self.earn(AN_ANSWER),
                 _ => {}
             }
         }
+        body
     }
 
     fn earn(&mut self, gained: u32) {

@@ -76,6 +76,11 @@ impl Watch {
         self.clock.load(Ordering::Relaxed)
     }
 
+    /// The client takes its answers.
+    pub(super) fn taken(&self) {
+        self.taken.store(self.now(), Ordering::Relaxed);
+    }
+
     /// How long a write may stand still.
     pub(super) fn stall(&self) -> Option<Duration> {
         Some(self.stall.load(Ordering::Relaxed)).filter(|millis| *millis != u64::MAX).map(Duration::from_millis)
@@ -111,8 +116,8 @@ impl Watch {
     /// Whether an HTTP/2 client has opened no window for too long: its socket is written to all the
     /// same, so that no write stands still.
     ///
-    /// Any answer that is taken counts for all of the connection's, as any byte written does over
-    /// HTTP/1.
+    /// Any part of an answer that is taken counts for all of the connection's, as any byte written
+    /// does over HTTP/1.
     fn is_unread(&self) -> bool {
         self.http2.load(Ordering::Relaxed) != 0
             && self.held.load(Ordering::Relaxed) != 0
@@ -196,12 +201,12 @@ impl OnIdle for Member {
 
     fn holds(&self) {
         self.watch.held.fetch_add(1, Ordering::Relaxed);
-        self.watch.taken.store(self.watch.now(), Ordering::Relaxed);
+        self.watch.taken();
     }
 
     fn releases(&self) {
         self.watch.held.fetch_sub(1, Ordering::Relaxed);
-        self.watch.taken.store(self.watch.now(), Ordering::Relaxed);
+        self.watch.taken();
     }
 }
 

@@ -117,7 +117,9 @@ impl Socket {
         for buf in bufs {
             let part = buf.get(..left.min(buf.len())).unwrap_or_default();
             left -= part.len();
-            purse.credit(part);
+            if purse.credit(part) {
+                self.watch.taken();
+            }
         }
     }
 

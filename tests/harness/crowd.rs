@@ -9,9 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::frames::{PREFACE, get, initial_window};
 use super::raw::Wire;
 
-/// A crowd of slow clients, a fifth of each kind; whoever is closed connects again.
+/// A crowd of slow clients, as many of each kind; whoever is closed connects again.
 pub struct Crowd {
     counts: Arc<Counts>,
     clients: JoinSet<()>,
@@ -31,6 +32,7 @@ enum Kind {
     Read,
     Idle,
     Handshake,
+    Window,
 }
 
 /// Answers `/big` without end, and everything else with `ok` once its body has come.
@@ -53,7 +55,7 @@ impl Crowd {
         let counts = Arc::new(Counts::default());
         let mut clients = JoinSet::new();
         for number in 0..size {
-            let kind = [Kind::Head, Kind::Body, Kind::Read, Kind::Idle, Kind::Handshake][number % 5];
+            let kind = [Kind::Head, Kind::Body, Kind::Read, Kind::Idle, Kind::Handshake, Kind::Window][number % 6];
             let address = if matches!(kind, Kind::Handshake) { tls } else { plain };
             let begin = ramp.mul_f64(number as f64 / size as f64);
             let counts = Arc::clone(&counts);
@@ -97,6 +99,10 @@ async fn linger(kind: Kind, mut stream: TcpStream) -> std::io::Result<()> {
         }
         Kind::Idle => {
             stream.write_all(b"GET /ok HTTP/1.1\r\nHost: x\r\n\r\n").await?;
+            stream.read_to_end(&mut Vec::new()).await.map(drop)
+        }
+        Kind::Window => {
+            stream.write_all(&[PREFACE, &initial_window(0), &get(1, "/big")].concat()).await?;
             stream.read_to_end(&mut Vec::new()).await.map(drop)
         }
         Kind::Handshake => {

@@ -242,6 +242,8 @@ fn foreign(seen: &Message) -> Vec<String> {
         "authorization",
         "content-length",
         "transfer-encoding",
+        "x-request-id",
+        "traceparent",
     ];
     for name in own {
         assert!(seen.all(name).len() <= 1, "{name}: {seen:?}");
@@ -335,7 +337,9 @@ async fn a_head_over_the_bound_in_many_continuation_frames_is_431_or_ends_the_co
         let outcome = client.outcome(1).await;
         match (length * fields, length) {
             (..64_000, _) => assert_eq!(outcome, Outcome::Status(200)),
-            (_, ..64_000) => assert_eq!(outcome, Outcome::Status(431), "{fields} fields in {} frames", pieces.len()),
+            // In more frames than a head of the permitted size needs, or in one field that is larger than
+            // it, the library ends the connection.
+            (_, ..64_000) if largest == 16_000 => assert_eq!(outcome, Outcome::Status(431)),
             _ => assert!(matches!(outcome, Outcome::GoAway(_)), "{outcome:?}"),
         }
     }

@@ -28,9 +28,12 @@ async fn upstream() -> Wire {
             match request.target() {
                 "/slow" => tokio::time::sleep(Duration::from_secs(30)).await,
                 "/big" => {
-                    caller
-                        .say([&b"HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n"[..], &[b'x'; 1 << 20]].concat())
-                        .await
+                    caller.say("HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n").await;
+                    for _ in 0..64 {
+                        if !caller.end.send_all(&[b'x'; 16 * 1024]).await {
+                            break;
+                        }
+                    }
                 }
                 _ => caller.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await,
             }
@@ -89,7 +92,7 @@ async fn a_flood_of_frames_ends_with_goaway_and_nobody_else_notices() {
             time.as_secs_f64(),
             longest.as_secs_f64() * 1000.0,
         ));
-        seen.assert_all_served(long_or(1000, 10), name);
+        seen.assert_all_served(long_or(500, 3), name);
         assert!(*longest < SOON, "{name}: {toll:?}");
         assert!(goaways.values().sum::<u64>() > 0, "{name}: {toll:?}");
         assert!(*silent <= *connections / 20, "{name}: {toll:?}");
@@ -136,7 +139,7 @@ async fn answers_that_nobody_reads_cost_bounded_memory_and_nobody_else() {
             "{name}, {} streams of a megabyte each: RSS {before} KiB, at most {most}; {seen}",
             CONNECTIONS * 100
         ));
-        seen.assert_all_served(10, name);
+        seen.assert_all_served(3, name);
         // What h2 keeps of each stream, and its upstream's connection.
         assert!(most < before + CONNECTIONS * 100 * 128, "{name}: {before} KiB became {most}");
     }

@@ -185,12 +185,12 @@ async fn a_crowd_of_slow_connections_is_nobody_elses_loss() {
     let seen = bystanders.stop().await;
     let (opened, closed) = crowd.stop().await;
     figure(format!(
-        "{size} slow connections at a time (heads, bodies, reads, idle, handshakes), {opened} in all, {closed} closed by the proxy, \
+        "{size} slow connections at a time (heads, bodies, reads, idle, handshakes, HTTP/2 without a window), {opened} in all, {closed} closed by the proxy, \
          up to {held} open files; RSS {before} KiB, at most {most} ({:.1} KiB each); {seen}",
         most.saturating_sub(before) as f64 / size as f64
     ));
     seen.assert_all_served(long_or(1000, 50), "slow connections");
     assert!(held >= size, "only {held} files were open");
-    assert!(closed > size as u64 / 5, "only {closed} were closed in time");
+    assert!(closed > size as u64 / 6, "only {closed} were closed in time");
     assert!(most < before + EACH * size as u64 + (16 << 10), "{before} KiB became {most}");
 }
