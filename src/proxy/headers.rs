@@ -13,6 +13,7 @@ use http::header::{
     self, CONNECTION, CONTENT_LENGTH, Entry, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
+use super::framing::is_token;
 use crate::model::{HeaderEdits, Place};
 use crate::token::inject::{remove_headers, spelled_alike};
 
@@ -253,8 +254,8 @@ pub fn clean_trailers(trailers: &mut HeaderMap, places: &[Place]) {
     let forbidden: Vec<HeaderName> = trailers
         .keys()
         .filter(|name| {
-            let name = name.as_str();
-            hop(name).is_some() || is_forwarding(name) || NO_TRAILER.iter().any(|no| spelled_alike(no, name))
+            let (token, name) = (is_token(name), name.as_str());
+            !token || hop(name).is_some() || is_forwarding(name) || NO_TRAILER.iter().any(|no| spelled_alike(no, name))
         })
         .cloned()
         .collect();

@@ -19,10 +19,11 @@ const RST_STREAM: u8 = 3;
 const HEAD: usize = 9;
 
 /// What a client may spend at once: 128 streams that are cancelled with a PING each (as Go's client
-/// does) twice over.
-const FULL: u32 = 2_000;
-/// What comes back in a second.
-const A_SECOND: u64 = 500;
+/// does) four times over.
+const FULL: u32 = 4_000;
+/// What comes back in a second: 128 streams that are all given up after half a second, again and
+/// again. As PINGs it is a thousandth of a worker's time.
+const A_SECOND: u64 = 2_000;
 /// What a frame costs.
 const A_FRAME: u32 = 1;
 /// A request that was begun for nothing is dearer than an answered PING.
@@ -167,7 +168,7 @@ mod tests {
         assert!(purse.pay(&ping, 0).is_err());
         let mut purse = Purse::new(0, 0);
         purse.pay(&ping.repeat(FULL as usize), 0).unwrap();
-        purse.pay(&ping.repeat(100), 200).unwrap();
+        purse.pay(&ping.repeat(usize::try_from(A_SECOND).unwrap() / 5), 200).unwrap();
         assert!(purse.pay(&ping, 200).is_err());
         assert!(Purse::new(0, 0).pay(&many, 3_600_000).is_err());
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use super::frames::{PREFACE, get, initial_window};
@@ -62,7 +62,7 @@ impl Crowd {
             clients.spawn(async move {
                 tokio::time::sleep(begin).await;
                 while !counts.stop.load(Ordering::Relaxed) {
-                    if let Ok(stream) = TcpStream::connect(address).await {
+                    if let Ok(stream) = connect(kind, address).await {
                         counts.opened.fetch_add(1, Ordering::Relaxed);
                         drop(linger(kind, stream).await);
                         counts.closed.fetch_add(1, Ordering::Relaxed);
@@ -81,6 +81,15 @@ impl Crowd {
         self.clients.shutdown().await;
         counted
     }
+}
+
+async fn connect(kind: Kind, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if matches!(kind, Kind::Read) {
+        // Else the kernel would take megabytes of each answer off the proxy's hands.
+        socket.set_recv_buffer_size(4096)?;
+    }
+    socket.connect(address).await
 }
 
 /// Until the other side closes.

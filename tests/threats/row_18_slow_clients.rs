@@ -146,7 +146,7 @@ async fn a_client_that_does_not_read_is_given_up_after_timeouts_body_but_not_by_
 }
 
 /// What a slow connection may cost, in KiB: its tasks, buffers and, for bodies, its upstream's.
-const EACH: u64 = 40;
+const EACH: u64 = 160;
 
 #[tokio::test]
 async fn a_crowd_of_slow_connections_is_nobody_elses_loss() {
@@ -164,8 +164,10 @@ async fn a_crowd_of_slow_connections_is_nobody_elses_loss() {
     );
     std::fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
     let process = Process::start_in(folder, &[]);
-    eventually("both listeners are told", || process.log().matches("listening on ").count() == 2).await;
-    let tls = process.log().rsplit("listening on ").next().unwrap().trim().parse().unwrap();
+    let told = || process.log().matches("listening on ").count() == 2 && process.log().ends_with('\n');
+    eventually("both listeners are told", told).await;
+    let told = process.log();
+    let tls = told.rsplit("listening on ").next().unwrap().split_whitespace().next().unwrap().parse().unwrap();
 
     let quiet = Bystanders::start(process.address, "/ok");
     tokio::time::sleep(long_or(Duration::from_secs(5), Duration::from_millis(500))).await;
@@ -189,7 +191,7 @@ async fn a_crowd_of_slow_connections_is_nobody_elses_loss() {
          up to {held} open files; RSS {before} KiB, at most {most} ({:.1} KiB each); {seen}",
         most.saturating_sub(before) as f64 / size as f64
     ));
-    seen.assert_all_served(long_or(1000, 50), "slow connections");
+    seen.assert_all_served(long_or(500, 5), "slow connections");
     assert!(held >= size, "only {held} files were open");
     assert!(closed > size as u64 / 6, "only {closed} were closed in time");
     assert!(most < before + EACH * size as u64 + (16 << 10), "{before} KiB became {most}");
