@@ -34,11 +34,12 @@ test: rust-tools test-tools ## Format check, clippy with warnings denied, every 
 #   row 24               a configuration cut at each byte, and hostile ones, under load
 #   row 25               1,000 reloads under 500 requests a second
 #   row 26               100 swaps of a secret under load
+#   row 35               restarts under load
 SOAK_SECONDS ?= 60
-SOAK ?= rotation:: replicas:: threats::row_17 threats::row_18 threats::row_24 threats::row_25 threats::row_26
+SOAK ?= rotation:: replicas:: threats::row_17 threats::row_18 threats::row_24 threats::row_25 threats::row_26 threats::row_35
 
 .PHONY: soak
-soak: rust-tools test-tools ## What takes minutes: tokens, configurations and secrets that change under full load, floods, 5,000 slow clients
+soak: rust-tools test-tools ## What takes minutes: tokens, configurations and secrets that change under full load, floods, 5,000 slow clients, restarts
 	@log=$$(mktemp) && status=$$(mktemp) && trap 'rm -f "$$log" "$$status"' EXIT && \
 	{ TOKENFERRY_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --profile soak --locked --test tests -- \
 		$(SOAK) --nocapture --test-threads=1; echo $$? >"$$status"; } 2>&1 | tee "$$log"; \
@@ -93,6 +94,7 @@ e2e-tools:
 		{ echo "missing: Python 3.10 or newer; this is $$(python3 --version)" >&2; exit 1; }
 	@curl --version 2>/dev/null | grep -q HTTP2 || { $(call install,curl with HTTP/2,curl ca-certificates); }
 	@command -v openssl >/dev/null || { $(call install,openssl,openssl); }
+	@command -v haproxy >/dev/null || { $(call install,haproxy,haproxy); }
 	@command -v tinyproxy >/dev/null || { $(call install,tinyproxy,tinyproxy-bin); }
 	@command -v systemd-analyze >/dev/null || { $(call install,systemd-analyze,systemd); }
 	@command -v promtool >/dev/null || { $(call install,promtool,prometheus); }

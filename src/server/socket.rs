@@ -30,57 +30,86 @@ pub enum Plain {
     Unix(UnixStream),
 }
 
+/// A plain stream of which the first bytes may have been looked at: they are read again.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    plain: Plain,
+    early: BytesMut,
+}
+
 #[derive(Debug)]
 enum Transport {
-    Plain(Plain),
-    Tls(Box<TlsStream<Plain>>),
+    Plain(Fresh),
+    Tls(Box<TlsStream<Fresh>>),
 }
 
 /// A client's stream under watch.
 #[derive(Debug)]
 pub(super) struct Socket {
     transport: Transport,
-    /// Read while looking for the preface.
-    early: Bytes,
     watch: Arc<Watch>,
     stall: Option<Pin<Box<Sleep>>>,
     /// When a connection that is closed on our side is read no longer.
     linger: Option<Pin<Box<Sleep>>>,
     /// Over HTTP/2, until it is overdrawn.
     purse: Option<Box<Purse>>,
-    /// Nothing that its client sends is heeded any more.
-    over: bool,
+    /// What is read in place of anything that its client still sends.
+    end: Option<Bytes>,
 }
 
 /// How long a client that was answered before it had sent its body may go on sending it: less than
 /// nginx's `lingering_time` of 30 s, since what is sent is for nothing.
 const LINGER: Duration = Duration::from_secs(10);
 
+impl Fresh {
+    /// A stream of which nothing has been read.
+    pub(super) fn new(plain: Plain) -> Self {
+        Self { plain, early: BytesMut::new() }
+    }
+
+    /// What has been looked at.
+    pub(super) fn early(&self) -> &[u8] {
+        &self.early
+    }
+
+    /// Looks at more, until it is this much at most. Says whether there was any.
+    pub(super) async fn look(&mut self, most: usize) -> io::Result<bool> {
+        let left = most.saturating_sub(self.early.len());
+        let mut room = bytes::BufMut::limit(&mut self.early, left);
+        Ok(self.plain.read_buf(&mut room).await? > 0)
+    }
+
+    /// Takes away what was looked at and is not for whoever reads on.
+    pub(super) fn skip(&mut self, length: usize) {
+        self.early.advance(length.min(self.early.len()));
+    }
+}
+
 impl Socket {
     /// A plain stream, and whether it begins with HTTP/2's preface.
-    pub(super) async fn plain(mut plain: Plain, watch: Arc<Watch>) -> io::Result<(Self, bool)> {
-        let mut early = BytesMut::with_capacity(PREFACE.len());
-        loop {
-            if early.len() >= PREFACE.len() || !PREFACE.starts_with(&early) {
-                break;
+    pub(super) async fn plain(mut stream: Fresh, watch: Arc<Watch>) -> io::Result<(Self, bool)> {
+        let http2 = loop {
+            let known = stream.early().len().min(PREFACE.len());
+            if stream.early()[..known] != PREFACE[..known] {
+                break false;
             }
-            if plain.read_buf(&mut (&mut early).limit_to(PREFACE.len())).await? == 0 {
-                break;
+            // No more than the preface is read early.
+            if known == PREFACE.len() || !stream.look(PREFACE.len()).await? {
+                break known == PREFACE.len();
             }
-        }
-        let http2 = early.as_ref() == PREFACE;
-        Ok((Self::new(Transport::Plain(plain), early.freeze(), watch, http2), http2))
+        };
+        Ok((Self::new(Transport::Plain(stream), watch, http2), http2))
     }
 
     /// A TLS stream whose handshake is over, and whether HTTP/2 was agreed on.
-    pub(super) fn tls(stream: TlsStream<Plain>, watch: Arc<Watch>) -> (Self, bool) {
+    pub(super) fn tls(stream: TlsStream<Fresh>, watch: Arc<Watch>) -> (Self, bool) {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        (Self::new(Transport::Tls(Box::new(stream)), Bytes::new(), watch, http2), http2)
+        (Self::new(Transport::Tls(Box::new(stream)), watch, http2), http2)
     }
 
-    fn new(transport: Transport, early: Bytes, watch: Arc<Watch>, http2: bool) -> Self {
+    fn new(transport: Transport, watch: Arc<Watch>, http2: bool) -> Self {
         let purse = http2.then(|| Box::new(Purse::new(PREFACE.len(), watch.now())));
-        Self { transport, early, watch, stall: None, linger: None, purse, over: false }
+        Self { transport, watch, stall: None, linger: None, purse, end: None }
     }
 
     /// Counts the bytes that were just read. Where they cost too much, the rest of them goes, and
@@ -91,24 +120,17 @@ impl Socket {
         if let Err(length) = purse.pay(read, self.watch.now()) {
             tracing::debug!("connection closed: HTTP/2 frames without requests");
             self.purse = None;
-            self.over = true;
             // The rest of a frame that has not come whole is made up; one that is longer than what
             // we said we take is refused by its length.
             let missing = length.saturating_sub(read.len()).min(LONGEST);
             buf.set_filled(before + length.min(read.len()));
             let mut end = BytesMut::zeroed(missing);
             end.extend_from_slice(THE_END);
-            self.early = end.freeze();
+            let end = self.end.insert(end.freeze());
             if buf.filled().len() == before {
-                self.give_early(buf);
+                give(end, buf);
             }
         }
-    }
-
-    fn give_early(&mut self, buf: &mut ReadBuf<'_>) {
-        let take = self.early.len().min(buf.remaining());
-        buf.put_slice(self.early.get(..take).unwrap_or_default());
-        self.early.advance(take);
     }
 
     fn credit(&mut self, written: &Poll<io::Result<usize>>, bufs: &[IoSlice<'_>]) {
@@ -143,6 +165,12 @@ impl Socket {
     }
 }
 
+/// Gives as much as there is room for.
+fn give(bytes: &mut Bytes, buf: &mut ReadBuf<'_>) {
+    let part = bytes.split_to(bytes.len().min(buf.remaining()));
+    buf.put_slice(&part);
+}
+
 impl Socket {
     /// Reads and drops what still comes, until the client closes. Closed with bytes unread, the
     /// connection would be reset, and the answer perhaps be lost on its way (RFC 9112 section 9.6).
@@ -167,26 +195,54 @@ impl Socket {
     }
 }
 
-/// Room for at most as much as the preface is long, so that no more than it is read early.
-trait LimitTo {
-    fn limit_to(self, total: usize) -> bytes::buf::Limit<Self>
-    where
-        Self: Sized;
-}
-
-impl LimitTo for &mut BytesMut {
-    fn limit_to(self, total: usize) -> bytes::buf::Limit<Self> {
-        let left = total.saturating_sub(self.len());
-        bytes::BufMut::limit(self, left)
-    }
-}
-
 impl AsyncRead for Plain {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
         }
+    }
+}
+
+impl AsyncRead for Fresh {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.plain).poll_read(cx, buf);
+        }
+        let take = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early[..take]);
+        self.early.advance(take);
+        if self.early.is_empty() {
+            // Connections live long, and this was for their first moment.
+            self.early = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Fresh {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.plain).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.plain).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.plain.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.plain).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.plain).poll_shutdown(cx)
     }
 }
 
@@ -227,12 +283,8 @@ delegate_write!(Transport, Self::Plain, Self::Tls);
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if !self.early.is_empty() {
-            self.give_early(buf);
-            self.mind_cost(buf, before);
-            return Poll::Ready(Ok(()));
-        }
-        if self.over {
+        if let Some(end) = &mut self.end {
+            give(end, buf);
             return Poll::Ready(Ok(()));
         }
         let polled = match &mut self.transport {
