@@ -11,6 +11,7 @@
     clippy::format_push_string,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
+#![allow(clippy::cast_precision_loss, reason = "figures are printed with a digit or two")]
 #![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
 
 mod access;
@@ -46,7 +47,6 @@ mod routes;
 mod sending_again;
 mod service;
 mod skew;
-mod slow_clients;
 mod store;
 mod streaming;
 mod threats;
