@@ -21,10 +21,19 @@ help: ## This list
 		while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
 
 .PHONY: test
-test: rust-tools test-tools ## Format check, clippy with warnings denied, every Rust test
+test: rust-tools test-tools ## Format check, clippy with warnings denied, every Rust test, a short run of each fuzz target
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo test --locked
+	$(MAKE) fuzz
+
+# Each target runs that long.
+FUZZ_SECONDS ?= 5
+
+.PHONY: fuzz
+fuzz: rust-tools fuzz-tools ## Every fuzz target of fuzz/src for FUZZ_SECONDS, guided by coverage
+	fuzz/run.sh $(FUZZ_SECONDS)
 
 # Each of these runs that long; all of it takes ten minutes at most.
 SOAK_SECONDS ?= 60
@@ -32,7 +41,8 @@ SOAK_SECONDS ?= 60
 .PHONY: soak
 soak: rust-tools test-tools ## What takes minutes: tokens that change under full load, on one process and on replicas
 	TOKENFERRY_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --profile soak --locked --test tests -- \
-		rotation:: replicas:: --nocapture --test-threads=1
+		rotation:: replicas:: threats::row_28 threats::row_30 --nocapture --test-threads=1
+	$(MAKE) fuzz FUZZ_SECONDS=$(SOAK_SECONDS)
 
 .PHONY: e2e
 e2e: rust-tools .venv/installed ## Real foreign programs against the built binary, a browser among them; systemd's, promtool's and Kubernetes' view of deploy/
@@ -63,6 +73,11 @@ rust-tools:
 		if command -v rustup >/dev/null; then rustup component add rustfmt clippy; else \
 			echo "missing: cargo $$component. It comes with the rustfmt and clippy of your Rust toolchain" >&2; exit 1; fi; \
 	done
+
+# A C++ compiler, for libFuzzer.
+.PHONY: fuzz-tools
+fuzz-tools:
+	@command -v c++ >/dev/null || { $(call install,a C++ compiler,g++); }
 
 # A real server for the tests of the shared store; Debian's 6, 7 or 8 will do. What judges the manual. What
 # makes a process believe in another time of day. And what the documentation's commands use.
