@@ -39,9 +39,9 @@ fuzz: rust-tools fuzz-tools ## Every fuzz target of fuzz/src for FUZZ_SECONDS, g
 SOAK_SECONDS ?= 60
 
 .PHONY: soak
-soak: rust-tools test-tools ## What takes minutes: tokens that change under full load, on one process and on replicas
+soak: rust-tools test-tools ## What takes minutes: tokens that change under full load, on one process and on replicas; restarts
 	TOKENFERRY_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --profile soak --locked --test tests -- \
-		rotation:: replicas:: threats::row_28 threats::row_30 --nocapture --test-threads=1
+		rotation:: replicas:: threats::row_28 threats::row_30 threats::row_35 --nocapture --test-threads=1
 	$(MAKE) fuzz FUZZ_SECONDS=$(SOAK_SECONDS)
 
 .PHONY: e2e
@@ -97,6 +97,7 @@ e2e-tools:
 		{ echo "missing: Python 3.10 or newer; this is $$(python3 --version)" >&2; exit 1; }
 	@curl --version 2>/dev/null | grep -q HTTP2 || { $(call install,curl with HTTP/2,curl ca-certificates); }
 	@command -v openssl >/dev/null || { $(call install,openssl,openssl); }
+	@command -v haproxy >/dev/null || { $(call install,haproxy,haproxy); }
 	@command -v tinyproxy >/dev/null || { $(call install,tinyproxy,tinyproxy-bin); }
 	@command -v systemd-analyze >/dev/null || { $(call install,systemd-analyze,systemd); }
 	@command -v promtool >/dev/null || { $(call install,promtool,prometheus); }

@@ -11,7 +11,7 @@
 //! | 1 | `vendor` | secret, model (pure: no I/O, no clock, no async) |
 //! | 2 | `upstream` | telemetry, secret, model |
 //! | 2 | `config` | vendor, secret, model; only `assemble`, `app`, `cli` import it |
-//! | 3 | `token` | vendor, upstream (in `fetch` only), secret, telemetry, model |
+//! | 3 | `token` | vendor, upstream (in `fetch` and `lane` only), secret, telemetry, model |
 //! | 4 | `route`, `access` | token, upstream and vendor (for its placeholder answers), as handles |
 //! | 5 | `live` | route, access, telemetry, token (as handles, for what is told of it) |
 //! | 6 | `proxy` | live, route, access, token, upstream, vendor, telemetry |

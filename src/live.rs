@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::access::Access;
-use crate::model::{AccessLog, HeaderCase, Problem, ReadyWhen};
+use crate::model::{AccessLog, Dated, HeaderCase, Problem, ReadyWhen, TrustedProxies};
 use crate::route::{Route, Table};
 use crate::telemetry::traces::Traces;
 use crate::token::Cell;
@@ -26,6 +26,8 @@ pub struct Snapshot {
     pub client: Patience,
     /// Which requests have a line of their own.
     pub access_log: AccessLog,
+    /// Proxies whose word on a client's address counts; `None` where none is.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// The listeners, in the order in which they were bound.
     pub doors: Vec<Door>,
     /// Where spans go, and which traces have them; `None` for none.
@@ -46,12 +48,26 @@ pub struct Directory {
     pub credentials: Vec<Listed>,
     /// In the order of the Snapshot's entries.
     pub routes: Vec<Signpost>,
+    /// Certificates that somebody has to renew in time, in the order of the file.
+    pub certificates: Vec<Dated>,
+    /// Who verifies no certificate of the server's.
+    pub insecure: Vec<Insecure>,
+}
+
+/// Who verifies no certificate of the server's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Insecure {
+    /// The token calls of this credential.
+    Credential(String),
+    /// This route.
+    Route(String),
 }
 
 impl Default for Directory {
     fn default() -> Self {
-        let (credentials, routes) = (Vec::new(), Vec::new());
-        Self { taken: SystemTime::now(), ready_when: ReadyWhen::default(), credentials, routes }
+        let (taken, ready_when) = (SystemTime::now(), ReadyWhen::default());
+        let (credentials, routes, certificates, insecure) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { taken, ready_when, credentials, routes, certificates, insecure }
     }
 }
 
@@ -138,6 +154,8 @@ pub struct Reloads {
 pub struct Door {
     /// TLS; `None` for plain.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Whether connections begin with a head of the PROXY protocol, and trusted proxies alone connect.
+    pub proxy_protocol: bool,
     /// How header names of answers are written over HTTP/1.
     pub header_case: HeaderCase,
     /// Whether an upstream wants header names as clients wrote them.
@@ -191,6 +209,11 @@ impl Live {
     /// What is in force now. Costs no write to memory that another core reads.
     pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.snapshot.load()
+    }
+
+    /// The same, to be held for longer than a moment.
+    pub fn load_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
     }
 
     /// Puts the next one in force; requests under way keep theirs.

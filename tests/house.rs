@@ -110,6 +110,13 @@ fn vendors_do_no_input_or_output_and_know_no_clock() {
     assert_none(&sources().iter().filter(vendors).flat_map(named).collect::<Vec<_>>());
 }
 
+/// Whoever is started gets the environment, with its secrets, and what is open.
+#[test]
+fn no_process_is_started() {
+    let words = ["process::command", "process::{command", "tokio::process", "fork(", "exec("];
+    assert_none(&sources().iter().flat_map(|source| mentions(source, &source.code, &words)).collect::<Vec<_>>());
+}
+
 #[test]
 fn the_door_of_the_binary_is_a_door() {
     let main = fs::read_to_string(src().join("main.rs")).unwrap();

@@ -11,6 +11,7 @@ mod process;
 mod tests;
 mod text;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,6 +24,8 @@ pub use self::accept::Form;
 use self::family::Families;
 use self::process::Process;
 use self::text::as_text;
+use crate::live::Insecure;
+use crate::model::Dated;
 use crate::telemetry::metrics::{HistogramTotals, Metrics, RouteTotals, status_word};
 use crate::telemetry::traces::Counts;
 use crate::token::CellStatus;
@@ -46,6 +49,10 @@ pub struct Facts {
     pub log_lines_dropped: u64,
     /// What became of the spans of the collector in force.
     pub spans: Counts,
+    /// Certificates that somebody has to renew in time.
+    pub certificates: Vec<Dated>,
+    /// Who verifies no certificate of the server's.
+    pub insecure: Vec<Insecure>,
 }
 
 /// How often a reload came to what, since the start.
@@ -100,6 +107,7 @@ impl Collector for Facts {
         )?;
         tokens(&mut families, &self.credentials)?;
         self.configuration(&mut families)?;
+        self.certificates(&mut families)?;
         families.counter("admin_denied", "Requests to the admin port that were denied", self.metrics.times_denied())?;
         let dropped = "Log lines that were dropped since stderr was not read fast enough";
         families.counter("log_lines_dropped", dropped, self.log_lines_dropped)?;
@@ -230,6 +238,35 @@ impl Facts {
         let successful = "Whether the last reload was not refused: 1 or 0; 1 before the first";
         families.gauge("config_last_reload_successful", successful, None, &u64::from(self.last_reload_successful))?;
         families.gauge("config_generation", "The number of the configuration in force", None, &self.generation)
+    }
+}
+
+impl Facts {
+    /// Ours, and those of others that nobody looks at.
+    fn certificates(&self, families: &mut Families<'_>) -> std::fmt::Result {
+        let now = SystemTime::now();
+        // Of several in one file that have one name, what is told is the first that ends.
+        let mut ends: BTreeMap<[&str; 2], i64> = BTreeMap::new();
+        for Dated { field, name, validity } in &self.certificates {
+            let left = validity.left(now);
+            ends.entry([field, name]).and_modify(|first| *first = left.min(*first)).or_insert(left);
+        }
+        families.gauges(
+            "certificate_expiry",
+            "Left to live of a certificate, by the field that names its file and the first name in it; below 0 where it \
+             has expired",
+            Some(&Unit::Seconds),
+            ends.into_iter().map(|([field, name], left)| ([("field", field), ("name", name)], left)),
+        )?;
+        families.gauges(
+            "insecure_upstreams",
+            "Routes and credentials that verify no certificate (`insecure: true`); the value is always 1",
+            None,
+            self.insecure.iter().map(|who| match who {
+                Insecure::Credential(name) => ([("kind", "credential"), ("name", name.as_str())], 1_u64),
+                Insecure::Route(name) => ([("kind", "route"), ("name", name.as_str())], 1),
+            }),
+        )
     }
 }
 

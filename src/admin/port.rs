@@ -171,6 +171,8 @@ impl Admin {
             generation: snapshot.generation,
             started: self.about.started,
             log_lines_dropped: dropped_log_lines(),
+            certificates: snapshot.directory.certificates.clone(),
+            insecure: snapshot.directory.insecure.clone(),
             spans: snapshot.traces.as_ref().map(|traces| traces.exporter().counts()).unwrap_or_default(),
         };
         drop(snapshot);

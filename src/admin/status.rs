@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use super::deed::{seconds, told_of};
 use super::port::Admin;
 use super::time::rfc3339;
 use crate::live::{Listed, Reload, Signpost, Snapshot};
-use crate::model::ReadyWhen;
+use crate::model::{Dated, ReadyWhen};
 use crate::telemetry::metrics::RouteTotals;
 use crate::vendor::LifetimeSource;
 
@@ -80,6 +80,7 @@ impl Admin {
             "reloads": { "taken": reloads.taken, "unchanged": reloads.unchanged, "refused": reloads.refused },
             "listeners": about.listeners,
             "store": { "kind": about.store },
+            "certificates": snapshot.directory.certificates.iter().map(certificate).collect::<Vec<_>>(),
             "credentials": snapshot.directory.credentials.iter().map(credential).collect::<Vec<_>>(),
             "routes": self.routes(&snapshot),
         })
@@ -97,6 +98,11 @@ impl Admin {
         });
         told.collect()
     }
+}
+
+fn certificate(dated: &Dated) -> Value {
+    let left = dated.validity.left(SystemTime::now());
+    json!({ "field": dated.field, "name": dated.name, "expires_in_seconds": left })
 }
 
 /// A route's place, and its traffic behind it.

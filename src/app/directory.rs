@@ -1,8 +1,8 @@
 //! What the admin port may tell of a configuration.
 
 use crate::assemble::Assembled;
-use crate::config::{CredentialSettings, Loaded, RouteAction, RouteSettings};
-use crate::live::{Directory, Listed, Signpost};
+use crate::config::{CredentialSettings, Loaded, RouteAction, RouteSettings, Settings};
+use crate::live::{Directory, Insecure, Listed, Signpost};
 use crate::model::PathRule;
 
 /// Names and places, with `***` for what came from a reference.
@@ -12,8 +12,21 @@ pub(super) fn directory(loaded: &Loaded, assembled: &Assembled) -> Directory {
         ready_when: settings.admin.as_ref().map(|admin| admin.ready_when).unwrap_or_default(),
         credentials: settings.credentials.values().filter_map(|credential| listed(credential, assembled)).collect(),
         routes: settings.routes.iter().enumerate().map(|(place, route)| signpost(loaded, place, route)).collect(),
+        certificates: settings.certificates.clone(),
+        insecure: insecure(settings),
         ..Directory::default()
     }
+}
+
+/// Who verifies no certificate of the server's.
+fn insecure(settings: &Settings) -> Vec<Insecure> {
+    let credentials = settings.credentials.values().filter(|credential| credential.tls.insecure);
+    let credentials = credentials.map(|credential| Insecure::Credential(credential.name.clone()));
+    let routes = settings
+        .routes
+        .iter()
+        .filter(|route| matches!(&route.action, RouteAction::Forward(forward) if forward.tls.insecure));
+    credentials.chain(routes.map(|route| Insecure::Route(route.label.clone()))).collect()
 }
 
 fn listed(credential: &CredentialSettings, assembled: &Assembled) -> Option<Listed> {

@@ -3,15 +3,18 @@
 //!
 //! `control` is the thread that starts the proxy and reloads; `read` makes a configuration ready to
 //! run; `report` is what the log is told of it, `service` what the service manager is, `directory` what
-//! the admin port may tell; `admin` is that port; `sockets` finds each listener its socket; `handover` is
-//! between this process, the one before and the one after it.
+//! the admin port may tell; `expiry` looks at certificates once a day; `admin` is that port; `sockets` finds
+//! each listener its socket; `handover` is between this process, the one before and the one after it;
+//! `seclusion` keeps others out of its memory.
 
 mod admin;
 mod control;
 mod directory;
+mod expiry;
 pub mod handover;
 mod read;
 mod report;
+mod seclusion;
 mod service;
 mod sockets;
 
@@ -27,6 +30,7 @@ use tokio::task::JoinHandle;
 
 use self::admin::{Facts, Port};
 use self::control::{Control, Ended, Started};
+use self::expiry::watch_certificates;
 use self::handover::{Giver, HandoverError};
 use self::service::Service;
 use crate::config::Problems;
@@ -34,6 +38,7 @@ use crate::server::{Bound, Leave, ListenError, ListenOn, Rounds, Worker, WorkerE
 use crate::telemetry::metrics::Metrics;
 
 pub use read::{assemble, warnings};
+pub use seclusion::{seclude, tell_panics_by_place};
 
 /// Wishes for a reload that wait for the one under way.
 const WISHES: usize = 16;
@@ -153,12 +158,14 @@ pub async fn run(
     if let Some(hatch) = &hatch {
         hatch.keep_file(false);
     }
+    let watching = tokio::spawn(watch_certificates(Arc::clone(&control.live)));
     let rounds = Rounds::new(workers.iter().map(|worker| Arc::clone(worker.pulse())));
     service.serving(control.live.load().generation, rounds);
     let giver = hatch.map(|hatch| Giver::new(hatch, &sockets.bound, Arc::clone(&control.book)));
     drop(sockets);
     let giving = giver.as_ref().map(|giver| tokio::spawn(Arc::clone(giver).serve()));
     let (ended, rest) = control.serve(hangups, wished, end(shutdown, giver.as_deref()), &mut service).await;
+    watching.abort();
     if let Some(port) = &port {
         port.drain(ended == Ended::HandedOver);
     }

@@ -2,13 +2,14 @@
 //!
 //! Cells whose key and upstreams whose target are unchanged live on, so that a reload that does not
 //! concern them costs no token and no connection. `upstreams` finds or makes the upstreams, `entries`
-//! the routes with their handles, `keeps` what must outlive a login, `cells` the tokens, `collector` where
-//! traces go.
+//! the routes with their handles, `keeps` what must outlive a login, `cells` the tokens, `keyrings` the keys
+//! of issuers whose tokens let clients in, `collector` where traces go.
 
 mod cells;
 mod collector;
 mod entries;
 mod keeps;
+mod keyrings;
 mod upstreams;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,9 +19,11 @@ use tokio::runtime::Handle;
 
 use cells::Cells;
 use collector::Collector;
-use entries::entry;
+use entries::{Gate, entry, reaches};
+use keyrings::Keyrings;
 use upstreams::{LazyRoots, Upstreams};
 
+use crate::access::Passwords;
 use crate::config::{ListenAddress, ListenerSettings, Locator, RouteAction, Settings};
 use crate::live::{Directory, Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
@@ -89,6 +92,8 @@ pub struct Assembly {
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
     collector: Collector,
+    keyrings: Keyrings,
+    passwords: Arc<Passwords>,
 }
 
 /// The next configuration, and what a person should know of it.
@@ -119,14 +124,23 @@ impl Assembled {
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
-        let (cells, collector) = (Cells::new(spawner.clone()), Collector::new(spawner));
-        Self { generation: 0, cells, upstreams: HashMap::new(), doors: Vec::new(), collector }
+        Self {
+            generation: 0,
+            cells: Cells::new(spawner.clone()),
+            upstreams: HashMap::new(),
+            doors: Vec::new(),
+            collector: Collector::new(spawner.clone()),
+            keyrings: Keyrings::new(spawner.clone()),
+            passwords: Passwords::new(spawner),
+        }
     }
 
-    /// The same, for a proxy that serves: its spans are sent where the configuration says.
+    /// The same, for a proxy that serves: its spans are sent where the configuration says, and the keys of
+    /// issuers are fetched.
     #[must_use]
-    pub fn exporting(mut self) -> Self {
+    pub fn serving(mut self) -> Self {
         self.collector.export();
+        self.keyrings.fetch();
         self
     }
 
@@ -163,6 +177,11 @@ impl Assembly {
             let upstream = upstreams.of_route(route, preserves(settings), &mut roots);
             route_upstreams.push(built(upstream, &|| format!("routes[{place}].upstream")));
         }
+        let mut key_upstreams = Vec::with_capacity(settings.routes.len());
+        for (place, route) in settings.routes.iter().enumerate() {
+            let upstream = upstreams.of_keys(route, &mut roots);
+            key_upstreams.push(built(upstream, &|| format!("routes[{place}].access.jwt.jwks")));
+        }
         let collector = settings.telemetry.as_ref().and_then(|telemetry| {
             built(upstreams.of_collector(telemetry, &mut roots), &|| "telemetry.otlp".to_owned())
         });
@@ -187,11 +206,15 @@ impl Assembly {
         }
         let traces = self.collector.traces(settings.telemetry.as_ref(), collector);
         let ready = self.cells.build(settings, token_upstreams, traces.as_ref());
+        let reaches = reaches(settings);
+        let keyrings = self.keyrings.build(&settings.routes, key_upstreams);
+        let gates = keyrings.into_iter().map(|keyring| Gate { keyring, passwords: Arc::clone(&self.passwords) });
         let entries = settings
             .routes
             .iter()
             .zip(route_upstreams)
-            .map(|(route, upstream)| entry(route, upstream, settings, &ready))
+            .zip(gates)
+            .map(|((route, upstream), gate)| entry(route, upstream, gate, settings, &ready, &reaches))
             .collect();
         self.upstreams = next;
         self.generation += 1;
@@ -208,6 +231,7 @@ impl Assembly {
                 head_size: settings.client.head_size,
             },
             access_log: settings.log.access,
+            trusted_proxies: settings.trusted_proxies.clone(),
             doors,
             traces,
             directory: Directory::default(),
@@ -265,7 +289,8 @@ fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<Ass
     for (place, listener) in listeners.iter().enumerate() {
         match listener.tls.as_ref().map(server_config).transpose() {
             Ok(tls) => {
-                let door = Door { tls, header_case: listener.header_case, record_case };
+                let proxy_protocol = listener.proxy_protocol;
+                let door = Door { tls, proxy_protocol, header_case: listener.header_case, record_case };
                 doors.push((listen_on(&listener.address), door));
             }
             Err(cause) => {

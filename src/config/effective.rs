@@ -8,7 +8,9 @@ use crate::config::load::Loaded;
 use crate::config::redact::scrub;
 use crate::config::tree::{Node, Value};
 use crate::config::{CredentialSettings, EgressSettings, ForwardSettings, RouteAction, StoreSettings};
-use crate::model::{EncodedSlash, HeaderCase, JsonMatch, LogSettings, Place, Protocol, RefusedWhen, TokenEndpoint};
+use crate::model::{
+    EncodedSlash, HeaderCase, JsonMatch, JwtRules, LogSettings, Place, Protocol, RefusedWhen, TokenEndpoint,
+};
 
 /// How the effective configuration is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +40,13 @@ fn document(loaded: &Loaded) -> Json {
         .iter()
         .map(|node| {
             let mut listener = object(node, false);
+            fill(&mut listener, "proxy_protocol", json!(false));
             fill(&mut listener, "header_case", json!(case(HeaderCase::default())));
+            if let Some(Json::Object(tls)) = listener.get_mut("tls")
+                && tls.contains_key("client_ca")
+            {
+                fill(tls, "client_auth", json!("require"));
+            }
             Json::Object(listener)
         })
         .collect();
@@ -52,6 +60,9 @@ fn document(loaded: &Loaded) -> Json {
     }
     if let Some(handover) = written(root, "handover") {
         document.insert("handover".to_owned(), handover);
+    }
+    if let Some(trusted_proxies) = written(root, "trusted_proxies") {
+        document.insert("trusted_proxies".to_owned(), trusted_proxies);
     }
     if let Some(admin) = &settings.admin {
         let ready_when = admin.ready_when.as_str();
@@ -102,6 +113,7 @@ fn document(loaded: &Loaded) -> Json {
             if let Some(access) = root.get("defaults").and_then(|defaults| written(defaults, "access")) {
                 fill(&mut ordered, "access", access);
             }
+            fill_jwt(&mut ordered, settings.access.jwt.as_deref());
             if let RouteAction::Forward(forward) = &settings.action {
                 fill_forward(&mut ordered, node, root.get("defaults"), forward);
             }
@@ -110,6 +122,15 @@ fn document(loaded: &Loaded) -> Json {
         .collect();
     document.insert("routes".to_owned(), Json::Array(routes));
     Json::Object(document)
+}
+
+/// What holds of a token without being written.
+fn fill_jwt(route: &mut Map<String, Json>, rules: Option<&JwtRules>) {
+    let written = route.get_mut("access").and_then(|access| access.get_mut("jwt")).and_then(Json::as_object_mut);
+    let (Some(written), Some(rules)) = (written, rules) else { return };
+    let algorithms: Vec<String> = rules.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+    fill(written, "algorithms", json!(algorithms));
+    fill(written, "leeway", json!(span(rules.leeway)));
 }
 
 fn store(node: Option<&Node>, settings: &StoreSettings) -> Json {

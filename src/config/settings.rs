@@ -11,9 +11,9 @@ use http::{HeaderMap, StatusCode};
 use rustls::pki_types::CertificateDer;
 
 use crate::model::{
-    AccessPolicy, BaseUrl, EgressProxy, EncodedSlash, EndpointUrl, HeaderCase, HeaderEdits, HostPattern, Limits,
-    LogSettings, Margin, MatchSpec, Placement, Protocol, ReadyWhen, RefusedWhen, ServerIdentity, Timeouts,
-    TokenEndpoint, UpstreamTls,
+    AccessPolicy, BaseUrl, Dated, EgressProxy, EncodedSlash, EndpointUrl, HeaderCase, HeaderEdits, HostPattern, Limits,
+    LogSettings, Margin, MatchSpec, Placement, Protocol, ReadyWhen, RefusedWhen, ServerTls, Timeouts, TokenEndpoint,
+    TrustedProxies, UpstreamTls,
 };
 use crate::secret::{SealKeys, Secret};
 use crate::vendor::Vendor;
@@ -31,6 +31,8 @@ pub struct Settings {
     pub drain_delay: Duration,
     /// The Unix socket by which a new process takes over from a running one.
     pub handover: Option<PathBuf>,
+    /// Proxies whose word on a client's address counts; `None` where none is.
+    pub trusted_proxies: Option<TrustedProxies>,
     /// The admin port, where there is one.
     pub admin: Option<AdminSettings>,
     /// What is asked of clients.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub credentials: BTreeMap<String, Arc<CredentialSettings>>,
     /// In the order of the file.
     pub routes: Vec<RouteSettings>,
+    /// Certificates that somebody has to renew in time.
+    pub certificates: Vec<Dated>,
     /// Every file that was read, the configuration itself first: what is watched.
     pub files: Vec<PathBuf>,
     /// SHA-256 over the content of all those files and the environment variables that were used:
@@ -142,7 +146,9 @@ pub struct ListenerSettings {
     /// Where.
     pub address: ListenAddress,
     /// TLS, where the listener speaks it.
-    pub tls: Option<ServerIdentity>,
+    pub tls: Option<ServerTls>,
+    /// Whether connections begin with a head of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// How header names of answers are written.
     pub header_case: HeaderCase,
 }

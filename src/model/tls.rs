@@ -3,6 +3,7 @@
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// What is spoken to an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -23,8 +24,28 @@ pub enum Protocol {
 pub struct ServerIdentity {
     /// The chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's key.
-    pub key: Arc<PrivateKeyDer<'static>>,
+    /// The leaf's key, wiped when nobody needs it any more.
+    pub key: Arc<Zeroizing<PrivateKeyDer<'static>>>,
+}
+
+/// What a listener shows its clients, and asks of them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ServerTls {
+    /// Shown where no other one has the name that is asked for.
+    pub first: ServerIdentity,
+    /// Further ones, by the names in them.
+    pub further: Vec<ServerIdentity>,
+    /// Who vouches for clients; `None` where none is asked for a certificate.
+    pub clients: Option<ClientAuthority>,
+}
+
+/// Who vouches for clients.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ClientAuthority {
+    /// Roots to trust.
+    pub roots: Arc<Vec<CertificateDer<'static>>>,
+    /// Whether a client without a certificate is turned away.
+    pub is_required: bool,
 }
 
 /// A client certificate shown to an upstream.

@@ -10,9 +10,10 @@ use std::net::IpAddr;
 
 use http::Version;
 use http::header::{
-    self, CONNECTION, CONTENT_LENGTH, Entry, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    self, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
+use super::forwarded::FORWARDED_FOR;
 use crate::model::{HeaderEdits, Place};
 use crate::token::inject::{remove_headers, spelled_alike};
 
@@ -137,7 +138,8 @@ pub fn clean_request(headers: &mut HeaderMap) -> Cleaned {
 }
 
 /// Takes off an answer what was meant for this hop. `Content-Length` stays (hyper holds the body to
-/// it, and the pool has refused an ambiguous one), and so does `Trailer`.
+/// it, and the pool has refused an ambiguous one), and so does `Trailer`. `Alt-Svc` goes: it would send the
+/// client past this proxy, to an authority that answers for the proxy's own origin (RFC 7838 section 3).
 pub fn clean_response(headers: &mut HeaderMap) {
     let (found, mut odd) = hops(headers);
     odd.retain(|name| !matches!(hop(name.as_str()), Some(CONTENT_LENGTH_AT | EXPECT_AT)));
@@ -149,9 +151,9 @@ pub fn clean_response(headers: &mut HeaderMap) {
         }
     }
     remove(headers, found & !(1 << CONTENT_LENGTH_AT | 1 << EXPECT_AT), odd);
+    headers.remove(header::ALT_SVC);
 }
 
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
@@ -160,6 +162,8 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub struct Peer {
     address: Option<HeaderValue>,
     proto: HeaderValue,
+    /// Whether it is a trusted proxy, whose word counts.
+    is_proxy: bool,
 }
 
 impl Peer {
@@ -169,18 +173,35 @@ impl Peer {
             // An IPv4 client of a dual-stack listener is written as IPv4.
             address: address.and_then(|ip| HeaderValue::try_from(ip.to_canonical().to_string()).ok()),
             proto: HeaderValue::from_static(if tls { "https" } else { "http" }),
+            is_proxy: false,
         }
+    }
+
+    /// The same; what a trusted proxy says of its clients is passed on.
+    #[must_use]
+    pub fn trusted(self, is_proxy: bool) -> Self {
+        Self { is_proxy, ..self }
     }
 }
 
 /// Says where the request came from: `X-Forwarded-For`, `-Proto` and `-Host` (as every proxy says
 /// it), and `Via` (RFC 9110 section 7.6.3), to which `via` is added.
 ///
-/// Nothing that the client said about it is believed: every other `X-Forwarded-*`, `Forwarded` (RFC
-/// 7239) and `X-Real-IP`, with `-` or `_`, goes. `host` is the client's `Host` as it came.
+/// Nothing that a client said about it is believed: every other `X-Forwarded-*`, `Forwarded` (RFC
+/// 7239) and `X-Real-IP`, with `-` or `_`, goes. What a trusted proxy said goes on, with its own
+/// address added. `host` is the client's `Host` as it came.
 pub fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, host: Option<&HeaderValue>, via: &HeaderValue) {
-    let ours =
-        [(&FORWARDED_FOR, peer.address.as_ref()), (&FORWARDED_PROTO, Some(&peer.proto)), (&FORWARDED_HOST, host)];
+    let (mut all, mut proto, mut its_host) = (None, None, None);
+    if peer.is_proxy {
+        all = joined(headers, &FORWARDED_FOR, peer.address.as_ref());
+        proto = joined(headers, &FORWARDED_PROTO, None);
+        its_host = joined(headers, &FORWARDED_HOST, None);
+    }
+    let ours = [
+        (&FORWARDED_FOR, all.as_ref().or(peer.address.as_ref())),
+        (&FORWARDED_PROTO, Some(proto.as_ref().unwrap_or(&peer.proto))),
+        (&FORWARDED_HOST, its_host.as_ref().or(host)),
+    ];
     let mut said = Vec::new();
     for name in headers.keys() {
         if is_forwarding(name.as_str()) && !ours.iter().any(|(ours, value)| *ours == name && value.is_some()) {
@@ -195,18 +216,22 @@ pub fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, host: Option<&HeaderV
             headers.insert(name.clone(), value.clone());
         }
     }
-    match headers.entry(VIA) {
-        Entry::Vacant(entry) => {
-            entry.insert(via.clone());
-        }
-        Entry::Occupied(mut entry) => {
-            let mut lines: Vec<&[u8]> = entry.iter().map(HeaderValue::as_bytes).collect();
-            lines.push(via.as_bytes());
-            if let Ok(joined) = HeaderValue::try_from(lines.join(&b", "[..])) {
-                entry.insert(joined);
-            }
-        }
+    if let Some(joined) = joined(headers, &VIA, Some(via)) {
+        headers.insert(VIA, joined);
     }
+}
+
+/// All lines of a list in one, and this one behind them. `None` where there is none of either.
+fn joined(headers: &HeaderMap, name: &HeaderName, last: Option<&HeaderValue>) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter().chain(last);
+    let first = lines.next()?;
+    let rest: Vec<&[u8]> = lines.map(HeaderValue::as_bytes).collect();
+    if rest.is_empty() {
+        return Some(first.clone());
+    }
+    let all: Vec<&[u8]> = std::iter::once(first.as_bytes()).chain(rest).collect();
+    // What was joined from values by ", " is a value.
+    HeaderValue::from_bytes(&all.join(&b", "[..])).ok()
 }
 
 /// Whether a header claims where a request came from.

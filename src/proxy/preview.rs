@@ -4,12 +4,13 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LOCATION, CONTENT_TYPE, HOST, LOCATION, SET_COOKIE, VIA};
+use http::header::{AUTHORIZATION, CONTENT_LOCATION, CONTENT_TYPE, HOST, LOCATION, SET_COOKIE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 
 use super::course::{self, Course};
 use super::forward::{Prepared, places};
+use super::forwarded::client_address;
 use super::framing::RequestHost;
 use super::head::Told;
 use super::headers::{Peer, clean_request, is_forwarding, via};
@@ -20,7 +21,7 @@ use super::request_id::{self, TO_BE_MADE};
 use super::splice::{Inbound, Need, query_name};
 use super::trace;
 use super::upload::Outbound;
-use crate::access::{Access, Admitted, Denied};
+use crate::access::{Access, Admitted, Denied, Judgement};
 use crate::live::{Entry, Snapshot};
 use crate::model::{CanonicalPath, EncodedSlash, Place, Visitor};
 use crate::route::{Credential, Forward, RequestLine, Verdict};
@@ -123,6 +124,8 @@ pub enum From {
 pub enum Removed {
     /// It holds the API key that let the client in.
     Key,
+    /// It is where a user or a token of the issuer lets the client in.
+    Login,
     /// The token goes there.
     Token,
     /// The route's `request_headers` take it away.
@@ -133,6 +136,12 @@ pub enum Removed {
     Claim,
     /// The proxy says it itself.
     Own,
+}
+
+/// Whose request it is: the peer's, or that of whom a trusted proxy tells.
+pub fn client_of(snapshot: &Snapshot, asked: &Asked) -> Option<IpAddr> {
+    let trusted = snapshot.trusted_proxies.as_ref();
+    trusted.map_or(asked.peer, |trusted| client_address(trusted, asked.peer, &asked.head.headers))
 }
 
 /// Tells what the walk would do. `token` stands for every credential's.
@@ -155,12 +164,17 @@ pub fn preview<'s>(snapshot: &'s Snapshot, asked: Asked, token: &Token) -> Previ
         Ok(course) => course,
         Err(refusal) => return Preview { fate: Fate::Refused(refusal), ..preview },
     };
-    preview.admitted = Some(entry.access.admit(&Visitor::at(asked.peer), &asked.head.headers));
+    let visitor = Visitor::at(client_of(snapshot, &asked));
+    let judged = entry.access.admit(&visitor, &asked.head.headers);
+    preview.admitted = Some(judged.and_then(Judgement::at_once));
     preview.fate = match course {
         Course::Refuse(refusal) => Fate::Refused(refusal),
         Course::Login { credential, call, .. } => Fate::Login { credential, call },
         Course::Forward { forward, target, credential } => {
-            match send(entry, asked, &host, forward, &target, credential, token) {
+            let trusted = snapshot.trusted_proxies.as_ref();
+            let is_proxy = trusted.is_some_and(|trusted| trusted.trusts(asked.peer));
+            let peer = Peer::new(asked.peer, asked.tls).trusted(is_proxy);
+            match send(entry, asked, &host, (forward, &target, credential), token, &peer) {
                 Ok(sending) => Fate::Sent(Box::new(sending)),
                 Err(refusal) => Fate::Refused(refusal),
             }
@@ -179,12 +193,11 @@ fn send<'s>(
     entry: &Entry,
     asked: Asked,
     host: &RequestHost,
-    forward: &'s Forward,
-    target: &str,
-    credential: Option<&'s Credential>,
+    (forward, target, credential): (&'s Forward, &str, Option<&'s Credential>),
     token: &Token,
+    peer: &Peer,
 ) -> Result<Sending<'s>, Refusal> {
-    let Asked { head: mut parts, body, peer, tls } = asked;
+    let Asked { head: mut parts, body, tls, .. } = asked;
     if body.as_ref().is_some_and(|body| body.len() as u64 > forward.limits.body) {
         return Err(Refusal::BodyTooLarge);
     }
@@ -196,7 +209,7 @@ fn send<'s>(
     let request_id = request_id::given(&parts.headers).cloned().unwrap_or(HeaderValue::from_static(TO_BE_MADE));
     let to_be_made = trace::TO_BE_MADE;
     let trace = trace::foretold(&parts.headers, &to_be_made);
-    let told = Told { peer: &Peer::new(peer, tls), via: &via, request_id: &request_id, trace };
+    let told = Told { peer, via: &via, request_id: &request_id, trace };
     let mut prepared = Prepared::new(parts, raw_host, target, forward, credential, told);
     let places = places(credential);
     prepared.body = match body {
@@ -215,13 +228,11 @@ fn send<'s>(
         None => Inbound::none(places),
     };
     let guard = match credential {
-        Some(_) => Some(Guard::of(token, places).ok_or(Refusal::Internal)?),
+        Some(credential) => Some(Guard::of(token, places, &credential.destination).ok_or(Refusal::Internal)?),
         None => None,
     };
-    let request = prepared.request(places, guard.as_ref())?.map(|body| match body {
-        Outbound::Whole(bytes) => bytes,
-        _ => None,
-    });
+    let envelope = prepared.request(&forward.upstream, places, guard.as_ref())?;
+    let request = shown(envelope.request());
     let headers = request
         .headers()
         .iter()
@@ -236,6 +247,18 @@ fn send<'s>(
     let removed = gone.map(|name| (name.clone(), reason(name, &came, &entry.access, forward, places))).collect();
     let mapped = mapped(forward, target, credential, !tls);
     Ok(Sending { forward, credential, headers, removed, upgrade: prepared.upgrade.clone(), mapped, request })
+}
+
+/// The request as it is shown: with its body only where that is made for the token.
+fn shown(sealed: &Request<Outbound>) -> Request<Option<Bytes>> {
+    let mut request = Request::new(match sealed.body() {
+        Outbound::Whole(bytes) => bytes.clone(),
+        _ => None,
+    });
+    *request.method_mut() = sealed.method().clone();
+    *request.uri_mut() = sealed.uri().clone();
+    *request.headers_mut() = sealed.headers().clone();
+    request
 }
 
 /// What would become of an answer that leads to where the request went, and of a cookie for all of
@@ -290,7 +313,7 @@ fn reason(name: &HeaderName, came: &HeaderMap, access: &Access, forward: &Forwar
         lines(&headers).is_empty()
     };
     if takes(&|headers| access.remove_key(headers)) {
-        Removed::Key
+        if *name == AUTHORIZATION && access.claims_authorization() { Removed::Login } else { Removed::Key }
     } else if takes(&|headers| {
         clean_request(headers);
     }) {

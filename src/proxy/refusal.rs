@@ -129,7 +129,18 @@ impl Refusal {
             Self::Loop => face(StatusCode::LOOP_DETECTED, "loop", "proxy_loop_detected"),
             Self::NoRoute => face(StatusCode::NOT_FOUND, "no_route", "destination_not_found"),
             Self::Denied(Denied::Key) => face(StatusCode::UNAUTHORIZED, "key_required", "http_request_denied"),
+            Self::Denied(Denied::User) => face(StatusCode::UNAUTHORIZED, "user_required", "http_request_denied"),
+            Self::Denied(Denied::Token { .. }) => face(StatusCode::UNAUTHORIZED, "jwt_required", "http_request_denied"),
             Self::Denied(Denied::Network) => face(StatusCode::FORBIDDEN, "network_denied", "http_request_denied"),
+            Self::Denied(Denied::Certificate) => {
+                face(StatusCode::FORBIDDEN, "certificate_denied", "http_request_denied")
+            }
+            Self::Denied(Denied::Crowded) => {
+                face(StatusCode::SERVICE_UNAVAILABLE, "too_many_passwords", "http_request_denied")
+            }
+            Self::Denied(Denied::NoKeys) => {
+                face(StatusCode::SERVICE_UNAVAILABLE, "jwt_keys_unavailable", "http_request_denied")
+            }
             Self::Respond(status) => face(*status, RESPOND, "http_request_denied"),
             Self::OwnEndpoint => face(StatusCode::FORBIDDEN, "token_endpoint_refused", "http_request_denied"),
             Self::BodyTooLarge => face(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "http_request_error"),
@@ -183,6 +194,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Token(unavailable) => Some(unavailable.retry_after()),
+            Self::Denied(denied) => denied.retry_after(),
             Self::NotKept | Self::Connect(ConnectError::Limit) => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -194,8 +206,16 @@ impl Refusal {
             // RFC 9112 section 11.2: where it is in doubt what a request is, what follows it is too.
             // Over HTTP/2, where streams tell, hyper leaves it out.
             Self::Malformed(_) => Some((CONNECTION, HeaderValue::from_static("close"))),
-            Self::Denied(Denied::Key) => {
-                Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tokenferry\"")))
+            Self::Denied(denied) => {
+                let challenge = match denied {
+                    Denied::Key | Denied::Token { presented: false } => "Bearer realm=\"tokenferry\"",
+                    // RFC 6750 section 3.1; why it is invalid is for nobody to learn who made it up.
+                    Denied::Token { presented: true } => "Bearer realm=\"tokenferry\", error=\"invalid_token\"",
+                    // RFC 7617 section 2.1.
+                    Denied::User => "Basic realm=\"tokenferry\", charset=\"UTF-8\"",
+                    Denied::Network | Denied::Certificate | Denied::Crowded | Denied::NoKeys => return None,
+                };
+                Some((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)))
             }
             _ => None,
         }

@@ -10,12 +10,14 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use zeroize::Zeroizing;
 
 use super::media::is_json;
 use super::refusal::Refusal;
 use super::upload::{Outbound, ReplayBudget, Upload};
 use crate::model::Place;
 use crate::route::Forward;
+use crate::secret::wiped_bytes;
 use crate::token::Guard;
 use crate::token::inject::{JsonShape, JsonSpliceError, json_shape, remove_parameter, splice_json, splice_query};
 
@@ -216,7 +218,7 @@ pub(super) fn inject(
     let mut injected = Injected { query: Query::Kept, body: Outbound::Empty, body_made: false };
     let mut spliced: Option<Bytes> = None;
     for place in places {
-        let Some(token) = guard.map(|g| g.secret.expose()) else { break };
+        let Some(token) = guard.map(Guard::text) else { break };
         let in_body = match place {
             Place::Header { .. } => continue,
             Place::Query { .. } => false,
@@ -241,7 +243,7 @@ pub(super) fn inject(
                 JsonSpliceError::Malformed(_) => Refusal::BadJson,
                 JsonSpliceError::NotAnObject => Refusal::NotSpliceable,
             })?;
-            spliced = Some(Bytes::from(after));
+            spliced = Some(wiped_bytes(Zeroizing::new(after)));
         }
     }
     injected.body = match (spliced, body) {

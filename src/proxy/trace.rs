@@ -81,6 +81,9 @@ impl Trace {
             span.set("http.request.method", method);
             span.set("url.path", request.uri().path().to_owned());
             span.set("url.scheme", if client.tls { "https" } else { "http" });
+            if let Some(address) = client.peer {
+                span.set("client.address", address.to_string());
+            }
             span.set("network.protocol.version", protocol_version(request.version()));
             Box::new(span)
         });

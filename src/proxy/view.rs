@@ -48,9 +48,9 @@ impl Shared {
 /// Who is asking, for as long as their connection lasts.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The socket's address; `None` on a Unix socket.
+    /// The socket's address, or the one that a trusted proxy tells; `None` on a Unix socket.
     pub peer: Option<IpAddr>,
-    /// The same, as upstreams are told.
+    /// The connection, as upstreams are told of it.
     pub told: Peer,
     /// Whether the connection is TLS.
     pub tls: bool,
@@ -158,6 +158,11 @@ impl Proxy {
         self.sheet.connected(Side::Client)
     }
 
+    /// Whether whoever is at this address may say whose connection it passes on.
+    pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        self.shared.live.load().trusted_proxies.as_ref().is_some_and(|trusted| trusted.trusts(peer))
+    }
+
     /// Patience with clients, as it is in force now.
     pub fn patience(&self) -> crate::live::Patience {
         self.shared.live.load().client
@@ -188,10 +193,9 @@ impl View {
                         .entry(Arc::as_ptr(&forward.upstream))
                         .or_insert_with(|| Pool::counted(Arc::clone(&forward.upstream), Arc::clone(sheet)));
                     used.entry(Arc::as_ptr(&forward.upstream)).or_insert_with(|| Rc::clone(pool));
-                    let lane = forward
-                        .credential
-                        .as_ref()
-                        .map(|c| Rc::new(Lane::new(Arc::clone(&c.cell), Arc::clone(&c.placement))));
+                    let lane = forward.credential.as_ref().map(|c| {
+                        Rc::new(Lane::new(Arc::clone(&c.cell), Arc::clone(&c.placement), c.destination.clone()))
+                    });
                     let credential = forward.credential.as_ref().map(|credential| credential.name.clone());
                     Handles { tag: tag(entry, credential, sheet), pool: Some(Rc::clone(pool)), lane }
                 }

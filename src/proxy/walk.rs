@@ -13,12 +13,15 @@ use super::request_id::REQUEST_ID;
 use super::trace::Trace;
 use super::view::{Client, Proxy, View};
 use super::{forward, login};
+use crate::access::Judgement;
 
 impl Proxy {
     /// Answers a request; what goes wrong is an answer too.
     pub async fn serve(&self, client: &Client, request: Request<Incoming>) -> Response<Reply> {
         let busy = Busy::new(Rc::clone(&client.connection));
         let view = self.view();
+        let behind = client.behind(view.snapshot.trusted_proxies.as_ref(), request.headers());
+        let client = behind.as_ref().unwrap_or(client);
         let name = self.mint.name(request.headers());
         let trace = Trace::begin(&request, client, view.snapshot.traces.as_ref(), &self.mint);
         let (nowhere, log) = (Rc::clone(&view.nowhere), view.snapshot.access_log);
@@ -60,8 +63,11 @@ impl Proxy {
             let login = login::Login { credential, call, access: &entry.access, patience: forward.timeouts.body };
             return Box::pin(login.answer(&visitor, &parts.headers, body)).await;
         }
-        let admitted = entry.access.admit(&visitor, &parts.headers)?;
-        record.let_in_by(admitted.key);
+        let admitted = match entry.access.admit(&visitor, &parts.headers)? {
+            Judgement::Admitted(admitted) => admitted,
+            Judgement::Pending(pending) => Box::pin(pending.settle()).await?,
+        };
+        record.let_in_by(admitted.who.as_deref());
         let (forward, target, credential) = match course {
             Course::Forward { forward, target, credential } => (forward, target, credential),
             Course::Refuse(refusal) => return Err(refusal),

@@ -14,10 +14,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio_rustls::TlsAcceptor;
 
+use super::opening::{Opened, open};
 use super::roster::{Member, Verdict};
-use super::socket::{Plain, Socket};
+use super::socket::Plain;
 use crate::live::{Door, Patience};
 use crate::model::HeaderCase;
 use crate::proxy::{Client, Peer, Proxy};
@@ -50,19 +50,21 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
     let watch = Arc::clone(&member.watch);
     let (header_case, record_case) = (knock.door.header_case, knock.door.record_case);
     let tls = knock.door.tls.is_some();
-    let opening = open(knock.stream, knock.door.tls, watch, &patience);
-    let mut opening = pin!(opening);
-    let opened = poll_fn(|cx| match member.verdict(cx.waker()) {
-        // A client that has said nothing yet has nothing to finish.
-        Verdict::Close | Verdict::Finish => Poll::Ready(None),
-        Verdict::GoOn => opening.as_mut().poll(cx),
-    })
-    .await;
-    let Some((socket, http2)) = opened else { return };
+    let opened = {
+        let mut opening = pin!(open(knock, watch, &patience, &proxy));
+        poll_fn(|cx| match member.verdict(cx.waker()) {
+            // A client that has said nothing yet has nothing to finish.
+            Verdict::Close | Verdict::Finish => Poll::Ready(None),
+            Verdict::GoOn => opening.as_mut().poll(cx),
+        })
+        .await
+    };
+    let Some(Opened { socket, http2, peer, certificate }) = opened else { return };
     let connection: Rc<dyn crate::proxy::OnIdle> = Rc::<Member>::clone(&member);
     let preserve_case = header_case == HeaderCase::Preserve;
-    let told = Peer::new(knock.peer, tls);
-    let client = Rc::new(Client { peer: knock.peer, told, tls, certificate: None, preserve_case, connection });
+    let told = Peer::new(peer, tls);
+    let certificate = certificate.map(Rc::new);
+    let client = Rc::new(Client { peer, told, tls, certificate, preserve_case, connection });
     let its = Rc::clone(&member);
     let service = service_fn(move |request: Request<Incoming>| {
         let (proxy, client, its) = (Rc::clone(&proxy), Rc::clone(&client), Rc::clone(&its));
@@ -85,26 +87,6 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
             http1_builder(&patience, header_case, record_case).serve_connection(io, service).with_upgrades();
         drive(connection, &member, http1::UpgradeableConnection::graceful_shutdown).await;
     }
-}
-
-/// TLS, where the listener speaks it, and the protocol. `None` where it came to nothing.
-async fn open(
-    stream: Plain,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    watch: Arc<super::roster::Watch>,
-    patience: &Patience,
-) -> Option<(Socket, bool)> {
-    let opened = match tls {
-        None => Socket::plain(stream, watch).await,
-        Some(config) => {
-            match tokio::time::timeout(patience.handshake, TlsAcceptor::from(config).accept(stream)).await {
-                Ok(Ok(stream)) => Ok(Socket::tls(stream, watch)),
-                Ok(Err(error)) => Err(error),
-                Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
-            }
-        }
-    };
-    opened.inspect_err(|error| tracing::debug!(%error, "connection not opened")).ok()
 }
 
 fn http1_builder(patience: &Patience, header_case: HeaderCase, record_case: bool) -> http1::Builder {

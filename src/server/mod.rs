@@ -2,12 +2,14 @@
 //!
 //! `listen` binds and accepts on the control thread and hands each connection to the worker with the
 //! fewest; `worker` is one thread with its own runtime; `connection` serves one connection through
-//! hyper; `roster` keeps time over all of a worker's connections, so that no request needs a timer
-//! for it; `pulse` tells other threads that the worker still goes round; `socket` is the byte stream,
-//! plain or TLS.
+//! hyper, once `opening` has found out whose it is (`proxy_protocol`, `tls`) and what it speaks; `roster`
+//! keeps time over all of a worker's connections, so that no request needs a timer for it; `pulse`
+//! tells other threads that the worker still goes round; `socket` is the byte stream, plain or TLS.
 
 mod connection;
 mod listen;
+mod opening;
+pub mod proxy_protocol;
 mod pulse;
 mod roster;
 mod socket;

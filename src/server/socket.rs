@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
@@ -26,18 +26,23 @@ pub enum Plain {
     Unix(UnixStream),
 }
 
+/// A plain stream of which the first bytes may have been looked at: they are read again.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    plain: Plain,
+    early: BytesMut,
+}
+
 #[derive(Debug)]
 enum Transport {
-    Plain(Plain),
-    Tls(Box<TlsStream<Plain>>),
+    Plain(Fresh),
+    Tls(Box<TlsStream<Fresh>>),
 }
 
 /// A client's stream under watch.
 #[derive(Debug)]
 pub(super) struct Socket {
     transport: Transport,
-    /// Read while looking for the preface.
-    early: Bytes,
     watch: Arc<Watch>,
     stall: Option<Pin<Box<Sleep>>>,
     /// When a connection that is closed on our side is read no longer.
@@ -48,30 +53,51 @@ pub(super) struct Socket {
 /// nginx's `lingering_time` of 30 s, since what is sent is for nothing.
 const LINGER: Duration = Duration::from_secs(10);
 
+impl Fresh {
+    /// A stream of which nothing has been read.
+    pub(super) fn new(plain: Plain) -> Self {
+        Self { plain, early: BytesMut::new() }
+    }
+
+    /// What has been looked at.
+    pub(super) fn early(&self) -> &[u8] {
+        &self.early
+    }
+
+    /// Looks at more, until it is this much at most. Says whether there was any.
+    pub(super) async fn look(&mut self, most: usize) -> io::Result<bool> {
+        let left = most.saturating_sub(self.early.len());
+        let mut room = bytes::BufMut::limit(&mut self.early, left);
+        Ok(self.plain.read_buf(&mut room).await? > 0)
+    }
+
+    /// Takes away what was looked at and is not for whoever reads on.
+    pub(super) fn skip(&mut self, length: usize) {
+        self.early.advance(length.min(self.early.len()));
+    }
+}
+
 impl Socket {
     /// A plain stream, and whether it begins with HTTP/2's preface.
-    pub(super) async fn plain(mut plain: Plain, watch: Arc<Watch>) -> io::Result<(Self, bool)> {
-        let mut early = BytesMut::with_capacity(PREFACE.len());
-        loop {
-            if early.len() >= PREFACE.len() || !PREFACE.starts_with(&early) {
-                break;
+    pub(super) async fn plain(mut stream: Fresh, watch: Arc<Watch>) -> io::Result<(Self, bool)> {
+        let http2 = loop {
+            let known = stream.early().len().min(PREFACE.len());
+            if stream.early()[..known] != PREFACE[..known] {
+                break false;
             }
-            if plain.read_buf(&mut (&mut early).limit_to(PREFACE.len())).await? == 0 {
-                break;
+            // No more than the preface is read early.
+            if known == PREFACE.len() || !stream.look(PREFACE.len()).await? {
+                break known == PREFACE.len();
             }
-        }
-        let http2 = early.as_ref() == PREFACE;
-        Ok((
-            Self { transport: Transport::Plain(plain), early: early.freeze(), watch, stall: None, linger: None },
-            http2,
-        ))
+        };
+        Ok((Self { transport: Transport::Plain(stream), watch, stall: None, linger: None }, http2))
     }
 
     /// A TLS stream whose handshake is over, and whether HTTP/2 was agreed on.
-    pub(super) fn tls(stream: TlsStream<Plain>, watch: Arc<Watch>) -> (Self, bool) {
+    pub(super) fn tls(stream: TlsStream<Fresh>, watch: Arc<Watch>) -> (Self, bool) {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let transport = Transport::Tls(Box::new(stream));
-        (Self { transport, early: Bytes::new(), watch, stall: None, linger: None }, http2)
+        (Self { transport, watch, stall: None, linger: None }, http2)
     }
 
     /// A write that stands still for too long ends the connection: its client reads nothing.
@@ -118,26 +144,54 @@ impl Socket {
     }
 }
 
-/// Room for at most as much as the preface is long, so that no more than it is read early.
-trait LimitTo {
-    fn limit_to(self, total: usize) -> bytes::buf::Limit<Self>
-    where
-        Self: Sized;
-}
-
-impl LimitTo for &mut BytesMut {
-    fn limit_to(self, total: usize) -> bytes::buf::Limit<Self> {
-        let left = total.saturating_sub(self.len());
-        bytes::BufMut::limit(self, left)
-    }
-}
-
 impl AsyncRead for Plain {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
             Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
         }
+    }
+}
+
+impl AsyncRead for Fresh {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            return Pin::new(&mut self.plain).poll_read(cx, buf);
+        }
+        let take = self.early.len().min(buf.remaining());
+        buf.put_slice(&self.early[..take]);
+        self.early.advance(take);
+        if self.early.is_empty() {
+            // Connections live long, and this was for their first moment.
+            self.early = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Fresh {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.plain).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.plain).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.plain.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.plain).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.plain).poll_shutdown(cx)
     }
 }
 
@@ -177,12 +231,6 @@ delegate_write!(Transport, Self::Plain, Self::Tls);
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.early.is_empty() {
-            let take = self.early.len().min(buf.remaining());
-            buf.put_slice(&self.early[..take]);
-            self.early.advance(take);
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
         let polled = match &mut self.transport {
             Transport::Plain(s) => Pin::new(s).poll_read(cx, buf),

@@ -1,23 +1,34 @@
 //! TLS towards clients.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 
-use crate::model::ServerIdentity;
+use crate::model::{ClientAuthority, ServerIdentity, ServerTls, hosts};
 
 /// TLS 1.2 and 1.3 with aws-lc-rs, whose first key exchange is the post-quantum hybrid
 /// X25519MLKEM768; HTTP/2 and HTTP/1.1 by ALPN; sessions resumed by ticket, so also across the
 /// workers. Tickets of one configuration are not taken by the next: a changed certificate or
 /// client authority is not survived by a session.
 ///
-/// Fails where the key does not fit the certificate or is of a kind that is not supported.
-pub fn server_config(identity: &ServerIdentity) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+/// Fails where the key does not fit the certificate or is of a kind that is not supported, and where
+/// the client authority is none.
+pub fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let certificates = ByName::new(tls, &provider)?;
+    let clients = match &tls.clients {
+        None => Arc::new(NoClientAuth),
+        Some(authority) => client_verifier(authority, &provider)?,
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
+        .with_client_cert_verifier(clients)
+        .with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     // One instead of two: every ticket costs a seal and a write in the handshake, and a ticket
@@ -26,96 +37,67 @@ pub fn server_config(identity: &ServerIdentity) -> Result<Arc<ServerConfig>, rus
     Ok(Arc::new(config))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustls::pki_types::{PrivateKeyDer, ServerName};
-    use rustls::{ClientConfig, ClientConnection, HandshakeKind, NamedGroup, RootCertStore, ServerConnection};
+fn client_verifier(
+    authority: &ClientAuthority,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    for root in authority.roots.iter() {
+        roots.add(root.clone())?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let builder = if authority.is_required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| rustls::Error::General(error.to_string()))
+}
 
-    fn identity() -> ServerIdentity {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        ServerIdentity {
-            chain: vec![made.cert.der().clone()],
-            key: Arc::new(PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap()),
+/// The certificates of a listener, by the names in them.
+#[derive(Debug)]
+struct ByName {
+    first: Arc<CertifiedKey>,
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    /// Of `*.example.com`, by what is behind the first label.
+    wildcard: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl ByName {
+    fn new(tls: &ServerTls, provider: &CryptoProvider) -> Result<Self, rustls::Error> {
+        let ready = |identity: &ServerIdentity| {
+            CertifiedKey::from_der(identity.chain.clone(), identity.key.clone_key(), provider).map(Arc::new)
+        };
+        let first = ready(&tls.first)?;
+        let mut found = Self { first: Arc::clone(&first), exact: HashMap::new(), wildcard: HashMap::new() };
+        found.add(&tls.first, &first);
+        for identity in &tls.further {
+            found.add(identity, &ready(identity)?);
+        }
+        Ok(found)
+    }
+
+    /// Of several with one name the first is shown.
+    fn add(&mut self, identity: &ServerIdentity, key: &Arc<CertifiedKey>) {
+        for name in identity.chain.first().map(|leaf| hosts(leaf)).unwrap_or_default() {
+            let (names, name) = match name.strip_prefix("*.") {
+                Some(parent) => (&mut self.wildcard, parent.to_owned()),
+                None => (&mut self.exact, name),
+            };
+            names.entry(name).or_insert_with(|| Arc::clone(key));
         }
     }
 
-    fn client(identity: &ServerIdentity, alpn: &[&[u8]]) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(identity.chain[0].clone()).unwrap();
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
-        Arc::new(config)
-    }
-
-    /// A whole handshake in memory, with the tickets that follow it.
-    fn shake(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> (ServerConnection, ClientConnection) {
-        let name = ServerName::try_from("localhost").unwrap();
-        let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
-        let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
-        for _ in 0..4 {
-            let mut wire = Vec::new();
-            while client.wants_write() {
-                client.write_tls(&mut wire).unwrap();
-            }
-            let mut rest = wire.as_slice();
-            while !rest.is_empty() {
-                server.read_tls(&mut rest).unwrap();
-                server.process_new_packets().unwrap();
-            }
-            let mut wire = Vec::new();
-            while server.wants_write() {
-                server.write_tls(&mut wire).unwrap();
-            }
-            let mut rest = wire.as_slice();
-            while !rest.is_empty() {
-                client.read_tls(&mut rest).unwrap();
-                client.process_new_packets().unwrap();
-            }
-        }
-        assert!(!client.is_handshaking() && !server.is_handshaking());
-        (server, client)
-    }
-
-    #[test]
-    fn http2_is_preferred_and_http1_is_spoken_with_those_who_know_no_other() {
-        let identity = identity();
-        let config = server_config(&identity).unwrap();
-        for (offered, chosen) in [
-            (&[b"http/1.1".as_slice(), b"h2"][..], Some(b"h2".as_slice())),
-            (&[b"http/1.1"], Some(b"http/1.1")),
-            (&[], None),
-        ] {
-            let (server, _) = shake(&config, &client(&identity, offered));
-            assert_eq!(server.alpn_protocol(), chosen);
-        }
-    }
-
-    #[test]
-    fn the_key_exchange_is_the_post_quantum_hybrid() {
-        let identity = identity();
-        let (server, _) = shake(&server_config(&identity).unwrap(), &client(&identity, &[]));
-        assert_eq!(server.negotiated_key_exchange_group().unwrap().name(), NamedGroup::X25519MLKEM768);
-    }
-
-    #[test]
-    fn a_session_is_resumed_by_ticket_but_not_by_the_next_configuration() {
-        let identity = identity();
-        let config = server_config(&identity).unwrap();
-        let client = client(&identity, &[]);
-        assert_eq!(shake(&config, &client).0.handshake_kind(), Some(HandshakeKind::Full));
-        assert_eq!(shake(&config, &client).0.handshake_kind(), Some(HandshakeKind::Resumed));
-        let next = server_config(&identity).unwrap();
-        assert_eq!(shake(&next, &client).0.handshake_kind(), Some(HandshakeKind::Full));
-    }
-
-    #[test]
-    fn a_key_that_does_not_fit_is_an_error() {
-        let identity = ServerIdentity { key: identity().key, ..identity() };
-        assert!(server_config(&identity).is_err());
+    /// A wildcard stands for one label (RFC 6125 section 6.4.3).
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        let name = name.to_ascii_lowercase();
+        let parent = || name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
+        self.exact.get(&name).or_else(parent)
     }
 }
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let found = hello.server_name().and_then(|name| self.find(name));
+        Some(Arc::clone(found.unwrap_or(&self.first)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -92,12 +92,18 @@ pub(super) fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// A request that came back unsent. There may be a token in it, so that nobody outside gets at it: what
+/// is sent anew is made anew, with its envelope.
+pub struct Returned<B>(
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests of the pool look at it"))] pub(super) Box<Request<B>>,
+);
+
 /// Why a request got no answer's head. Its `Debug` leaves the request out: there is a token in it.
 pub enum SendError<B> {
-    /// Nothing of it left this process; it is given back and may be sent elsewhere, whatever its method.
+    /// Nothing of it left this process, whatever its method.
     Unsent {
         /// The request as it was.
-        request: Box<Request<B>>,
+        request: Returned<B>,
         /// Why there is no connection.
         cause: ConnectError,
     },

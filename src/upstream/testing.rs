@@ -314,7 +314,10 @@ fn params(names: &[&str]) -> CertificateParams {
 }
 
 fn pair(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerIdentity {
-    ServerIdentity { chain: vec![certificate], key: Arc::new(PrivateKeyDer::try_from(key.serialize_der()).unwrap()) }
+    ServerIdentity {
+        chain: vec![certificate],
+        key: Arc::new(PrivateKeyDer::try_from(key.serialize_der()).unwrap().into()),
+    }
 }
 
 pub(super) fn server_config(identity: &ServerIdentity, alpn: &[&str]) -> rustls::ServerConfig {

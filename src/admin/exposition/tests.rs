@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::*;
+use crate::model::Validity;
 use crate::telemetry::metrics::{Again, Connected, Finished, NO_ROUTE, Replayed, RouteMeter, Sheet, Side};
 use crate::token::{CellState, TokenCounts};
 use crate::vendor::{FaultClass, FaultReason, LifetimeSource, TokenFault};
@@ -82,6 +83,14 @@ fn facts(busy: &Busy) -> Facts {
         started: UNIX_EPOCH + Duration::from_millis(1_764_087_600_500),
         log_lines_dropped: 9,
         spans: Counts { sent: 8, dropped: 1, lost: 2 },
+        certificates: ["api.example", "api.example", "*.example"]
+            .map(|name| Dated {
+                field: "listeners[0].tls.cert".to_owned(),
+                name: name.to_owned(),
+                validity: Validity { from: 0, until: 7 },
+            })
+            .to_vec(),
+        insecure: vec![Insecure::Credential("crewmojo".to_owned()), Insecure::Route("crm".to_owned())],
     }
 }
 
@@ -90,7 +99,9 @@ fn page(form: Form) -> String {
 }
 
 /// All that the contract and the documentation name.
-const OURS: [&str; 28] = [
+const OURS: [&str; 30] = [
+    "tokenferry_certificate_expiry_seconds",
+    "tokenferry_insecure_upstreams",
     "tokenferry_spans_total",
     "tokenferry_build_info",
     "tokenferry_requests_total",

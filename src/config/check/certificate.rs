@@ -1,20 +1,21 @@
 //! Certificates, keys and CA bundles: read, known to fit, and not past their time.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
 
 use crate::config::check::Check;
 use crate::config::file::{Form, Of};
 use crate::config::files::{Content, Unread};
 use crate::config::spot::Spot;
 use crate::config::tree::Node;
-use crate::model::ServerIdentity;
+use crate::model::{ClientCertificate, Dated, ServerIdentity, seconds, validity};
 
 /// Roots to trust.
 pub(super) type Authorities = Arc<Vec<CertificateDer<'static>>>;
@@ -54,7 +55,9 @@ impl Check<'_> {
     pub(super) fn identity(&mut self, cert: (&str, &Spot<'_>), key: (&str, &Spot<'_>)) -> Option<ServerIdentity> {
         let chain = self.chain(cert.0, cert.1);
         let content = self.content(key.0, key.1)?;
-        let Ok(private) = PrivateKeyDer::from_pem_slice(&content) else {
+        let path = self.files.path(key.0);
+        self.files.judge_mode(&path, self.report, key.1);
+        let Ok(private) = PrivateKeyDer::from_pem_slice(&content).map(Zeroizing::new) else {
             let mend = "it must hold one -----BEGIN PRIVATE KEY-----, not encrypted";
             self.report.error(key.1, "the file holds no private key", mend);
             return None;
@@ -80,6 +83,7 @@ impl Check<'_> {
         }
         if let Some(leaf) = chain.first() {
             self.in_time(leaf, cert.1);
+            self.dated(leaf, cert.1);
         }
         Some(ServerIdentity { chain, key: Arc::new(private) })
     }
@@ -112,20 +116,21 @@ impl Check<'_> {
     }
 
     fn in_time(&mut self, certificate: &CertificateDer<'_>, spot: &Spot<'_>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs().cast_signed());
-        match validity(certificate) {
-            Some((_, end)) if end < now => {
-                self.report.warning(
-                    spot,
-                    "the certificate has expired",
-                    "renew it; the file is read again when it changes",
-                );
-            }
-            Some((start, _)) if start > now => {
-                self.report.warning(spot, "the certificate is not valid yet", "check this machine's clock, or wait");
-            }
-            _ => {}
+        let now = SystemTime::now();
+        let Some(validity) = validity(certificate) else { return };
+        if let Some(complaint) = validity.complaint(now) {
+            let complaint = format!("the certificate {complaint}");
+            self.report.warning(spot, complaint, "renew it; the file is read again when it changes");
+        } else if validity.from > seconds(now) {
+            self.report.warning(spot, "the certificate is not valid yet", "check this machine's clock, or wait");
         }
+    }
+
+    /// Notes a certificate that somebody has to renew in time.
+    pub(super) fn dated(&mut self, certificate: &CertificateDer<'_>, spot: &Spot<'_>) {
+        let Some(validity) = validity(certificate) else { return };
+        let name = ClientCertificate::of(certificate).name().to_owned();
+        self.certificates.push(Dated { field: spot.path().to_string(), name, validity });
     }
 
     /// The roots in a CA file.
@@ -157,82 +162,5 @@ impl Check<'_> {
             self.in_time(root, spot);
         }
         Some(Arc::new(roots))
-    }
-}
-
-/// `notBefore` and `notAfter` (RFC 5280 section 4.1), in seconds since 1970. `None` for what does
-/// not look like a certificate; whether it is one, others judge.
-fn validity(certificate: &[u8]) -> Option<(i64, i64)> {
-    let (_, certificate, _) = element(certificate)?;
-    let (_, mut body, _) = element(certificate)?;
-    // Behind an optional version [0]: serial number, signature algorithm, issuer.
-    let mut skip = if *body.first()? == 0xa0 { 4 } else { 3 };
-    while skip > 0 {
-        body = element(body)?.2;
-        skip -= 1;
-    }
-    let (_, times, _) = element(body)?;
-    let (first_tag, first, rest) = element(times)?;
-    let (second_tag, second, _) = element(rest)?;
-    Some((time(first_tag, first)?, time(second_tag, second)?))
-}
-
-/// Tag, content and what follows of a DER element.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&length, rest) = rest.split_first()?;
-    let (length, rest) = if length < 0x80 {
-        (usize::from(length), rest)
-    } else {
-        let (digits, rest) = rest.split_at_checked(usize::from(length & 0x7f).min(9))?;
-        (digits.iter().try_fold(0usize, |sum, digit| sum.checked_mul(256)?.checked_add(usize::from(*digit)))?, rest)
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
-}
-
-/// `YYMMDDHHMMSSZ` (tag 23) or `YYYYMMDDHHMMSSZ` (tag 24), RFC 5280 section 4.1.2.5.
-fn time(tag: u8, text: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
-    let (year, rest) = match tag {
-        23 => {
-            let year: i64 = text.get(..2)?.parse().ok()?;
-            (if year >= 50 { 1900 + year } else { 2000 + year }, text.get(2..)?)
-        }
-        24 => (text.get(..4)?.parse().ok()?, text.get(4..)?),
-        _ => return None,
-    };
-    let part = |at: usize| rest.get(at..at + 2)?.parse::<i64>().ok();
-    let (month, day) = (part(0)?, part(2)?);
-    // Days from civil (H. Hinnant): the year begins in March, so that the leap day is its last.
-    let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let era = y.div_euclid(400);
-    let of_era = y - era * 400;
-    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * m + 2) / 5 + day - 1 - 719_468;
-    Some(((days * 24 + part(4)?) * 60 + part(6)?) * 60 + part(8)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_of_certificates_are_read() {
-        assert_eq!(time(23, b"700101000000Z"), Some(0));
-        assert_eq!(time(24, b"20240229123456Z"), Some(1_709_210_096));
-        assert_eq!(time(23, b"491231235959Z"), Some(2_524_607_999));
-        assert_eq!(time(23, b"x"), None);
-        assert_eq!(validity(b"no certificate"), None);
-        assert_eq!(validity(&[0x30, 0x89, 1, 1, 1, 1, 1, 1, 1, 1, 1]), None);
-    }
-
-    #[test]
-    fn the_validity_of_a_real_certificate_is_found() {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.not_before = rcgen::date_time_ymd(2020, 1, 2);
-        params.not_after = rcgen::date_time_ymd(2021, 3, 4);
-        let certificate = params.self_signed(&key).unwrap();
-        assert_eq!(validity(certificate.der()), Some((1_577_923_200, 1_614_816_000)));
     }
 }

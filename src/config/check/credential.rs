@@ -95,7 +95,7 @@ impl Check<'_> {
             insecure: common.insecure.unwrap_or(false),
         };
         if tls.insecure {
-            self.insecure(&spot.key("insecure"));
+            self.insecure(&spot.key("insecure"), &format!("the credential `{}`", plain(name)));
         }
         let inject = common.inject.as_ref().map(|places| self.placement(node, &spot.key("inject"), &places.0));
         let refused_when =
@@ -183,10 +183,11 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn insecure(&mut self, spot: &Spot<'_>) {
+    /// `who` verifies nothing.
+    pub(super) fn insecure(&mut self, spot: &Spot<'_>, who: &str) {
         self.report.warning(
             spot,
-            "no certificate is verified: whoever answers gets the token",
+            format!("{who}: no certificate is verified, and whoever answers gets the credential"),
             "take it out, and name the server's root in `ca`",
         );
     }

@@ -4,10 +4,11 @@ use serde::Deserialize;
 
 use crate::config::check::Check;
 use crate::config::de::{Keep, read};
-use crate::config::file::Listener;
+use crate::config::file::{ClientAuth, Form, Listener, ListenerTls, Of};
 use crate::config::spot::Spot;
 use crate::config::tree::{Node, Value};
 use crate::config::{ListenAddress, ListenerSettings};
+use crate::model::{ClientAuthority, ServerIdentity, ServerTls, hosts};
 
 /// Whether other machines can reach it.
 pub(super) fn is_open(address: &ListenAddress) -> bool {
@@ -15,6 +16,11 @@ pub(super) fn is_open(address: &ListenAddress) -> bool {
         ListenAddress::Tcp(address) => !address.ip().to_canonical().is_loopback(),
         ListenAddress::Unix(_) => false,
     }
+}
+
+/// Whether its clients may show certificates that are judged.
+pub(super) fn asks_for_certificates(listener: &ListenerSettings) -> bool {
+    listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some())
 }
 
 /// Whether both cannot be bound at once.
@@ -30,7 +36,8 @@ pub(super) fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
 }
 
 impl Check<'_> {
-    pub(super) fn listeners(&mut self, root: &Node) -> Vec<ListenerSettings> {
+    /// `has_trusted` is whether there are `trusted_proxies`.
+    pub(super) fn listeners(&mut self, root: &Node, has_trusted: bool) -> Vec<ListenerSettings> {
         const WRITE: &str = "write `listeners: [{address: 127.0.0.1:8080}]`";
         let spot = Spot::ROOT.key("listeners");
         let elements = match root.get("listeners").map(|node| &node.value) {
@@ -53,6 +60,13 @@ impl Check<'_> {
             let spot = spot.index(index);
             let read = read(node, Keep::All, &[], &spot, self.report, Listener::deserialize);
             let Some(listener) = read.and_then(|listener| self.listener(node, &spot, listener)) else { continue };
+            if listener.proxy_protocol && !has_trusted && !root.told_of("trusted_proxies") {
+                self.report.error(
+                    &spot.key("proxy_protocol"),
+                    "nobody is trusted to tell a client's address, and so nobody could connect",
+                    "add `trusted_proxies: [10.0.0.0/8]` at the top level: where the proxies in front are",
+                );
+            }
             if listeners.iter().any(|other| clash(&other.address, &listener.address)) {
                 self.report.error(
                     &spot.key("address"),
@@ -66,17 +80,7 @@ impl Check<'_> {
     }
 
     fn listener(&mut self, node: &Node, spot: &Spot<'_>, listener: Listener) -> Option<ListenerSettings> {
-        let tls = listener.tls.map(|tls| {
-            let at = spot.key("tls");
-            let node = node.get("tls").unwrap_or(node);
-            if tls.cert.is_none() {
-                self.missing(&at, node, "cert", "add the PEM file of the certificate");
-            }
-            if tls.key.is_none() {
-                self.missing(&at, node, "key", "add the PEM file of the key");
-            }
-            self.identity((&tls.cert?.0, &at.key("cert")), (&tls.key?.0, &at.key("key")))
-        });
+        let tls = listener.tls.map(|tls| self.listener_tls(node.get("tls").unwrap_or(node), &spot.key("tls"), &tls));
         if tls.is_none() && node.get("tls").is_some() && !node.told_of("tls") {
             self.report.error(
                 &spot.key("tls"),
@@ -92,9 +96,66 @@ impl Check<'_> {
             None => None,
             // A listener that was to speak TLS never speaks without; the error has been reported.
             Some(None) => return None,
-            Some(identity) => identity,
+            Some(tls) => tls,
         };
         let header_case = listener.header_case.map(Into::into).unwrap_or_default();
-        Some(ListenerSettings { address: address.0, tls, header_case })
+        let proxy_protocol = listener.proxy_protocol.unwrap_or(false);
+        Some(ListenerSettings { address: address.0, tls, proxy_protocol, header_case })
+    }
+
+    fn listener_tls(&mut self, node: &Node, spot: &Spot<'_>, tls: &ListenerTls) -> Option<ServerTls> {
+        let first = self.server_identity(node, spot, tls.cert.as_ref(), tls.key.as_ref());
+        let (at, nodes) = (spot.key("certificates"), node.get("certificates").map_or(&[][..], Node::elements));
+        let nodes = nodes.iter().enumerate().filter(|(_, node)| !node.out.get());
+        let further: Vec<Option<ServerIdentity>> = tls
+            .certificates
+            .iter()
+            .zip(nodes)
+            .map(|(further, (index, node))| {
+                let spot = at.index(index);
+                let identity = self.server_identity(node, &spot, further.cert.as_ref(), further.key.as_ref())?;
+                if identity.chain.first().is_some_and(|leaf| hosts(leaf).is_empty()) {
+                    let mend = "make one with a DNS name in its subjectAltName, or take it out";
+                    self.report.warning(&spot.key("cert"), "the certificate names no host, and is never shown", mend);
+                }
+                Some(identity)
+            })
+            .collect();
+        let at = spot.key("client_ca");
+        let roots = self.ca(tls.client_ca.as_ref(), &at);
+        for root in roots.as_deref().into_iter().flatten() {
+            self.dated(root, &at);
+        }
+        if tls.client_ca.is_none() && tls.client_auth.is_some() && !node.told_of("client_ca") {
+            let mend = "add `client_ca: clients.pem`, or take it out";
+            self.report.error(&spot.key("client_auth"), "there is nobody to vouch for clients' certificates", mend);
+        }
+        if tls.client_ca.is_some() && roots.is_none() {
+            // Clients that were to show a certificate are never let in without; the error has been reported.
+            return None;
+        }
+        let is_required = tls.client_auth.is_none_or(|auth| auth == ClientAuth::Require);
+        let clients = roots.map(|roots| ClientAuthority { roots, is_required });
+        Some(ServerTls { first: first?, further: further.into_iter().collect::<Option<_>>()?, clients })
+    }
+
+    /// A certificate to show to clients.
+    fn server_identity<F>(
+        &mut self,
+        node: &Node,
+        spot: &Spot<'_>,
+        cert: Option<&Of<F>>,
+        key: Option<&Of<F>>,
+    ) -> Option<ServerIdentity>
+    where
+        F: Form<Value = String>,
+    {
+        if cert.is_none() {
+            self.missing(spot, node, "cert", "add the PEM file of the certificate");
+        }
+        if key.is_none() {
+            self.missing(spot, node, "key", "add the PEM file of the key");
+        }
+        self.identity((&cert?.0, &spot.key("cert")), (&key?.0, &spot.key("key")))
     }
 }

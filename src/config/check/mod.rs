@@ -24,14 +24,14 @@ use serde::Deserialize;
 
 use crate::config::de::{Keep, read};
 use crate::config::egress::EgressVariables;
-use crate::config::file::{Access, General, Log, PARTS, RouteLimits, RouteTimeouts};
+use crate::config::file::{Access, General, Log, Neighbour, PARTS, RouteLimits, RouteTimeouts};
 use crate::config::files::Files;
 use crate::config::interpolate::Environment;
 use crate::config::report::Report;
 use crate::config::spot::Spot;
 use crate::config::tree::{Node, Value};
 use crate::config::{AdminSettings, ClientSettings, Settings, StoreSettings};
-use crate::model::AccessPolicy;
+use crate::model::{AccessPolicy, Dated, TrustedProxies, unmapped};
 
 use certificate::Authorities;
 
@@ -47,10 +47,14 @@ struct Check<'c> {
     files: &'c mut Files,
     /// CA files that were read: ten thousand routes may name the same one.
     authorities: HashMap<PathBuf, Option<Authorities>>,
+    /// Certificates that somebody has to renew in time.
+    certificates: Vec<Dated>,
     /// Files that refresh tokens are kept in, and the credentials that do.
     state_files: HashMap<PathBuf, String>,
     /// Whether replicas share a store, which keeps refresh tokens too.
     is_shared: bool,
+    /// Whether a listener asks for client certificates.
+    has_certificates: bool,
     /// Egress proxies that the environment names, and its variables that were told of.
     variables: EgressVariables,
     told_variables: HashSet<&'static str>,
@@ -95,8 +99,10 @@ pub(crate) fn check(
     let general =
         read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);
+    let trusted_proxies = trusted_proxies(&general);
+    let listeners = check.listeners(root, trusted_proxies.is_some());
+    check.has_certificates = listeners.iter().any(listener::asks_for_certificates);
     let inherited = check.inherited(root, &general);
-    let listeners = check.listeners(root);
     let store = check.store(root, &general);
     check.is_shared = store != StoreSettings::Memory;
     let telemetry = check.telemetry(root, &general);
@@ -109,6 +115,7 @@ pub(crate) fn check(
     if !check.report.is_sound() {
         return None;
     }
+    let certificates = check.certificates;
     let credentials: BTreeMap<_, _> =
         credentials.into_iter().filter_map(|(name, settings)| settings.map(|settings| (name, settings))).collect();
     Some(Settings {
@@ -117,6 +124,7 @@ pub(crate) fn check(
         shutdown_timeout: general.shutdown_timeout.map_or(Duration::from_secs(30), |span| span.0),
         drain_delay: general.drain_delay.map_or(Duration::ZERO, |span| span.0),
         handover,
+        trusted_proxies,
         admin,
         client,
         replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
@@ -125,9 +133,21 @@ pub(crate) fn check(
         telemetry,
         credentials,
         routes,
+        certificates,
         files: Vec::new(),
         fingerprint: [0; 32],
     })
+}
+
+fn trusted_proxies(general: &General) -> Option<TrustedProxies> {
+    let mut trusted = TrustedProxies::default();
+    for place in &general.trusted_proxies {
+        match place.0 {
+            Neighbour::In(network) => trusted.networks.push(unmapped(network)),
+            Neighbour::Unix => trusted.unix = true,
+        }
+    }
+    (trusted != TrustedProxies::default()).then_some(trusted)
 }
 
 /// Checks what a document says of the admin port, and nothing else of it.
@@ -143,8 +163,10 @@ impl<'c> Check<'c> {
             report,
             files,
             authorities: HashMap::new(),
+            certificates: Vec::new(),
             state_files: HashMap::new(),
             is_shared: false,
+            has_certificates: false,
             variables: EgressVariables::read(environment),
             told_variables: HashSet::new(),
         }

@@ -96,18 +96,14 @@ impl Check<'_> {
         open: bool,
     ) -> Option<RouteSettings> {
         let name = route.name.as_ref().map(|name| name.0.clone());
-        let label = match node.get("name").map(|node| &node.value) {
-            Some(Value::Resolved(resolved)) => Some(resolved.masked.clone()),
-            _ => name.clone(),
-        };
+        let label = label(node, route);
         let access = match &route.access {
             Some(access) => Some(self.access(access, node.get("access"), &spot.key("access"))),
             None => inherited.access.clone(),
         };
         // Not where what is written was wrong and has been told of; `access:` with nothing behind it is none.
         if open && access.is_none() && !node.told_of("access") {
-            let called =
-                label.as_deref().map_or("this route".to_owned(), |name| format!("the route `{}`", plain(name)));
+            let called = called(label.as_deref());
             self.report.error_at_key(
                 spot,
                 format!("{called} has no `access`, and a listener is open to other machines"),
@@ -224,7 +220,7 @@ impl Check<'_> {
         let request_headers = self.edits(&spot.key("request_headers"), route.request_headers.as_ref(), inject);
         let response_headers = self.edits(&spot.key("response_headers"), route.response_headers.as_ref(), None);
         let upstream = upstream?;
-        let (tls, protocol) = self.upstream(node, spot, upstream);
+        let (tls, protocol) = self.upstream(node, spot, route, upstream);
         let fields = &upstream.fields;
         let Some(url) = &fields.url else {
             let at = spot.key("upstream");
@@ -300,7 +296,13 @@ impl Check<'_> {
         Some(chosen.clone())
     }
 
-    fn upstream(&mut self, node: &Node, spot: &Spot<'_>, upstream: &Upstream) -> (UpstreamTls, Protocol) {
+    fn upstream(
+        &mut self,
+        node: &Node,
+        spot: &Spot<'_>,
+        route: &Route,
+        upstream: &Upstream,
+    ) -> (UpstreamTls, Protocol) {
         let (spot, fields) = (spot.key("upstream"), &upstream.fields);
         let written = node.get("upstream").unwrap_or(node);
         let client = self.client_identity(written, &spot, fields.client_cert.as_ref(), fields.client_key.as_ref());
@@ -311,7 +313,7 @@ impl Check<'_> {
             insecure: fields.insecure.unwrap_or(false),
         };
         if tls.insecure {
-            self.insecure(&spot.key("insecure"));
+            self.insecure(&spot.key("insecure"), &called(label(node, route).as_deref()));
         }
         let protocol = fields.protocol.map(Protocol::from).unwrap_or_default();
         let scheme = fields.url.as_ref().map(|url| url.0.origin().scheme());
@@ -337,6 +339,18 @@ impl Check<'_> {
         }
         (tls, protocol)
     }
+}
+
+/// The route's name as it may be told.
+fn label(node: &Node, route: &Route) -> Option<String> {
+    match node.get("name").map(|node| &node.value) {
+        Some(Value::Resolved(resolved)) => Some(resolved.masked.clone()),
+        _ => route.name.as_ref().map(|name| name.0.clone()),
+    }
+}
+
+fn called(label: Option<&str>) -> String {
+    label.map_or("this route".to_owned(), |name| format!("the route `{}`", plain(name)))
 }
 
 fn timeouts(own: Option<&RouteTimeouts>, inherited: &RouteTimeouts) -> Timeouts {

@@ -12,7 +12,12 @@ pub(super) fn example(path: &Path) -> Option<&'static str> {
         "match" => "write {path: /crm}",
         "access" => "write public, or {allow: [10.0.0.0/8]}",
         "api_keys" => "write [{name: billing, key: \"${BILLING_KEY}\"}]",
-        "allow" | "deny" => "write [10.0.0.0/8]",
+        "users" => "write [{name: alice, password: \"$argon2id$...\"}]",
+        "jwt" => "write {issuer: https://login.example.com, audience: billing, jwks: jwks.json}",
+        "client_certificates" => "write any, or {names: [app.internal]}",
+        "names" => "write [app.internal]",
+        "algorithms" => "write [RS256]",
+        "allow" | "deny" | "trusted_proxies" => "write [10.0.0.0/8]",
         "methods" => "write [GET, POST]",
         "headers" => "write {X-Tenant: acme}",
         "upgrades" => "write [websocket]",
@@ -25,6 +30,7 @@ pub(super) fn example(path: &Path) -> Option<&'static str> {
         "refused_when" => "write {status: [401, 403]}",
         "status" => "write [401, 403]",
         "tls" => "write {cert: server.crt, key: server.key}",
+        "certificates" => "write [{cert: other.crt, key: other.key}]",
         "log" => "write {format: json, level: info, access: errors}",
         "store" => "write {kind: redis, url: redis://127.0.0.1:6379/0, encryption_key: \"${TOKENFERRY_STORE_KEY}\"}",
         "admin" => "write {address: 127.0.0.1:9901}",
@@ -49,7 +55,7 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
         [] => match field.as_str() {
             "access" | "timeouts" => Some("write it under `defaults`, or in each route"),
             "header_timeout" | "idle_timeout" | "handshake_timeout" | "head_size" => Some("write it under `client`"),
-            "address" | "tls" => Some("write it in a listener: `listeners: [{address: ...}]`"),
+            "address" | "tls" | "proxy_protocol" => Some("write it in a listener: `listeners: [{address: ...}]`"),
             "kind" | "key_prefix" => Some("write it under `store`"),
             "otlp" | "sample" | "service_name" => Some("write it under `telemetry`"),
             "tracing" | "traces" | "otel" | "opentelemetry" => Some("write `telemetry: {otlp: URL}`"),
@@ -61,6 +67,11 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
             "state_file" => Some("write it in the credential"),
             _ => None,
         },
+        [Key(all), Index(_)] if all == "listeners" => match field.as_str() {
+            "cert" | "key" | "certificates" | "client_ca" | "client_auth" => Some("write it under `tls`"),
+            "trusted_proxies" => Some("write it at the top level"),
+            _ => None,
+        },
         [Key(all), Index(_)] if all == "routes" => match field.as_str() {
             "host" | "path" | "path_exact" | "path_regex" | "method" | "methods" | "headers" => {
                 Some("write it under `match`")
@@ -69,7 +80,7 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
             | "header_case" | "proxy" => Some("write it under `upstream`, beside its `url`"),
             "connect" | "response" => Some("write it under `timeouts`"),
             "replay" | "splice" | "connections" | "waiting" => Some("write it under `limits`"),
-            "api_keys" | "allow" | "deny" => Some("write it under `access`"),
+            "api_keys" | "users" | "jwt" | "client_certificates" | "allow" | "deny" => Some("write it under `access`"),
             "inject" | "refused_when" | "lifetime" | "refresh_before" => Some("write it in the credential"),
             _ => None,
         },

@@ -16,7 +16,7 @@ use fault::Kind;
 
 /// Names of fields that a later version has. They are refused by name, so that nobody takes a
 /// setting for working that is not.
-const LATER: &[&str] = &["client_ca", "rate", "rate_limit", "concurrency", "trusted_proxies"];
+const LATER: &[&str] = &["rate", "rate_limit", "concurrency"];
 
 /// Reads a node with every error in it: what is wrong is reported and taken out, and the rest is
 /// read again. `None` when what is left is not enough. `known` are further fields to suggest.

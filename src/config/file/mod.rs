@@ -3,6 +3,7 @@
 //! Lists and maps of routes, listeners and credentials are read element by element, so that an
 //! error in one hides none in another. What is required is checked by `check`, for the same reason.
 
+mod access;
 mod admin;
 mod choice;
 mod credential;
@@ -18,8 +19,9 @@ mod word;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(crate) use access::{Access, Certificates, JwksPlace, Jwt, Rules};
 pub(crate) use admin::Admin;
-pub(crate) use choice::{Access, CredentialName, HostHeader, Upstream};
+pub(crate) use choice::{ClientAuth, CredentialName, HostHeader, Upstream};
 pub(crate) use credential::{Common, Inject, Refused};
 pub(crate) use form::{Form, Of};
 pub(crate) use log::Log;
@@ -28,7 +30,7 @@ pub(crate) use route::{Edits, Match, Route, RouteLimits, RouteTimeouts};
 pub(crate) use seal::SealKeyTexts;
 pub(crate) use store::{Kind, Store};
 pub(crate) use telemetry::Telemetry;
-pub(crate) use word::digest;
+pub(crate) use word::{Neighbour, digest};
 
 use choice::Case;
 use measure::{Patience, Size, Span};
@@ -55,6 +57,11 @@ pub(crate) struct General {
     /// Default: none.
     #[schemars(extend("examples" = ["/run/tokenferry/handover.sock"]))]
     pub(crate) handover: Option<Of<word::Path>>,
+    /// Proxies in front of this one: where they are, or `unix` for those that come by a Unix socket.
+    /// From them `X-Forwarded-For` tells the client's address, `X-Forwarded-Proto` and
+    /// `X-Forwarded-Host` go on, and the PROXY protocol is taken. Default: none.
+    #[serde(default)]
+    pub(crate) trusted_proxies: Vec<Of<word::Nearby>>,
     /// The admin port. Default: none.
     pub(crate) admin: Option<Admin>,
     /// Patience with clients.
@@ -119,12 +126,16 @@ pub(crate) struct Listener {
     pub(crate) address: Option<Of<Address>>,
     /// Speak TLS; HTTP/2 is then offered by ALPN.
     pub(crate) tls: Option<ListenerTls>,
+    /// Each connection begins with a head of the PROXY protocol, version 1 or 2, that tells the
+    /// client's address. Connections of others than `trusted_proxies` are closed.
+    #[schemars(extend("default" = false))]
+    pub(crate) proxy_protocol: Option<bool>,
     /// How header names of answers are written to HTTP/1 clients.
     #[schemars(extend("default" = "title"))]
     pub(crate) header_case: Option<Case>,
 }
 
-/// A listener's certificate and key, read again when the files change.
+/// A listener's certificates and keys, read again when the files change.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListenerTls {
@@ -136,6 +147,30 @@ pub(crate) struct ListenerTls {
     #[schemars(required)]
     #[schemars(extend("examples" = ["server.key"]))]
     pub(crate) key: Option<Of<word::Path>>,
+    /// Further certificates: shown to clients that ask for one of their names (by SNI). Default: none.
+    #[serde(default)]
+    pub(crate) certificates: Vec<Certificate>,
+    /// PEM file of the authorities that vouch for clients: they are asked for a certificate. Default:
+    /// they are not.
+    #[schemars(extend("examples" = ["clients.pem"]))]
+    pub(crate) client_ca: Option<Of<word::Path>>,
+    /// Whether a client must show a certificate, where there is a `client_ca`.
+    #[schemars(extend("default" = "require"))]
+    pub(crate) client_auth: Option<ClientAuth>,
+}
+
+/// A further certificate of a listener.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Certificate {
+    /// PEM file of the certificate and those between it and the root, the server's first.
+    #[schemars(required)]
+    #[schemars(extend("examples" = ["other.crt"]))]
+    pub(crate) cert: Option<Of<word::Path>>,
+    /// PEM file of the key.
+    #[schemars(required)]
+    #[schemars(extend("examples" = ["other.key"]))]
+    pub(crate) key: Option<Of<word::Path>>,
 }
 
 /// Fields of the top level, [`PARTS`] included.
@@ -146,6 +181,7 @@ pub(crate) const TOP: &[&str] = &[
     "shutdown_timeout",
     "drain_delay",
     "handover",
+    "trusted_proxies",
     "admin",
     "client",
     "limits",

@@ -6,7 +6,8 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::file::choice::{Access, CredentialName, HostHeader, Slash, TokenCall, Upstream};
+use crate::config::file::access::Access;
+use crate::config::file::choice::{CredentialName, HostHeader, Slash, TokenCall, Upstream};
 use crate::config::file::form::Of;
 use crate::config::file::measure::{Patience, Size};
 use crate::config::file::word::{Exact, Host, Line, Name, Pattern, Prefix, Status, Title, Upgrade, Verb};

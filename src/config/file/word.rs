@@ -263,6 +263,39 @@ impl Form for Network {
     }
 }
 
+/// Where a proxy in front of this one is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Neighbour {
+    /// In this network.
+    In(IpNet),
+    /// At the other end of a Unix socket.
+    Unix,
+}
+
+/// A network, one address, or `unix`.
+pub(crate) struct Nearby;
+
+impl Form for Nearby {
+    type Value = Neighbour;
+    const WANTED: &'static str = "a network such as 10.0.0.0/8, or unix";
+
+    fn read(text: &str) -> Result<Neighbour, Complaint> {
+        // nginx writes `unix:`.
+        if matches!(text.trim(), "unix" | "unix:") {
+            return Ok(Neighbour::Unix);
+        }
+        let network = Network::read(text).map_err(|complaint| match text.parse::<IpNet>() {
+            Ok(_) => complaint,
+            Err(_) => Complaint { mend: "write 10.0.0.0/8, 2001:db8::/32, one address, or unix".into(), ..complaint },
+        });
+        network.map(Neighbour::In)
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({ "type": "string", "pattern": "^\\s*([0-9A-Fa-f:.]+(/[0-9]{1,3})?|unix:?)\\s*$|\\$\\{", "examples": ["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "unix"] })
+    }
+}
+
 /// A final status.
 pub(crate) struct Status;
 

@@ -621,8 +621,28 @@ fn listeners_are_checked() {
         ),
         (
             LISTENER,
-            "[{address: '127.0.0.1:1', tls: {cert: a.pem, key: b.pem, client_ca: c.pem}}]",
-            "1:69 listeners[0].tls.client_ca: `client_ca` is not supported by this version | take it out",
+            "[{address: '127.0.0.1:1', proxy_protocol: true}]",
+            "1:54 listeners[0].proxy_protocol: nobody is trusted to tell a client's address, and so nobody could connect | add `trusted_proxies: [10.0.0.0/8]` at the top level: where the proxies in front are",
+        ),
+        (
+            LISTENER,
+            "[{address: '127.0.0.1:1', client_ca: a.pem}]",
+            "1:39 listeners[0].client_ca: unknown field `client_ca` | write it under `tls`",
+        ),
+        (
+            "routes:\n",
+            "trusted_proxies: [10.1.2.3/8]\nroutes:\n",
+            "4:19 trusted_proxies[0]: has bits set behind its prefix length | write the network's first address, or the address alone, or a longer prefix",
+        ),
+        (
+            "routes:\n",
+            "trusted_proxies: [proxy.example]\nroutes:\n",
+            "4:19 trusted_proxies[0]: is not a network | write 10.0.0.0/8, 2001:db8::/32, one address, or unix",
+        ),
+        (
+            "routes:\n",
+            "trusted_proxies: 10.0.0.0/8\nroutes:\n",
+            "4:18 trusted_proxies: must be a list, not a text | write [10.0.0.0/8]",
         ),
         (
             "listeners: [{address: 127.0.0.1:8080}]\n",
@@ -673,7 +693,7 @@ fn what_is_odd_is_warned_of() {
         (
             "https://api.example.com/v1",
             "{url: https://a.example, insecure: true}",
-            "6:50 routes[0].upstream.insecure: no certificate is verified: whoever answers gets the token | take it out, and name the server's root in `ca`",
+            "6:50 routes[0].upstream.insecure: the route `one`: no certificate is verified, and whoever answers gets the credential | take it out, and name the server's root in `ca`",
         ),
         (
             "https://api.example.com/v1",
@@ -699,7 +719,11 @@ fn what_is_odd_is_warned_of() {
 #[test]
 fn certificates_that_cannot_serve_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
     let (key, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
     let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
@@ -707,6 +731,12 @@ fn certificates_that_cannot_serve_are_told() {
     write("a.crt", &params.self_signed(&key).unwrap().pem());
     write("a.key", &key.serialize_pem());
     write("b.key", &other.serialize_pem());
+    for (name, days) in [("s", 14), ("l", 15)] {
+        params.not_after =
+            (std::time::SystemTime::now() + std::time::Duration::from_secs(days * 24 * 3600 - 60)).into();
+        write(&format!("{name}.crt"), &params.self_signed(&key).unwrap().pem());
+        write(&format!("{name}.key"), &key.serialize_pem());
+    }
     write("junk", "CANARY");
     write("bad.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let path = folder.path().join("proxy.yaml");
@@ -725,10 +755,39 @@ fn certificates_that_cannot_serve_are_told() {
         ("bad.pem", "a.key", "listeners[0].tls.cert: the certificate cannot be read"),
         ("none", "a.key", "listeners[0].tls.cert: the file does not exist"),
         (".", "a.key", "listeners[0].tls.cert: the file is a folder"),
+        (
+            "none, client_ca: junk",
+            "a.key",
+            "listeners[0].tls.cert: the file does not exist; listeners[0].tls.client_ca: the file holds no certificate",
+        ),
+        (
+            "l.crt",
+            "l.key, client_ca: bad.pem",
+            "listeners[0].tls.client_ca: a certificate in the file cannot be a root",
+        ),
+        (
+            "l.crt",
+            "l.key, client_auth: request",
+            "listeners[0].tls.client_auth: there is nobody to vouch for clients' certificates",
+        ),
+        ("l.crt", "l.key, certificates: [{cert: l.crt}]", "listeners[0].tls.certificates[0]: `key` is missing"),
+        (
+            "l.crt",
+            "l.key, certificates: [{cert: l.crt, key: b.key}]",
+            "listeners[0].tls.certificates[0].key: the key does not fit the certificate",
+        ),
+        ("l.crt", "l.key, certificates: [{cert: l.crt, key: l.key}]", ""),
+        ("s.crt", "s.key", "listeners[0].tls.cert: the certificate expires in less than 14 days"),
+        (
+            "l.crt",
+            "l.key, client_ca: s.crt",
+            "listeners[0].tls.client_ca: the certificate expires in less than 14 days",
+        ),
+        ("l.crt", "l.key, client_ca: a.crt", "listeners[0].tls.client_ca: the certificate has expired"),
     ] {
         let problems = load(cert, key);
         let told: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
-        assert_eq!(told, [expected], "{cert} {key}");
+        assert_eq!(told.join("; "), expected, "{cert} {key}");
         assert!(!format!("{problems:?}").contains("CANARY"));
     }
     write("ca.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");

@@ -250,11 +250,63 @@ routes:
     )
     .unwrap();
     let settings = load(&path, &environment).unwrap_or_else(|p| panic!("{p}")).settings;
-    assert_eq!(settings.listeners[0].tls.as_ref().unwrap().chain.len(), 1);
+    assert_eq!(settings.listeners[0].tls.as_ref().unwrap().first.chain.len(), 1);
     let tls = &forward(&settings, 0).tls;
     assert_eq!(tls.ca.as_ref().unwrap().len(), 1);
-    assert_eq!(tls.client, settings.listeners[0].tls);
+    assert_eq!(tls.client.as_ref(), settings.listeners[0].tls.as_ref().map(|tls| &tls.first));
+    let fields: Vec<_> =
+        settings.certificates.iter().map(|dated| (dated.field.as_str(), dated.name.as_str())).collect();
+    assert_eq!(fields, [("listeners[0].tls.cert", "localhost"), ("routes[0].upstream.client_cert", "localhost")]);
     assert_eq!(settings.files.len(), 3);
+}
+
+#[test]
+fn certificates_and_authorities_of_a_listener_are_read_and_proxies_in_front_are_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.crt")), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    };
+    write("one", &["localhost"]);
+    write("two", &["two.example"]);
+    write("bare", &[]);
+    let path = folder.path().join("proxy.yaml");
+    let read = |tls: &str| {
+        let yaml =
+            BASE.replace("8080}", &format!("8080, proxy_protocol: true, tls: {{cert: one.crt, key: one.key{tls}}}}}"));
+        let yaml = format!("trusted_proxies: [10.0.0.0/8, '::ffff:192.0.2.0/120', unix]\n{yaml}");
+        load_bytes(&path, yaml.as_bytes(), &environment).unwrap_or_else(|p| panic!("{p}"))
+    };
+    let loaded = read("");
+    let trusted = loaded.settings.trusted_proxies.as_ref().unwrap();
+    assert!(trusted.unix && trusted.networks[1].to_string() == "192.0.2.0/24", "{trusted:?}");
+    let listener = &loaded.settings.listeners[0];
+    assert!(listener.proxy_protocol && listener.tls.as_ref().unwrap().clients.is_none());
+
+    for (auth, is_required) in [("", true), (", client_auth: require", true), (", client_auth: request", false)] {
+        let more = ", certificates: [{cert: two.crt, key: two.key}], client_ca: two.crt";
+        let loaded = read(&format!("{more}{auth}"));
+        let tls = loaded.settings.listeners[0].tls.as_ref().unwrap();
+        assert_eq!((tls.further.len(), tls.clients.as_ref().unwrap().is_required), (1, is_required), "{auth}");
+        let fields: Vec<_> = loaded.settings.certificates.iter().map(|dated| dated.field.as_str()).collect();
+        assert_eq!(
+            fields,
+            ["listeners[0].tls.cert", "listeners[0].tls.certificates[0].cert", "listeners[0].tls.client_ca"]
+        );
+        let shown = effective(&loaded, Format::Yaml);
+        let auth = if is_required { "client_auth: require" } else { "client_auth: request" };
+        assert!(
+            shown.contains(auth) && shown.contains("- 10.0.0.0/8") && shown.contains("proxy_protocol: true"),
+            "{shown}"
+        );
+    }
+    let warned = told(&read(", certificates: [{cert: bare.crt, key: bare.key}]").warnings);
+    assert!(warned.len() == 1 && warned[0].contains("names no host, and is never shown"), "{warned:?}");
+    assert!(effective(&taken(BASE), Format::Yaml).contains("proxy_protocol: false"));
+    assert!(taken(BASE).settings.trusted_proxies.is_none());
+    assert!(taken(&format!("trusted_proxies: []\n{BASE}")).settings.trusted_proxies.is_none());
 }
 
 /// Every reference of a schema.

@@ -46,8 +46,9 @@ fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
     }
 }
 
-/// Writes the rendered headers, each in place of whatever lines of that name are there.
-pub fn insert_headers(headers: &mut HeaderMap, token: &Rendered) {
+/// Writes the rendered headers, each in place of whatever lines of that name are there. Only a guard does
+/// so, which also says where the request may go.
+pub(in crate::token) fn insert_headers(headers: &mut HeaderMap, token: &Rendered) {
     for (name, value) in &token.headers {
         headers.insert(name.clone(), value.clone());
     }

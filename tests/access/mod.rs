@@ -1,5 +1,8 @@
 //! Who may come in, and by which door.
 
+mod tokens;
+mod users;
+
 use std::path::Path;
 
 use tempfile::TempDir;

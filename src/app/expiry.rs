@@ -1,0 +1,65 @@
+//! Certificates that come near their end: told of at every start and reload with the configuration's
+//! other warnings, and here once a day, since nobody may touch a configuration for months.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::live::{Directory, Live};
+
+/// Between two looks.
+const EACH: Duration = Duration::from_secs(24 * 3600);
+
+/// Looks once a day, until dropped.
+pub(super) async fn watch_certificates(live: Arc<Live>) {
+    loop {
+        tokio::time::sleep(EACH).await;
+        let snapshot = live.load_full();
+        for complaint in complaints(&snapshot.directory, SystemTime::now()) {
+            let Complaint { field, name, what } = complaint;
+            tracing::warn!(field, name, mend = "renew it; the file is read again when it changes", "{what}");
+        }
+    }
+}
+
+/// What is told of a certificate.
+#[derive(PartialEq, Eq, Debug)]
+struct Complaint<'d> {
+    field: &'d str,
+    name: &'d str,
+    what: String,
+}
+
+fn complaints(directory: &Directory, now: SystemTime) -> Vec<Complaint<'_>> {
+    let told = directory.certificates.iter().filter_map(|dated| {
+        let what = format!("a certificate {}", dated.validity.complaint(now)?);
+        Some(Complaint { field: &dated.field, name: &dated.name, what })
+    });
+    told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Dated, Validity, seconds};
+
+    #[test]
+    fn what_ends_within_two_weeks_is_told_again_every_day() {
+        let now = SystemTime::now();
+        let dated = |name: &str, days: i64| Dated {
+            field: "listeners[0].tls.cert".to_owned(),
+            name: name.to_owned(),
+            validity: Validity { from: 0, until: seconds(now) + days * 24 * 3600 },
+        };
+        let certificates = vec![dated("late.example", 3), dated("good.example", 30), dated("over.example", -1)];
+        let directory = Directory { certificates, ..Directory::default() };
+        let told = complaints(&directory, now);
+        let told: Vec<_> = told.iter().map(|told| (told.name, told.what.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                ("late.example", "a certificate expires in less than 4 days"),
+                ("over.example", "a certificate has expired")
+            ]
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! From a connection to one that speaks HTTP: whose it is, by the PROXY protocol where the listener
+//! has it; TLS; and which HTTP.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::connection::Knock;
+use super::proxy_protocol;
+use super::roster::Watch;
+use super::socket::{Fresh, Socket};
+use crate::live::Patience;
+use crate::model::{ClientCertificate, seconds, validity};
+use crate::proxy::Proxy;
+
+/// A connection that speaks HTTP.
+pub(super) struct Opened {
+    pub(super) socket: Socket,
+    pub(super) http2: bool,
+    /// The address of whoever is at its other end; `None` on a Unix socket.
+    pub(super) peer: Option<IpAddr>,
+    /// What that one showed.
+    pub(super) certificate: Option<ClientCertificate>,
+}
+
+/// A connection's beginning: about what a client's first flight of TLS is.
+const FIRST: usize = 2048;
+
+/// What somebody is told who speaks HTTP where TLS is spoken; nginx says the same.
+const PLAIN: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 83\r\n\
+    Connection: close\r\n\r\nThis port speaks HTTPS, and the request came as plain HTTP: write https:// instead.";
+
+/// So much of such a request is read, so that its answer is not lost behind a reset.
+const READ_ON: u64 = 64 * 1024;
+
+/// Opens a connection. `None` where it came to nothing.
+pub(super) async fn open(knock: Knock, watch: Arc<Watch>, patience: &Patience, proxy: &Proxy) -> Option<Opened> {
+    let door = &knock.door;
+    let opening = async {
+        let mut stream = Fresh::new(knock.stream);
+        let mut peer = knock.peer;
+        if door.proxy_protocol {
+            if !proxy.trusts(peer) {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not of a trusted proxy"));
+            }
+            peer = introduced(&mut stream).await?.or(peer);
+        }
+        let Some(config) = &door.tls else { return Ok((Shaken::Plain(stream), peer)) };
+        let stream = shake(stream, config).await?;
+        Ok((Shaken::Tls(Box::new(stream)), peer))
+    };
+    let opened = if door.tls.is_some() || door.proxy_protocol {
+        tokio::time::timeout(patience.handshake, opening).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    } else {
+        opening.await
+    };
+    let opened = match opened {
+        // The roster keeps the time of what follows.
+        Ok((Shaken::Plain(stream), peer)) => Socket::plain(stream, watch).await.map(|it| (it, peer, None)),
+        Ok((Shaken::Tls(stream), peer)) => {
+            certificate(&stream).map(|certificate| (Socket::tls(*stream, watch), peer, certificate))
+        }
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok(((socket, http2), peer, certificate)) => Some(Opened { socket, http2, peer, certificate }),
+        Err(error) => {
+            tracing::debug!(%error, peer = knock.peer.map(tracing::field::display), "connection not opened");
+            None
+        }
+    }
+}
+
+/// A stream on which what comes before HTTP is over.
+enum Shaken {
+    Plain(Fresh),
+    Tls(Box<TlsStream<Fresh>>),
+}
+
+/// Reads the head of the PROXY protocol, and gives the address in it.
+async fn introduced(stream: &mut Fresh) -> io::Result<Option<IpAddr>> {
+    loop {
+        match proxy_protocol::read(stream.early()) {
+            Ok(Some(head)) => {
+                stream.skip(head.length);
+                return Ok(head.source);
+            }
+            Ok(None) if stream.look(proxy_protocol::LONGEST).await? => {}
+            Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(malformed) => return Err(io::Error::new(io::ErrorKind::InvalidData, malformed)),
+        }
+    }
+}
+
+async fn shake(mut stream: Fresh, config: &Arc<ServerConfig>) -> io::Result<TlsStream<Fresh>> {
+    if stream.early().is_empty() {
+        stream.look(FIRST).await?;
+    }
+    // A method, where a record of TLS would begin with 22 (RFC 8446 section 5.1).
+    if stream.early().first().is_some_and(u8::is_ascii_uppercase) {
+        turn_away(stream).await?;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP where TLS is spoken"));
+    }
+    TlsAcceptor::from(Arc::clone(config)).accept(stream).await
+}
+
+async fn turn_away(mut stream: Fresh) -> io::Result<()> {
+    stream.write_all(PLAIN.as_bytes()).await?;
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(READ_ON), &mut tokio::io::sink()).await.map(drop)
+}
+
+/// What the client showed, which the handshake has judged: this one, or the one whose session is
+/// resumed. That one may have expired since.
+fn certificate(stream: &TlsStream<Fresh>) -> io::Result<Option<ClientCertificate>> {
+    let Some(leaf) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else { return Ok(None) };
+    if validity(leaf).is_some_and(|validity| validity.until < seconds(SystemTime::now())) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the certificate of a resumed session has expired",
+        ));
+    }
+    Ok(Some(ClientCertificate::of(leaf)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PLAIN;
+
+    #[test]
+    fn the_answer_to_a_plain_request_is_as_long_as_it_says() {
+        let (head, body) = PLAIN.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{}", body.len());
+    }
+}
