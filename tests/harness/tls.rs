@@ -50,32 +50,35 @@ impl Authority {
 
     /// Connects as a client that trusts this authority alone and offers these protocols.
     pub async fn connect(&self, address: SocketAddr, alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
-        self.connect_as(address, alpn, None).await
+        connect(address, "localhost", self.client(alpn, None)).await
     }
 
-    /// The same, showing this certificate.
-    pub async fn connect_as(
-        &self,
-        address: SocketAddr,
-        alpn: &[&str],
-        client: Option<&Identity>,
-    ) -> std::io::Result<TlsStream<TcpStream>> {
+    /// A client's configuration: it trusts this authority alone, and shows this certificate.
+    pub fn client(&self, alpn: &[&str], shown: Option<&Identity>) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(self.roots());
-        let mut config = match client {
+        let mut config = match shown {
             None => builder.with_no_client_auth(),
-            Some(client) => {
-                let key = PrivateKeyDer::try_from(client.key.serialize_der()).unwrap();
-                builder.with_client_auth_cert(vec![client.certificate.der().clone()], key).unwrap()
+            Some(shown) => {
+                let key = PrivateKeyDer::try_from(shown.key.serialize_der()).unwrap();
+                builder.with_client_auth_cert(vec![shown.certificate.der().clone()], key).unwrap()
             }
         };
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let name = ServerName::try_from("localhost").unwrap();
-        let stream = TcpStream::connect(address).await?;
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        Arc::new(config)
     }
+}
+
+/// Connects to a server, asking for this name.
+pub async fn connect(
+    address: SocketAddr,
+    name: &str,
+    config: Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    TlsConnector::from(config).connect(name, TcpStream::connect(address).await?).await
 }
 
 impl Identity {
