@@ -73,17 +73,7 @@ impl Authority {
 
     /// Connects as a client that trusts this authority alone and offers these protocols.
     pub async fn connect(&self, address: SocketAddr, alpn: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
-        self.connect_as(address, alpn, None).await
-    }
-
-    /// The same, showing this certificate.
-    pub async fn connect_as(
-        &self,
-        address: SocketAddr,
-        alpn: &[&str],
-        shown: Option<&Identity>,
-    ) -> std::io::Result<TlsStream<TcpStream>> {
-        connect(address, "localhost", self.client(alpn, shown)).await
+        connect(address, "localhost", self.client(alpn, None)).await
     }
 
     /// A client's configuration: it trusts this authority alone, and shows this certificate.
