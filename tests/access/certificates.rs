@@ -5,11 +5,12 @@ use tempfile::TempDir;
 use crate::answers_of_its_own::is_problem;
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{End, Message, Wire};
-use crate::harness::tls::{Authority, Identity};
+use crate::harness::tls::{Authority, Identity, connect};
 use crate::harness::yaml::routes;
 
 async fn get(proxy: &Proxy, authority: &Authority, path: &str, client: Option<&Identity>) -> Message {
-    let mut end = End::over(authority.connect_as(proxy.address(), &["http/1.1"], client).await.unwrap());
+    let mut end =
+        End::over(connect(proxy.address(), "localhost", authority.client(&["http/1.1"], client)).await.unwrap());
     end.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: k3y\r\n\r\n")).await;
     end.answer().await
 }
