@@ -11,12 +11,15 @@
     clippy::format_push_string,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
+#![allow(clippy::cast_precision_loss, reason = "figures are printed with a digit or two")]
 #![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
 
 mod access;
 mod admin;
 mod answers_of_its_own;
 mod cli;
+mod client_address;
+mod client_certificates;
 mod demo;
 mod docs;
 mod egress;
@@ -26,6 +29,7 @@ mod harness;
 mod house;
 mod idle;
 mod injection;
+mod limits;
 mod logins;
 mod logs;
 mod memory;
@@ -41,7 +45,6 @@ mod routes;
 mod sending_again;
 mod service;
 mod skew;
-mod slow_clients;
 mod store;
 mod streaming;
 mod supply_chain;
