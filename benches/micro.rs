@@ -10,15 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use tokenferry::config::load_bytes;
-use tokenferry::model::{CanonicalPath, EncodedSlash, HostPattern, Margin, MatchSpec, PathPrefix, PathRule, Place};
+use tokenferry::model::{
+    CanonicalPath, EncodedSlash, HeaderCase, HostPattern, Margin, MatchSpec, Origin, PathPrefix, PathRule, Place,
+    Protocol, Scheme, UpstreamTls,
+};
 use tokenferry::proxy::headers::{Peer, clean_request, clean_response, set_forwarded, via};
 use tokenferry::route::{RequestLine, Table};
 use tokenferry::secret::Secret;
 use tokenferry::telemetry::metrics::{Finished, Metrics};
-use tokenferry::token::inject::{insert_headers, remove_headers, splice_json, splice_query};
+use tokenferry::token::inject::{remove_headers, splice_json, splice_query};
 use tokenferry::token::{BootClock, Cell, CellSettings, Fetch, Lane, SecretVersion};
+use tokenferry::upstream::{Destination, Reach, Roots, Target, Upstream};
 use tokenferry::vendor::{Grant, Identity, LifetimeSource};
 
 /// A route's place in the file to what it looks for and to a request that it takes.
@@ -76,6 +80,26 @@ fn spec((host, path): (Option<String>, String)) -> MatchSpec {
     }
 }
 
+/// An upstream of the credential `bench`.
+fn destination() -> Destination {
+    let origin = Origin::parse(Scheme::Http, "127.0.0.1:1").expect("an origin");
+    let target = Target {
+        origin: origin.clone(),
+        protocol: Protocol::Http1,
+        tls: UpstreamTls::default(),
+        egress: None,
+        header_case: HeaderCase::Title,
+        preserve_answers: false,
+        idle: Duration::ZERO,
+        age: Duration::ZERO,
+        connections: None,
+        credential: Some("bench".to_owned()),
+    };
+    let mut reach = Reach::of("bench");
+    reach.add(&origin);
+    reach.destination(&Upstream::new(target, &Roots::none()).expect("plain http")).expect("its own upstream")
+}
+
 /// What a warm request pays for its token: a look at the cell, and the rendered header.
 fn warm_token(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -97,14 +121,14 @@ fn warm_token(c: &mut Criterion) {
         waiting: 1,
     };
     let cell = Cell::new(settings, Arc::new(BootClock), runtime.handle().clone());
-    let lane = Lane::new(cell, Arc::new(vec![Place::bearer()]));
+    let lane = Lane::new(cell, Arc::new(vec![Place::bearer()]), destination());
     runtime.block_on(lane.acquire(Duration::from_secs(1))).expect("a token");
     c.bench_function("token/warm", |b| b.iter(|| black_box(&lane).warm()));
     c.bench_function("token/warm and written", |b| {
         b.iter(|| {
-            let mut headers = HeaderMap::with_capacity(8);
-            insert_headers(&mut headers, &lane.warm().expect("it is warm"));
-            headers
+            let mut request = Request::new(());
+            *request.headers_mut() = HeaderMap::with_capacity(8);
+            black_box(lane.warm().expect("it is warm").seal(request));
         });
     });
 }

@@ -1,100 +1,175 @@
-//! Who may come in: keys and networks.
+//! Who may come in: networks, client certificates, keys, users and tokens.
 //!
-//! Networks are judged first, so that who knocks from a wrong one learns nothing of keys. The
-//! address is the connection's, or the one that a trusted proxy tells.
+//! All that a route lists must hold. Networks are judged first, so that who knocks from a wrong one
+//! learns nothing of the rest; then the certificate; then keys, which cost little; then a token or a
+//! password. The address is the connection's, or the one that a trusted proxy tells.
+//!
+//! [`Access::admit`] is what each request walks through, and waits for nothing. What cannot be said at
+//! once is [`Pending`]: a password that was not found right before, a token that may be signed with a
+//! key that is not at hand. `key`, `network`, `certificate`, `user` and `jwt` each judge one kind of
+//! rule, `presented` reads what a request presents, `passwords` and `keyring` are what all requests
+//! share, `jwks` asks an issuer for its keys, `seen` is their memory.
 
-use std::net::IpAddr;
+mod certificate;
+mod denied;
+mod judgement;
+mod jwks;
+mod jwt;
+mod key;
+mod keyring;
+mod network;
+mod passwords;
+mod presented;
+mod seen;
+mod token;
+mod user;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use std::fmt;
+use std::sync::Arc;
+
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use ipnet::IpNet;
-use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-use crate::model::{AccessPolicy, KeyDigest, Visitor, unmapped};
+use crate::model::{AccessPolicy, KeySource, Visitor, unmapped};
 use crate::secret::Secret;
 
-static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+use judgement::Check;
+use key::X_API_KEY;
+use presented::presented_in;
+use token::Tokens;
 
-/// Old clients leave the padding out, or do not.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+pub use denied::Denied;
+pub use judgement::{Admitted, Judgement, Pending};
+pub use jwks::{FetchError, FetchKeys, Fetching, fetch_keys};
+pub use keyring::Keyring;
+pub use passwords::Passwords;
+pub use presented::presented;
 
-/// Why a request was not let in. No variant tells a wrong key from a missing one to the client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Denied {
-    /// No key, or a wrong one: 401.
-    #[error("no valid API key")]
+/// A kind of rule, as `explain` tells of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// `api_keys`
     Key,
-    /// A wrong network: 403.
-    #[error("the client's network is not allowed")]
+    /// `users`
+    User,
+    /// `jwt`
+    Token,
+    /// `client_certificates`
+    Certificate,
+    /// `allow` and `deny`
     Network,
 }
 
-/// How a request was let in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Admitted<'a> {
-    /// The name of the key that was presented, where one was asked for; may be logged.
-    pub key: Option<&'a str>,
-}
-
 /// A route's policy, ready to judge.
-#[derive(Clone, Debug)]
 pub struct Access {
     policy: AccessPolicy,
+    tokens: Option<Tokens>,
+    passwords: Arc<Passwords>,
 }
 
 impl Access {
-    /// Makes a policy ready.
-    pub fn new(mut policy: AccessPolicy) -> Self {
+    /// Makes a policy ready. `keyring` has the keys of an issuer that the policy names by URL.
+    pub fn new(mut policy: AccessPolicy, keyring: Option<Arc<Keyring>>, passwords: Arc<Passwords>) -> Self {
         for network in policy.allow.iter_mut().chain(&mut policy.deny) {
             *network = unmapped(*network);
         }
-        Self { policy }
+        let tokens = policy.jwt.as_ref().map(|rules| {
+            let keyring = match &rules.keys {
+                KeySource::File(keys) => Keyring::of(Arc::clone(keys)),
+                KeySource::Url(_) => keyring.unwrap_or_else(Keyring::empty),
+            };
+            Tokens::new(Arc::clone(rules), keyring)
+        });
+        Self { policy, tokens, passwords }
     }
 
     /// Whether everyone comes in.
     pub fn is_open(&self) -> bool {
-        !self.asks_for_a_key() && self.policy.allow.is_empty() && self.policy.deny.is_empty()
+        self.rules().next().is_none()
+    }
+
+    /// The kinds of rules that must hold.
+    pub fn rules(&self) -> impl Iterator<Item = Rule> {
+        let policy = &self.policy;
+        let listed = [
+            (Rule::Network, !policy.allow.is_empty() || !policy.deny.is_empty()),
+            (Rule::Certificate, policy.client_certificates.is_some()),
+            (Rule::Key, self.asks_for_a_key()),
+            (Rule::Token, policy.jwt.is_some()),
+            (Rule::User, !policy.users.is_empty()),
+        ];
+        listed.into_iter().filter_map(|(rule, is_listed)| is_listed.then_some(rule))
     }
 
     /// Whether a key must be presented.
-    pub fn asks_for_a_key(&self) -> bool {
+    fn asks_for_a_key(&self) -> bool {
         !self.policy.api_keys.is_empty()
     }
 
-    /// Judges a request by who asks and its headers: `Authorization: Bearer`,
-    /// Basic's password, or `X-Api-Key`. Keys are compared as SHA-256 digests in constant time.
-    ///
-    /// A valid key in one place is enough, whatever stands in the other: that may be for the
-    /// upstream. A place that is written twice is not guessed at.
-    pub fn admit(&self, visitor: &Visitor<'_>, headers: &HeaderMap) -> Result<Admitted<'_>, Denied> {
-        self.admit_network(visitor.address)?;
-        if !self.asks_for_a_key() {
-            return Ok(Admitted { key: None });
-        }
-        let doubled = |name: &HeaderName| headers.get_all(name).iter().nth(1).is_some();
-        if doubled(&AUTHORIZATION) || doubled(&X_API_KEY) {
-            return Err(Denied::Key);
-        }
-        let authorization = headers.get(AUTHORIZATION).and_then(presented_in);
-        let bare = headers.get(&X_API_KEY).and_then(|value| self.name_of(value.as_bytes()));
-        let name = authorization.and_then(|key| self.name_of(&key)).or(bare);
-        name.map(|name| Admitted { key: Some(name) }).ok_or(Denied::Key)
+    /// Whether it lets in by what can be guessed: keys and passwords. Tokens and certificates are signed.
+    pub fn can_be_guessed(&self) -> bool {
+        self.asks_for_a_key() || !self.policy.users.is_empty()
     }
 
-    /// Judges the networks, and this text as the key: for a login's `client_secret`.
-    pub fn admit_key(&self, visitor: &Visitor<'_>, key: &str) -> Result<Admitted<'_>, Denied> {
-        self.admit_network(visitor.address)?;
-        if !self.asks_for_a_key() {
-            return Ok(Admitted { key: None });
+    /// What a request shows of what can be guessed, as it is written; `None` where it shows nothing.
+    pub fn guess<'h>(&self, headers: &'h HeaderMap) -> Option<[&'h [u8]; 2]> {
+        let of = |name: &HeaderName, is_guess: bool| {
+            headers.get(name).filter(|_| is_guess).map(HeaderValue::as_bytes).unwrap_or_default()
+        };
+        let authorization = of(&AUTHORIZATION, self.tokens.is_none() && self.can_be_guessed());
+        let guess = [authorization, of(&X_API_KEY, self.asks_for_a_key())];
+        guess.iter().any(|value| !value.is_empty()).then_some(guess)
+    }
+
+    /// Whether `Authorization` is for a user or a token, and so for no key and not for the upstream.
+    pub fn claims_authorization(&self) -> bool {
+        self.tokens.is_some() || !self.policy.users.is_empty()
+    }
+
+    /// Judges a request by who asks and its headers.
+    ///
+    /// A key is `Authorization: Bearer`, Basic's password, or `X-Api-Key`; a valid one in one place is
+    /// enough, whatever stands in the other: that may be for the upstream. Beside users or a token it is
+    /// `X-Api-Key` alone. A place that is written twice is not guessed at.
+    pub fn admit<'a>(&'a self, visitor: &Visitor<'a>, headers: &HeaderMap) -> Result<Judgement<'a>, Denied> {
+        let mut admitted = self.admit_visitor(visitor)?;
+        if self.asks_for_a_key() {
+            admitted.and(Some(self.key_in(headers).ok_or(Denied::Key)?));
         }
-        self.name_of(key.as_bytes()).map(|name| Admitted { key: Some(name) }).ok_or(Denied::Key)
+        let authorization = || single(headers, &AUTHORIZATION);
+        if let Some(tokens) = &self.tokens {
+            match tokens.judge(authorization(), headers.contains_key(AUTHORIZATION))? {
+                token::Judged::Known(who) => admitted.and_owned(who),
+                token::Judged::Asked(check) => {
+                    return Ok(Judgement::Pending(Pending::new(admitted, Check::Token(check))));
+                }
+            }
+        }
+        if !self.policy.users.is_empty() {
+            let value = authorization().ok_or(Denied::User)?;
+            match user::judge(&self.policy.users, &self.passwords, value)? {
+                user::Judged::Known(who) => admitted.and(Some(who)),
+                user::Judged::Asked(check) => {
+                    return Ok(Judgement::Pending(Pending::new(admitted, Check::Password(check))));
+                }
+            }
+        }
+        Ok(Judgement::Admitted(admitted))
+    }
+
+    /// Judges who asks, and this text as the key: for a login's `client_secret`. Where more is asked for
+    /// than a key, a login presents it as every other request does.
+    pub fn admit_key<'a>(&'a self, visitor: &Visitor<'a>, key: &str) -> Result<Admitted<'a>, Denied> {
+        let mut admitted = self.admit_visitor(visitor)?;
+        if self.claims_authorization() {
+            return Err(Denied::Key);
+        }
+        if self.asks_for_a_key() {
+            let name = key::name_of(&self.policy.api_keys, key.as_bytes()).ok_or(Denied::Key)?;
+            admitted.and(Some(name));
+        }
+        Ok(admitted)
     }
 
     /// The key that let a request in, as text: a login's placeholder token. `None` where no key is
@@ -103,88 +178,67 @@ impl Access {
         if !self.asks_for_a_key() {
             return None;
         }
-        let authorization = headers.get(AUTHORIZATION).and_then(presented_in);
+        let authorization = headers.get(AUTHORIZATION).filter(|_| !self.claims_authorization()).and_then(presented_in);
         let bare = headers.get(&X_API_KEY).map(|value| Zeroizing::new(value.as_bytes().to_vec()));
-        let key = authorization.into_iter().chain(bare).find(|key| self.name_of(key).is_some())?;
+        let key = authorization.into_iter().chain(bare).find(|key| self.is_key(key))?;
         std::str::from_utf8(&key).ok().map(Secret::new)
     }
 
     /// Takes out of the headers what let the request in: it never goes upstream. `X-Api-Key` goes
-    /// in every spelling that a server might take for it; `Authorization` only where it holds one
-    /// of the keys, since it may otherwise be meant for the upstream.
+    /// in every spelling that a server might take for it. `Authorization` goes where it is for a user or a
+    /// token, whatever it holds; where only a key is asked for, if it holds one: it may else be meant for
+    /// the upstream.
     pub fn remove_key(&self, headers: &mut HeaderMap) {
-        if !self.asks_for_a_key() {
-            return;
-        }
-        let holds_key = |value: &HeaderValue| presented_in(value).is_some_and(|key| self.name_of(&key).is_some());
-        if headers.get_all(AUTHORIZATION).iter().any(holds_key) {
+        let holds_key = |value: &HeaderValue| presented_in(value).is_some_and(|key| self.is_key(&key));
+        let all = headers.get_all(AUTHORIZATION);
+        if self.claims_authorization() || (self.asks_for_a_key() && all.iter().any(holds_key)) {
             headers.remove(AUTHORIZATION);
         }
-        headers.remove(&X_API_KEY);
-        // `_` is written for `-` in CGI variables, where the two become one.
-        while let Some(name) = headers.keys().find(|name| is_api_key_alias(name)).cloned() {
-            headers.remove(name);
+        if self.asks_for_a_key() {
+            key::remove(headers);
         }
     }
 
-    fn admit_network(&self, peer: Option<IpAddr>) -> Result<(), Denied> {
-        // An IPv4 client of a socket that listens for both is seen as `::ffff:a.b.c.d`.
-        let peer = peer.map(|peer| peer.to_canonical());
-        let within =
-            |networks: &[IpNet]| peer.is_some_and(|peer| networks.iter().any(|network| network.contains(&peer)));
-        if within(&self.policy.deny) || !(self.policy.allow.is_empty() || within(&self.policy.allow)) {
+    /// The client's network and certificate.
+    fn admit_visitor<'a>(&'a self, visitor: &Visitor<'a>) -> Result<Admitted<'a>, Denied> {
+        if !network::is_let_in(visitor.address, &self.policy.allow, &self.policy.deny) {
             return Err(Denied::Network);
         }
-        Ok(())
+        let mut admitted = Admitted { who: None };
+        if let Some(rule) = &self.policy.client_certificates {
+            admitted.and(certificate::name_of(rule, visitor.certificate).ok_or(Denied::Certificate)?);
+        }
+        Ok(admitted)
     }
 
-    /// The name of the configured key that this is. Every key is compared, found or not.
-    fn name_of(&self, presented: &[u8]) -> Option<&str> {
-        // An empty key is one that was not given, even where one was configured by mistake.
-        if presented.is_empty() {
+    fn key_in(&self, headers: &HeaderMap) -> Option<&str> {
+        if is_doubled(headers, &AUTHORIZATION) || is_doubled(headers, &X_API_KEY) {
             return None;
         }
-        let digest = KeyDigest::of(presented);
-        let mut found = Choice::from(0);
-        let mut at = u64::MAX;
-        for (place, key) in (0_u64..).zip(&self.policy.api_keys) {
-            let equal = key.digest.ct_eq(&digest);
-            at.conditional_assign(&place, equal);
-            found |= equal;
-        }
-        let place = usize::try_from(at).ok().filter(|_| bool::from(found))?;
-        self.policy.api_keys.get(place).map(|key| key.name.as_str())
+        let name_of = |presented: &[u8]| key::name_of(&self.policy.api_keys, presented);
+        let authorization = headers.get(AUTHORIZATION).filter(|_| !self.claims_authorization()).and_then(presented_in);
+        let bare = || headers.get(&X_API_KEY).and_then(|value| name_of(value.as_bytes()));
+        authorization.and_then(|key| name_of(&key)).or_else(bare)
+    }
+
+    fn is_key(&self, presented: &[u8]) -> bool {
+        key::name_of(&self.policy.api_keys, presented).is_some()
     }
 }
 
-/// What a request presents as `Authorization`: Bearer's token or Basic's password. One that is written
-/// twice is not guessed at.
-pub fn presented(headers: &HeaderMap) -> Option<Zeroizing<Vec<u8>>> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next()?;
-    values.next().is_none().then(|| presented_in(value)).flatten()
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("policy", &self.policy).finish_non_exhaustive()
+    }
 }
 
-/// The key in an `Authorization` value: Bearer's (RFC 6750 section 2.1) or Basic's password
-/// (RFC 7617 section 2). The scheme's case does not matter.
-fn presented_in(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
-    let value = value.as_bytes().trim_ascii();
-    let (scheme, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
-    let rest = rest.trim_ascii();
-    if scheme.eq_ignore_ascii_case(b"bearer") {
-        return Some(Zeroizing::new(rest.to_vec()));
-    }
-    if !scheme.eq_ignore_ascii_case(b"basic") {
-        return None;
-    }
-    let pair = Zeroizing::new(BASE64.decode(rest).ok()?);
-    let colon = pair.iter().position(|byte| *byte == b':')?;
-    pair.get(colon + 1..).map(|password| Zeroizing::new(password.to_vec()))
+fn is_doubled(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
 }
 
-fn is_api_key_alias(name: &HeaderName) -> bool {
-    let name = name.as_str().bytes().map(|byte| if byte == b'_' { b'-' } else { byte });
-    name.eq(X_API_KEY.as_str().bytes())
+/// A header's only value.
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    headers.get(name).filter(|_| !is_doubled(headers, name))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! leaves only through [`Secret::expose`], which is easy to grep for.
 
 mod seal;
+mod wiped;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 pub use seal::{SealKeyError, SealKeys, Unsealed};
+pub use wiped::{secret_header, wipe, wiped_bytes};
 
 /// A client secret, a password, an API key or a token. Clones share one allocation, which is
 /// wiped when the last of them goes.

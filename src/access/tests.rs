@@ -1,13 +1,36 @@
-use http::header::HeaderName;
-use proptest::prelude::*;
+use std::sync::LazyLock;
 
+use base64::Engine as _;
+use proptest::prelude::*;
+use tokio::runtime::{Builder, Runtime};
+
+use super::presented::BASE64;
 use super::*;
-use crate::model::ApiKey;
+use crate::model::{ApiKey, BasicUser, CertificateName, CertificateRule, ClientCertificate, KeyDigest, PasswordHash};
+
+mod tokens;
+
+/// Where passwords are checked.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().unwrap());
+
+fn ready(policy: AccessPolicy) -> Access {
+    Access::new(policy, None, Passwords::new(RUNTIME.handle().clone()))
+}
+
+/// What is said without waiting.
+fn admit<'a>(access: &'a Access, visitor: &Visitor<'a>, headers: &HeaderMap) -> Result<Admitted<'a>, Denied> {
+    access.admit(visitor, headers)?.at_once()
+}
+
+fn as_who(name: &str) -> Result<Admitted<'_>, Denied> {
+    Ok(Admitted { who: Some(name.into()) })
+}
 
 fn access(keys: &[&str], allow: &[&str], deny: &[&str]) -> Access {
     let key = |key: &&str| ApiKey { name: format!("name of {key}"), digest: KeyDigest::of(key.as_bytes()) };
     let networks = |list: &[&str]| list.iter().map(|network| network.parse().unwrap()).collect();
-    Access::new(AccessPolicy { api_keys: keys.iter().map(key).collect(), allow: networks(allow), deny: networks(deny) })
+    let api_keys = keys.iter().map(key).collect();
+    ready(AccessPolicy { api_keys, allow: networks(allow), deny: networks(deny), ..AccessPolicy::default() })
 }
 
 fn headers(lines: &[(&str, &str)]) -> HeaderMap {
@@ -27,8 +50,8 @@ fn basic(pair: &str) -> String {
 fn nothing_listed_lets_everyone_in() {
     let open = access(&[], &[], &[]);
     assert!(open.is_open());
-    assert_eq!(open.admit(&Visitor::default(), &HeaderMap::new()), Ok(Admitted { key: None }));
-    assert_eq!(open.admit(&from("192.0.2.1"), &headers(&[("x-api-key", "any")])), Ok(Admitted { key: None }));
+    assert_eq!(admit(&open, &Visitor::default(), &HeaderMap::new()), Ok(Admitted { who: None }));
+    assert_eq!(admit(&open, &from("192.0.2.1"), &headers(&[("x-api-key", "any")])), Ok(Admitted { who: None }));
     for closed in [access(&["k"], &[], &[]), access(&[], &["::/0"], &[]), access(&[], &[], &["::/0"])] {
         assert!(!closed.is_open());
     }
@@ -48,8 +71,8 @@ fn a_key_is_taken_from_each_of_its_places() {
         ("x-api-key", "billing", "billing"),
         ("X-API-KEY", "x", "x"),
     ] {
-        let admitted = access.admit(&Visitor::default(), &headers(&[(name, value)]));
-        assert_eq!(admitted, Ok(Admitted { key: Some(&format!("name of {key}")) }), "{name}: {value}");
+        let admitted = admit(&access, &Visitor::default(), &headers(&[(name, value)]));
+        assert_eq!(admitted, as_who(&format!("name of {key}")), "{name}: {value}");
     }
 }
 
@@ -75,7 +98,7 @@ fn no_key_and_a_wrong_one_are_denied_alike() {
         &[("x_api_key", "billing")],
         &[("proxy-authorization", "Bearer billing")],
     ] {
-        assert_eq!(access.admit(&Visitor::default(), &headers(lines)), Err(Denied::Key), "{lines:?}");
+        assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), Err(Denied::Key), "{lines:?}");
     }
 }
 
@@ -88,7 +111,7 @@ fn a_place_that_is_written_twice_is_not_guessed_at() {
         &[("authorization", "Bearer x"), ("authorization", "Bearer y"), ("x-api-key", "billing")],
         &[("x-api-key", "billing"), ("x-api-key", "x")],
     ] {
-        assert_eq!(access.admit(&Visitor::default(), &headers(lines)), Err(Denied::Key), "{lines:?}");
+        assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), Err(Denied::Key), "{lines:?}");
     }
 }
 
@@ -99,7 +122,7 @@ fn a_valid_key_in_one_place_is_enough() {
         [("authorization", "Bearer of-the-upstream"), ("x-api-key", "billing")],
         [("authorization", "Bearer billing"), ("x-api-key", "of-the-upstream")],
     ] {
-        assert!(access.admit(&Visitor::default(), &headers(&lines)).is_ok(), "{lines:?}");
+        assert!(admit(&access, &Visitor::default(), &headers(&lines)).is_ok(), "{lines:?}");
     }
 }
 
@@ -107,7 +130,7 @@ fn a_valid_key_in_one_place_is_enough() {
 fn an_empty_key_opens_nothing_even_if_one_was_configured() {
     let access = access(&[""], &[], &[]);
     for lines in [&[][..], &[("x-api-key", "")], &[("authorization", "Basic dXNlcjo=")]] {
-        assert_eq!(access.admit(&Visitor::default(), &headers(lines)), Err(Denied::Key));
+        assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), Err(Denied::Key));
     }
     assert_eq!(access.admit_key(&Visitor::default(), ""), Err(Denied::Key));
 }
@@ -126,8 +149,8 @@ fn networks_are_judged_before_keys_and_deny_before_allow() {
         ("192.0.2.1", Err(Denied::Network), Err(Denied::Network)),
         ("2001:db9::1", Err(Denied::Network), Err(Denied::Network)),
     ] {
-        assert_eq!(access.admit(&from(client), &good).map(drop), with_key, "{client}");
-        assert_eq!(access.admit(&from(client), &bad).map(drop), without, "{client}");
+        assert_eq!(admit(&access, &from(client), &good).map(drop), with_key, "{client}");
+        assert_eq!(admit(&access, &from(client), &bad).map(drop), without, "{client}");
         assert_eq!(access.admit_key(&from(client), "billing").map(drop), with_key, "{client}");
         assert_eq!(access.admit_key(&from(client), "other").map(drop), without, "{client}");
     }
@@ -136,19 +159,19 @@ fn networks_are_judged_before_keys_and_deny_before_allow() {
 #[test]
 fn a_network_of_mapped_addresses_is_the_ipv4_network() {
     let access = access(&[], &["::ffff:10.0.0.0/104"], &["::ffff:10.0.0.7/128"]);
-    assert!(access.admit(&from("10.9.9.9"), &HeaderMap::new()).is_ok());
-    assert!(access.admit(&from("::ffff:10.9.9.9"), &HeaderMap::new()).is_ok());
-    assert_eq!(access.admit(&from("10.0.0.7"), &HeaderMap::new()), Err(Denied::Network));
-    assert_eq!(access.admit(&from("11.0.0.1"), &HeaderMap::new()), Err(Denied::Network));
+    assert!(admit(&access, &from("10.9.9.9"), &HeaderMap::new()).is_ok());
+    assert!(admit(&access, &from("::ffff:10.9.9.9"), &HeaderMap::new()).is_ok());
+    assert_eq!(admit(&access, &from("10.0.0.7"), &HeaderMap::new()), Err(Denied::Network));
+    assert_eq!(admit(&access, &from("11.0.0.1"), &HeaderMap::new()), Err(Denied::Network));
 }
 
 #[test]
 fn a_unix_socket_has_no_network_that_could_be_allowed() {
     assert_eq!(
-        access(&[], &["0.0.0.0/0", "::/0"], &[]).admit(&Visitor::default(), &HeaderMap::new()),
+        admit(&access(&[], &["0.0.0.0/0", "::/0"], &[]), &Visitor::default(), &HeaderMap::new()),
         Err(Denied::Network)
     );
-    assert!(access(&[], &[], &["0.0.0.0/0", "::/0"]).admit(&Visitor::default(), &HeaderMap::new()).is_ok());
+    assert!(admit(&access(&[], &[], &["0.0.0.0/0", "::/0"]), &Visitor::default(), &HeaderMap::new()).is_ok());
 }
 
 #[test]
@@ -179,6 +202,149 @@ fn where_no_key_is_asked_for_none_is_taken_out() {
     assert_eq!(left, lines);
 }
 
+/// alice with "hunter2", bob with "hunter3".
+fn users() -> Vec<BasicUser> {
+    use argon2::{Argon2, Params, PasswordHasher as _};
+    let user = |(name, password): (&str, &str)| {
+        let hash = Argon2::from(Params::new(64, 1, 1, None).unwrap()).hash_password(password.as_bytes()).unwrap();
+        BasicUser { name: name.to_owned(), password: PasswordHash::parse(&hash.to_string()).unwrap() }
+    };
+    [("alice", "hunter2"), ("bob", "hunter3")].map(user).to_vec()
+}
+
+#[test]
+fn a_user_is_let_in_by_their_own_password_alone() {
+    let access = ready(AccessPolicy { users: users(), ..AccessPolicy::default() });
+    for (value, name) in [
+        (basic("alice:hunter2"), Some("alice")),
+        (basic("alice:hunter2").replace("Basic ", "bASIC   "), Some("alice")),
+        (basic("bob:hunter3"), Some("bob")),
+        (basic("alice:hunter3"), None),
+        (basic("bob:hunter2"), None),
+        (basic("carol:hunter2"), None),
+        (basic("Alice:hunter2"), None),
+        (basic("alice:"), None),
+        (basic(":hunter2"), None),
+        (basic("alice"), None),
+        (basic("alice:hunter2:"), None),
+        ("Bearer hunter2".to_owned(), None),
+        ("Basic !!!".to_owned(), None),
+        (String::new(), None),
+    ] {
+        let expected = name.map_or(Err(Denied::User), as_who);
+        assert_eq!(admit(&access, &Visitor::default(), &headers(&[("authorization", &value)])), expected, "{value}");
+    }
+    let right = basic("alice:hunter2");
+    assert_eq!(admit(&access, &Visitor::default(), &headers(&[("x-api-key", "hunter2")])), Err(Denied::User));
+    let twice = headers(&[("authorization", &right), ("authorization", &right)]);
+    assert_eq!(admit(&access, &Visitor::default(), &twice), Err(Denied::User));
+    assert_eq!(access.admit_key(&Visitor::default(), "hunter2"), Err(Denied::Key));
+    assert_eq!(access.presented_key(&headers(&[("authorization", &right)])), None);
+    for value in [right.as_str(), "Bearer of-the-upstream", "Basic !!!"] {
+        let mut left = headers(&[("authorization", value), ("x-api-key", "of-the-upstream")]);
+        access.remove_key(&mut left);
+        assert_eq!(left, headers(&[("x-api-key", "of-the-upstream")]), "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_was_right_is_not_checked_again_and_a_wrong_one_always_is() {
+    let access = ready(AccessPolicy { users: users(), ..AccessPolicy::default() });
+    let (right, wrong) = (headers(&[("authorization", &basic("alice:hunter2"))]), basic("alice:hunter3"));
+    let (wrong, unknown) =
+        (headers(&[("authorization", &wrong)]), headers(&[("authorization", &basic("eve:hunter2"))]));
+    let visitor = Visitor::default();
+    for (headers, expected) in [(&right, as_who("alice")), (&wrong, Err(Denied::User)), (&unknown, Err(Denied::User))] {
+        let Ok(Judgement::Pending(pending)) = access.admit(&visitor, headers) else { panic!("nothing is known yet") };
+        assert_eq!(pending.settle().await, expected);
+    }
+    assert!(matches!(access.admit(&visitor, &right), Ok(Judgement::Admitted(_))));
+    assert!(matches!(access.admit(&visitor, &wrong), Ok(Judgement::Pending(_))));
+    assert!(matches!(access.admit(&visitor, &unknown), Ok(Judgement::Pending(_))));
+    // What is remembered belongs to the hash, not to the name.
+    let mut others = users();
+    others[0].password = others[1].password.clone();
+    let changed =
+        Access::new(AccessPolicy { users: others, ..AccessPolicy::default() }, None, Arc::clone(&access.passwords));
+    let Ok(Judgement::Pending(pending)) = changed.admit(&visitor, &right) else { panic!("another hash") };
+    assert_eq!(pending.settle().await, Err(Denied::User));
+}
+
+#[test]
+fn beside_users_a_key_is_in_its_own_header_and_both_must_be_right() {
+    let key = ApiKey { name: "billing".to_owned(), digest: KeyDigest::of(b"k3y") };
+    let access = ready(AccessPolicy { users: users(), api_keys: vec![key], ..AccessPolicy::default() });
+    let (right, with_key) = (basic("alice:hunter2"), basic("alice:k3y"));
+    for (lines, expected) in [
+        (&[("authorization", right.as_str()), ("x-api-key", "k3y")][..], as_who("billing+alice")),
+        (&[("authorization", right.as_str())], Err(Denied::Key)),
+        (&[("authorization", right.as_str()), ("x-api-key", "other")], Err(Denied::Key)),
+        (&[("x-api-key", "k3y")], Err(Denied::User)),
+        (&[("authorization", "Bearer k3y"), ("x-api-key", "k3y")], Err(Denied::User)),
+        (&[("authorization", "Bearer k3y")], Err(Denied::Key)),
+        (&[("authorization", with_key.as_str())], Err(Denied::Key)),
+    ] {
+        assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), expected, "{lines:?}");
+    }
+    let lines = headers(&[("authorization", &right), ("x-api-key", "k3y")]);
+    assert_eq!(access.presented_key(&lines), Some(Secret::new("k3y")));
+    assert_eq!(access.admit_key(&Visitor::default(), "k3y"), Err(Denied::Key));
+    let mut left = lines;
+    access.remove_key(&mut left);
+    assert!(left.is_empty());
+}
+
+#[test]
+fn a_certificate_lets_in_by_its_alternative_names_alone() {
+    let certificate = |names: &[&str], common: Option<&str>| ClientCertificate {
+        names: names.iter().map(|&name| name.to_owned()).collect(),
+        common_name: common.map(str::to_owned),
+    };
+    let rule = |names: &[&str]| {
+        let names = names.iter().map(|name| CertificateName::parse(name).unwrap()).collect();
+        let client_certificates = Some(CertificateRule::Names(names));
+        ready(AccessPolicy { client_certificates, ..AccessPolicy::default() })
+    };
+    let named = rule(&["app.internal", "*.apps.internal", "spiffe://trust/app"]);
+    let any = ready(AccessPolicy { client_certificates: Some(CertificateRule::Any), ..AccessPolicy::default() });
+    for (shown, by_name, by_any) in [
+        (certificate(&["app.internal"], None), Some("app.internal"), Some("app.internal")),
+        (certificate(&["other", "a.apps.internal"], None), Some("a.apps.internal"), Some("other")),
+        (certificate(&["spiffe://trust/app"], Some("x")), Some("spiffe://trust/app"), Some("spiffe://trust/app")),
+        (certificate(&["other"], Some("app.internal")), None, Some("other")),
+        (certificate(&[], Some("app.internal")), None, Some("app.internal")),
+    ] {
+        let visitor = Visitor { address: None, certificate: Some(&shown) };
+        let expected = by_name.map_or(Err(Denied::Certificate), as_who);
+        assert_eq!(admit(&named, &visitor, &HeaderMap::new()), expected, "{shown:?}");
+        let told = Admitted { who: by_any.map(Into::into) };
+        assert_eq!(admit(&any, &visitor, &HeaderMap::new()), Ok(told), "{shown:?}");
+    }
+    for access in [&named, &any] {
+        assert!(!access.is_open());
+        assert_eq!(admit(access, &Visitor::default(), &HeaderMap::new()), Err(Denied::Certificate));
+    }
+}
+
+#[test]
+fn networks_come_before_certificates_and_those_before_keys() {
+    let mut access = access(&["k3y"], &["10.0.0.0/8"], &[]);
+    access.policy.client_certificates = Some(CertificateRule::Any);
+    let shown = ClientCertificate { names: vec!["app".to_owned()], common_name: None };
+    let visitor = |address: &str, certificate| Visitor { certificate, ..from(address) };
+    let key = headers(&[("x-api-key", "k3y")]);
+    for (visitor, headers, expected) in [
+        (visitor("11.0.0.1", Some(&shown)), &key, Err(Denied::Network)),
+        (visitor("10.0.0.1", None), &key, Err(Denied::Certificate)),
+        (visitor("10.0.0.1", Some(&shown)), &HeaderMap::new(), Err(Denied::Key)),
+        (visitor("10.0.0.1", Some(&shown)), &key, as_who("app+name of k3y")),
+    ] {
+        assert_eq!(admit(&access, &visitor, headers), expected);
+    }
+    assert_eq!(access.admit_key(&visitor("10.0.0.1", None), "k3y"), Err(Denied::Certificate));
+    assert!(access.rules().eq([Rule::Network, Rule::Certificate, Rule::Key]));
+}
+
 #[test]
 fn no_key_is_shown() {
     let access = access(&["hunter2"], &[], &[]);
@@ -197,7 +363,7 @@ proptest! {
                 map.insert(name, value);
             }
         }
-        prop_assert_eq!(access.admit(&from("10.0.0.1"), &map), Err(Denied::Key));
+        prop_assert_eq!(admit(&access, &from("10.0.0.1"), &map), Err(Denied::Key));
         access.remove_key(&mut map);
         prop_assert!(!map.contains_key("x-api-key"));
     }

@@ -111,7 +111,7 @@ pub(super) enum Ended {
 impl Control {
     pub(super) async fn start(mut start: Start) -> Result<Started, AppError> {
         let (assembly, loaded, assembled) =
-            read(&start, Assembly::new(Handle::current()).exporting()).await.map_err(|failed| failed.1)?;
+            read(&start, Assembly::new(Handle::current()).serving()).await.map_err(|failed| failed.1)?;
         let path = loaded.settings.handover.as_deref();
         let mut taken = match path {
             Some(path) => take(path).await?,

@@ -2,13 +2,16 @@
 //!
 //! Cells whose key and upstreams whose target are unchanged live on, so that a reload that does not
 //! concern them costs no token and no connection. `upstreams` finds or makes the upstreams, `entries`
-//! the routes with their handles, `keeps` what must outlive a login, `cells` the tokens, `collector` where
-//! traces go.
+//! the routes with their handles, `keeps` what must outlive a login, `cells` the tokens, `keyrings` the keys
+//! of issuers whose tokens let clients in, `collector` where traces go, `bounds` how often and how many at
+//! once.
 
+mod bounds;
 mod cells;
 mod collector;
 mod entries;
 mod keeps;
+mod keyrings;
 mod upstreams;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,12 +19,16 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use bounds::Known;
 use cells::Cells;
 use collector::Collector;
-use entries::entry;
+use entries::{Gate, entry, reaches};
+use keyrings::Keyrings;
 use upstreams::{LazyRoots, Upstreams};
 
+use crate::access::Passwords;
 use crate::config::{ListenAddress, ListenerSettings, Locator, RouteAction, Settings};
+use crate::limit::Pace;
 use crate::live::{Directory, Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
 use crate::route::Table;
@@ -89,6 +96,9 @@ pub struct Assembly {
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
     collector: Collector,
+    bounds: Known,
+    keyrings: Keyrings,
+    passwords: Arc<Passwords>,
 }
 
 /// The next configuration, and what a person should know of it.
@@ -119,14 +129,24 @@ impl Assembled {
 impl Assembly {
     /// Begins with nothing. Token calls run on `spawner`.
     pub fn new(spawner: Handle) -> Self {
-        let (cells, collector) = (Cells::new(spawner.clone()), Collector::new(spawner));
-        Self { generation: 0, cells, upstreams: HashMap::new(), doors: Vec::new(), collector }
+        Self {
+            generation: 0,
+            cells: Cells::new(spawner.clone()),
+            upstreams: HashMap::new(),
+            doors: Vec::new(),
+            collector: Collector::new(spawner.clone()),
+            keyrings: Keyrings::new(spawner.clone()),
+            passwords: Passwords::new(spawner),
+            bounds: Known::default(),
+        }
     }
 
-    /// The same, for a proxy that serves: its spans are sent where the configuration says.
+    /// The same, for a proxy that serves: its spans are sent where the configuration says, and the keys of
+    /// issuers are fetched.
     #[must_use]
-    pub fn exporting(mut self) -> Self {
+    pub fn serving(mut self) -> Self {
         self.collector.export();
+        self.keyrings.fetch();
         self
     }
 
@@ -163,6 +183,11 @@ impl Assembly {
             let upstream = upstreams.of_route(route, preserves(settings), &mut roots);
             route_upstreams.push(built(upstream, &|| format!("routes[{place}].upstream")));
         }
+        let mut key_upstreams = Vec::with_capacity(settings.routes.len());
+        for (place, route) in settings.routes.iter().enumerate() {
+            let upstream = upstreams.of_keys(route, &mut roots);
+            key_upstreams.push(built(upstream, &|| format!("routes[{place}].access.jwt.jwks")));
+        }
         let collector = settings.telemetry.as_ref().and_then(|telemetry| {
             built(upstreams.of_collector(telemetry, &mut roots), &|| "telemetry.otlp".to_owned())
         });
@@ -187,11 +212,17 @@ impl Assembly {
         }
         let traces = self.collector.traces(settings.telemetry.as_ref(), collector);
         let ready = self.cells.build(settings, token_upstreams, traces.as_ref());
+        let bounds = self.bounds.build(&settings.routes);
+        let reaches = reaches(settings);
+        let keyrings = self.keyrings.build(&settings.routes, key_upstreams);
+        let gates = keyrings.into_iter().map(|keyring| Gate { keyring, passwords: Arc::clone(&self.passwords) });
         let entries = settings
             .routes
             .iter()
             .zip(route_upstreams)
-            .map(|(route, upstream)| entry(route, upstream, settings, &ready))
+            .zip(gates)
+            .zip(bounds)
+            .map(|(((route, upstream), gate), bounds)| entry(route, upstream, gate, bounds, settings, &ready, &reaches))
             .collect();
         self.upstreams = next;
         self.generation += 1;
@@ -206,10 +237,14 @@ impl Assembly {
                 idle: settings.client.idle_timeout,
                 handshake: settings.client.handshake_timeout,
                 head_size: settings.client.head_size,
+                header_count: settings.client.header_count,
             },
             access_log: settings.log.access,
             trusted_proxies: settings.trusted_proxies.clone(),
             doors,
+            connections: settings.connections,
+            memory: settings.memory,
+            guesses: Pace::new(settings.guesses.rate, settings.guesses.burst),
             traces,
             directory: Directory::default(),
         };
@@ -266,8 +301,8 @@ fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<Ass
     for (place, listener) in listeners.iter().enumerate() {
         match listener.tls.as_ref().map(server_config).transpose() {
             Ok(tls) => {
-                let proxy_protocol = listener.proxy_protocol;
-                let door = Door { tls, proxy_protocol, header_case: listener.header_case, record_case };
+                let ListenerSettings { proxy_protocol, header_case, connections, .. } = *listener;
+                let door = Door { tls, proxy_protocol, header_case, record_case, connections };
                 doors.push((listen_on(&listener.address), door));
             }
             Err(cause) => {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keyrings::key_url;
 use crate::config::{CredentialSettings, EgressSettings, RouteAction, RouteSettings, TelemetrySettings};
 use crate::model::{Egress, HeaderCase, Origin, Protocol};
 use crate::upstream::{Roots, Target, TlsSetupError, Upstream};
@@ -70,6 +71,28 @@ impl Upstreams<'_> {
             origin: telemetry.endpoint.origin().clone(),
             protocol: Protocol::Http1,
             tls: telemetry.tls.clone(),
+            egress: None,
+            header_case: HeaderCase::Title,
+            preserve_answers: false,
+            idle: Duration::ZERO,
+            age: Duration::ZERO,
+            connections: None,
+            credential: None,
+        };
+        self.of(target, roots).map(Some)
+    }
+
+    /// The way to the keys of the issuer whose tokens a route takes.
+    pub(super) fn of_keys(
+        &mut self,
+        route: &RouteSettings,
+        roots: &mut LazyRoots,
+    ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
+        let Some(source) = key_url(route) else { return Ok(None) };
+        let target = Target {
+            origin: source.url.origin().clone(),
+            protocol: Protocol::Http1,
+            tls: source.tls.clone(),
             egress: None,
             header_case: HeaderCase::Title,
             preserve_answers: false,

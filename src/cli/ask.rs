@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use zeroize::Zeroizing;
 
 use super::{ConfigArg, FormatArg, INVALID, USAGE, fail, ready};
 use crate::app::process_environment;
 use crate::config::{ListenAddress, admin};
-use crate::secret::Secret;
+use crate::secret::{Secret, secret_header};
 
 /// The variable that has the token where the configuration's cannot be read, or is another one by now.
 const TOKEN: &str = "TOKENFERRY_ADMIN_TOKEN";
@@ -203,8 +204,8 @@ impl Port {
             .body(Empty::<Bytes>::new())
             .map_err(io::Error::other)?;
         if let Some(token) = &self.token {
-            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(io::Error::other)?;
-            value.set_sensitive(true);
+            let text = Zeroizing::new(["Bearer ", token.expose()].concat());
+            let value = secret_header(text).map_err(io::Error::other)?;
             request.headers_mut().insert(AUTHORIZATION, value);
         }
         let answer = sender.send_request(request).await.map_err(io::Error::other)?;

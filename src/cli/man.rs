@@ -49,6 +49,12 @@ const VARIABLES: &[(&str, &[&str], &str)] = &[
         &["run", "demo"],
         "How it is logged, in place of log.format: text, or json for a JSON object a line.",
     ),
+    (
+        "TOKENFERRY_DUMPABLE",
+        &[],
+        "1 lets a debugger in, and core dumps be written, which may hold secrets. Else the process's memory and \
+         environment are closed to all but root.",
+    ),
     ("NO_COLOR", &[], "Where it is set and not empty, nothing is coloured. Else only what goes to a terminal is."),
     (
         "SSL_CERT_FILE, SSL_CERT_DIR",

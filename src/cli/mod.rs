@@ -13,6 +13,7 @@ mod completions;
 mod config;
 mod demo;
 mod explain;
+mod hash_password;
 mod healthcheck;
 mod login;
 mod man;
@@ -30,6 +31,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::app;
 
 /// The configuration is invalid.
 const INVALID: u8 = 78;
@@ -49,7 +52,8 @@ const USAGE: u8 = 2;
 Exit status: 0 done, 1 failed, 2 wrong usage, 78 the configuration is invalid.
 
 Begin with `tokenferry demo`. What is logged the configuration says (`log`); TOKENFERRY_LOG=debug
-goes before its level and adds what was refused and why, TOKENFERRY_LOG_FORMAT=json writes JSON."
+goes before its level and adds what was refused and why, TOKENFERRY_LOG_FORMAT=json writes JSON.
+TOKENFERRY_DUMPABLE=1 lets a debugger in, and core dumps be written, which may hold secrets."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -151,6 +155,15 @@ Examples:
   tokenferry healthcheck --live
   tokenferry healthcheck --admin 127.0.0.1:9901")]
     Healthcheck(healthcheck::Args),
+    /// Make an argon2 hash of a password, for `access.users` of a route.
+    ///
+    /// Reads the password from stdin: from a terminal, where it is not shown, twice; else all of it, less one line break
+    /// at its end.
+    #[command(after_help = "\
+Examples:
+  tokenferry hash-password
+  tokenferry hash-password < password.txt")]
+    HashPassword,
     /// Print the JSON Schema of the configuration, for editors.
     #[command(after_help = "\
 Example:
@@ -192,6 +205,8 @@ fn colour(stream: &impl std::io::IsTerminal) -> bool {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Each of them may read the configuration's secrets.
+    app::seclude(|name| std::env::var(name).ok());
     match cli.command {
         Command::Run(config) => run::run(&config.config),
         Command::Check(args) => check::check(&args),
@@ -200,6 +215,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::config(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
+        Command::HashPassword => hash_password::hash_password(),
         Command::Schema => schema::schema(),
         Command::Demo => demo::demo(),
         Command::Completions(args) => completions::completions(&args),

@@ -62,11 +62,14 @@ fn activated() -> io::Result<Vec<OwnedFd>> {
     Ok(sockets)
 }
 
-/// Begins logging, as the environment says.
+/// Begins logging, as the environment says; panics go there too.
 pub(super) fn logs() -> Result<(), ExitCode> {
     let filter = std::env::var("TOKENFERRY_LOG").ok();
     let format = std::env::var("TOKENFERRY_LOG_FORMAT").ok();
-    init_logs(filter.as_deref(), format.as_deref(), LogSink::Background).map_err(|error| fail(&error.to_string(), 2))
+    init_logs(filter.as_deref(), format.as_deref(), LogSink::Background)
+        .map_err(|error| fail(&error.to_string(), 2))?;
+    app::tell_panics_by_place();
+    Ok(())
 }
 
 /// Serves until a signal ends it, and reloads on SIGHUP. What was wrong, if anything was.

@@ -1,17 +1,24 @@
 //! The files that a configuration refers to: each is read once, and all are watched, also those
 //! that are not there yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::config::report::Report;
+use crate::config::spot::{Spot, plain};
+
 /// Secrets, certificates and CA bundles are smaller than this.
 const MOST_BYTES: u64 = 4 << 20;
+
+/// What a secret's file may allow at most: its owner to write, its group to read.
+const WIDEST: u32 = 0o640;
 
 /// Why a file was not read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,12 +50,14 @@ pub(crate) struct Files {
     folder: PathBuf,
     read: HashMap<PathBuf, Result<Content, Unread>>,
     order: Vec<PathBuf>,
+    /// Secret files whose mode was judged.
+    judged: HashSet<PathBuf>,
 }
 
 impl Files {
     /// Relative paths are relative to this folder.
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self { folder, read: HashMap::new(), order: Vec::new() }
+        Self { folder, read: HashMap::new(), order: Vec::new(), judged: HashSet::new() }
     }
 
     /// A path as the configuration means it; nothing is read there.
@@ -66,6 +75,22 @@ impl Files {
         self.order.push(full.clone());
         self.read.insert(full.clone(), content.clone());
         (full, content)
+    }
+
+    /// Warns of a secret's file that others may read or write, once a file. What a link leads to is
+    /// judged: in Kubernetes that is the file itself.
+    pub(crate) fn judge_mode(&mut self, full: &Path, report: &mut Report, spot: &Spot<'_>) {
+        if !self.judged.insert(full.to_owned()) {
+            return;
+        }
+        let Ok(meta) = std::fs::metadata(full) else { return };
+        let mode = meta.permissions().mode() & 0o777;
+        if meta.is_file() && mode & !WIDEST != 0 {
+            let name = plain(&full.display().to_string());
+            let message = format!("the file {name} holds a secret, and its mode {mode:04o} lets others at it");
+            let mend = "chmod 0640, or less; in a Kubernetes volume, defaultMode: 0440 and a fsGroup";
+            report.warning(spot, message, mend);
+        }
     }
 
     /// The paths, in the order in which they were first named.
@@ -104,7 +129,9 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Content, Unread> {
     if !meta.is_file() {
         return Err(Unread::Broken);
     }
-    let mut content = Zeroizing::new(Vec::new());
+    // With room for all of it and for seeing its end: a buffer that grows leaves copies behind that nobody wipes.
+    let room = usize::try_from(meta.len().min(most)).unwrap_or(0) + 2;
+    let mut content = Zeroizing::new(Vec::with_capacity(room));
     std::fs::File::open(path).map_err(told)?.take(most + 1).read_to_end(&mut content).map_err(told)?;
     if content.len() as u64 > most {
         return Err(Unread::TooLarge);

@@ -74,12 +74,12 @@ impl<'r> References<'r> {
         let mut rest = text;
         while let Some(dollar) = rest.find('$') {
             let (before, behind) = rest.split_at(dollar);
-            resolved.text.push_str(before);
+            push(&mut resolved.text, before);
             resolved.masked.push_str(before);
             let behind = &behind[1..];
             rest = match behind.as_bytes().first() {
                 Some(b'$') => {
-                    resolved.text.push('$');
+                    push(&mut resolved.text, "$");
                     resolved.masked.push('$');
                     &behind[1..]
                 }
@@ -92,10 +92,10 @@ impl<'r> References<'r> {
                         );
                         return None;
                     };
-                    match self.reference(&behind[1..end]) {
+                    match self.reference(&behind[1..end], spot) {
                         Ok(value) => {
                             resolved.whole |= before.is_empty() && rest.len() == text.len() && end + 1 == behind.len();
-                            resolved.text.push_str(&value);
+                            push(&mut resolved.text, &value);
                             resolved.masked.push_str(MASK);
                         }
                         Err((message, mend)) => {
@@ -106,20 +106,20 @@ impl<'r> References<'r> {
                     &behind[end + 1..]
                 }
                 _ => {
-                    resolved.text.push('$');
+                    push(&mut resolved.text, "$");
                     resolved.masked.push('$');
                     behind
                 }
             };
         }
-        resolved.text.push_str(rest);
+        push(&mut resolved.text, rest);
         resolved.masked.push_str(rest);
         sound.then_some(resolved)
     }
 
-    fn reference(&mut self, inner: &str) -> Result<Zeroizing<String>, Broken> {
+    fn reference(&mut self, inner: &str, spot: &Spot<'_>) -> Result<Zeroizing<String>, Broken> {
         if let Some(path) = inner.strip_prefix("file:") {
-            return self.file(path);
+            return self.file(path, spot);
         }
         let (name, default) = match inner.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
@@ -148,11 +148,12 @@ impl<'r> References<'r> {
         }
     }
 
-    fn file(&mut self, path: &str) -> Result<Zeroizing<String>, Broken> {
+    fn file(&mut self, path: &str, spot: &Spot<'_>) -> Result<Zeroizing<String>, Broken> {
         if path.trim().is_empty() {
             return Err(("a reference names no file".to_owned(), "write ${file:/path}".to_owned()));
         }
         let (full, content) = self.files.read(path.trim());
+        self.files.judge_mode(&full, self.report, spot);
         let name = plain(&full.display().to_string());
         let content = content.map_err(|unread| match unread {
             Unread::Missing => (
@@ -166,6 +167,16 @@ impl<'r> References<'r> {
         let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         Ok(Zeroizing::new(text.to_owned()))
     }
+}
+
+/// Adds to a text. One that has no room moves, and what is left behind is wiped.
+fn push(text: &mut Zeroizing<String>, more: &str) {
+    if text.capacity() - text.len() < more.len() {
+        let mut roomier = Zeroizing::new(String::with_capacity(2 * (text.len() + more.len())));
+        roomier.push_str(text);
+        *text = roomier;
+    }
+    text.push_str(more);
 }
 
 fn is_name(name: &str) -> bool {
@@ -185,6 +196,10 @@ mod tests {
         std::fs::write(folder.path().join("secret"), "from file\n\n").unwrap();
         std::fs::write(folder.path().join("crlf"), "crlf\r\n").unwrap();
         std::fs::write(folder.path().join("raw"), b"\xff").unwrap();
+        for name in ["secret", "crlf", "raw"] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(folder.path().join(name), mode).unwrap();
+        }
         let mut root = parse(&Source::new(yaml.as_bytes()).0, Marks::None).0.unwrap();
         let (mut files, mut report) = (Files::new(folder.path().to_owned()), Report::default());
         let environment = |name: &str| match name {

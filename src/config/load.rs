@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::check::check;
 use crate::config::effective::is_hidden;
@@ -79,7 +80,7 @@ pub fn load_bytes(path: &Path, bytes: &[u8], environment: Environment<'_>) -> Re
     let refuse = |list: Vec<Problem>, files: Vec<PathBuf>| Err(Problems { list, files });
     if let Err(Unreadable { mark, message, mend }) = verdict {
         let flaw = Flaw { mark, path: Place::default(), message: message.to_owned(), mend: mend.to_owned() };
-        return refuse(vec![locator.flaw(&flaw)], vec![path.to_owned()]);
+        return refuse(vec![locator.without_tree().flaw(&flaw)], vec![path.to_owned()]);
     }
     let (root, flaws) = parse(locator.source(), Marks::None);
     let Some(mut root) = root else {
@@ -133,14 +134,20 @@ fn mask(node: &mut Node) {
             if secret {
                 MASK.clone_into(&mut resolved.masked);
             }
-            (*resolved.text).clone_from(&resolved.masked);
+            resolved.text.zeroize();
+            resolved.text.push_str(&resolved.masked);
+        }
+        Value::Text(text) if secret => {
+            text.zeroize();
+            text.push_str(MASK);
         }
         value if secret => *value = Value::Text(MASK.to_owned()),
         _ => {}
     }
 }
 
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, (String, String)> {
+/// Secrets may stand in it.
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, (String, String)> {
     use std::io::Read;
 
     let told = |error: std::io::Error| match error.kind() {
@@ -156,8 +163,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, (String, String)> {
         }
         _ => ("the file cannot be read".to_owned(), "check the file and its disk".to_owned()),
     };
-    let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(told)?;
+    let length = file.metadata().map_or(0, |meta| meta.len().min(MOST_BYTES as u64 + 4));
+    // Read without growing, which would leave copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 2));
     file.take(MOST_BYTES as u64 + 4).read_to_end(&mut bytes).map_err(told)?;
     Ok(bytes)
 }

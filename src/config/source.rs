@@ -1,5 +1,7 @@
 //! The text of the file: what may be read at all, and its lines as the YAML scanner counts them.
 
+use zeroize::Zeroizing;
+
 use crate::config::tree::Mark;
 
 /// Ten thousand routes are about 2 MiB.
@@ -19,7 +21,8 @@ pub(crate) struct Unreadable {
 /// The file's text, less a byte order mark.
 #[derive(Debug)]
 pub(crate) struct Source {
-    text: String,
+    /// Secrets may stand in it.
+    text: Zeroizing<String>,
     /// Byte range of each line, without its end.
     lines: Vec<(usize, usize)>,
 }
@@ -71,7 +74,7 @@ impl Source {
             start = end;
         }
         lines.push((start, text.len()));
-        Self { text: text.to_owned(), lines }
+        Self { text: Zeroizing::new(text.to_owned()), lines }
     }
 
     /// What the scanner would refuse without saying where, or take too long over.

@@ -1,9 +1,11 @@
 //! Whole files: what is taken, what is refused, and what is told about it.
 
+mod access;
 mod admin;
 mod canary;
 mod editor;
 mod egress;
+mod modes;
 mod refused;
 mod store;
 mod taken;

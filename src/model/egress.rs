@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
@@ -84,8 +85,9 @@ fn basic(user: &str) -> Result<HeaderValue, EgressProxyError> {
         return Err(EgressProxyError::User);
     }
     let pair = Zeroizing::new([name.as_slice(), b":", password.as_slice()].concat());
-    let text = Zeroizing::new(format!("Basic {}", STANDARD.encode(&*pair)));
-    let mut value = HeaderValue::try_from(text.as_str()).map_err(|_| EgressProxyError::User)?;
+    let text = Zeroizing::new(["Basic ", &*Zeroizing::new(STANDARD.encode(&*pair))].concat());
+    // Kept as it is, not copied, and wiped with its last clone.
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).map_err(|_| EgressProxyError::User)?;
     value.set_sensitive(true);
     Ok(value)
 }

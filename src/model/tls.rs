@@ -3,6 +3,7 @@
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::sync::Arc;
+use zeroize::Zeroize;
 
 /// What is spoken to an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -23,7 +24,7 @@ pub enum Protocol {
 pub struct ServerIdentity {
     /// The chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's key.
+    /// The leaf's key, wiped when nobody needs it any more.
     pub key: Arc<PrivateKeyDer<'static>>,
 }
 
@@ -49,6 +50,15 @@ pub struct ClientAuthority {
 
 /// A client certificate shown to an upstream.
 pub type ClientIdentity = ServerIdentity;
+
+impl Drop for ServerIdentity {
+    fn drop(&mut self) {
+        // Of the last that holds it.
+        if let Some(key) = Arc::get_mut(&mut self.key) {
+            key.zeroize();
+        }
+    }
+}
 
 impl PartialEq for ServerIdentity {
     fn eq(&self, other: &Self) -> bool {

@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use zeroize::Zeroizing;
 
 use super::head::{Head, Told};
 use super::headers::{apply_edits, clean_response};
@@ -22,13 +23,14 @@ use super::trace::set_generation;
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
 use super::{mapping, media, refused, upgrade, wait};
+use crate::limit::Present;
 use crate::model::{HeaderCase, Place};
 use crate::route::{Credential, Forward};
+use crate::secret::wiped_bytes;
 use crate::telemetry::metrics::{Again, Replayed};
 use crate::telemetry::traces::Span;
-use crate::token::inject::insert_headers;
 use crate::token::{AfterRefusal, Guard, Lane};
-use crate::upstream::{Answer, ConnectError, Plan, SendError};
+use crate::upstream::{Answer, ConnectError, Elsewhere, Envelope, Plan, SendError, Upstream};
 
 /// How long it is waited for what other requests show of a token that was refused.
 const EVIDENCE: Duration = Duration::from_millis(100);
@@ -48,6 +50,8 @@ pub(super) struct Exchange<'a> {
     /// `None` also for a login that is passed on untouched.
     pub(super) credential: Option<&'a Credential>,
     pub(super) record: &'a mut Record,
+    /// The request as one of those under way on its route, where they are counted.
+    pub(super) present: Option<Present>,
 }
 
 /// A request as it goes to the upstream, but for its token.
@@ -100,13 +104,16 @@ impl Prepared {
         Self { method, headers, path: target.to_owned(), query, untouched, body: Inbound::Empty, upgrade, spelling }
     }
 
-    /// The request with its token in every place.
-    pub(super) fn request(&self, places: &[Place], guard: Option<&Guard>) -> Result<Request<Outbound>, Refusal> {
+    /// The request with its token in every place, addressed to where its token may go; without one, to
+    /// this upstream.
+    pub(super) fn request<'g>(
+        &self,
+        upstream: &'g Upstream,
+        places: &[Place],
+        guard: Option<&'g Guard>,
+    ) -> Result<Envelope<'g, Outbound>, Refusal> {
         let mut headers = self.headers.clone();
         let injected = splice::inject(places, guard, self.query.as_deref(), &self.body)?;
-        if let Some(guard) = guard {
-            insert_headers(&mut headers, guard);
-        }
         if injected.body_made && !headers.get(CONTENT_TYPE).is_some_and(media::is_json) {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -118,7 +125,9 @@ impl Prepared {
                     Some(query) => format!("{}?{query}", self.path),
                     None => self.path.clone(),
                 };
-                PathAndQuery::try_from(text).map_err(|_| Refusal::Query)?
+                // The token may be in it.
+                let text = wiped_bytes(Zeroizing::new(text.into_bytes()));
+                PathAndQuery::from_maybe_shared(text).map_err(|_| Refusal::Query)?
             }
         };
         let mut request = Request::new(injected.body);
@@ -129,7 +138,10 @@ impl Prepared {
         if let Some(spelling) = &self.spelling {
             *request.extensions_mut() = spelling.clone();
         }
-        Ok(request)
+        Ok(match guard {
+            Some(guard) => guard.seal(request),
+            None => Envelope::to(upstream, request),
+        })
     }
 }
 
@@ -293,7 +305,7 @@ impl Exchange<'_> {
     ) -> Result<Outcome, Refusal> {
         let pool = self.handles.pool.as_ref().ok_or(Refusal::Internal)?;
         let generation = guard.as_ref().map(|g| g.generation);
-        let mut request = prepared.request(places(self.credential), guard.as_ref())?;
+        let mut request = prepared.request(&self.forward.upstream, places(self.credential), guard.as_ref())?;
         if let Some(span) = span {
             self.record.trace().name(span, request.headers_mut(), &self.proxy.mint);
         }
@@ -302,7 +314,9 @@ impl Exchange<'_> {
         let current = || lane.zip(generation).is_none_or(|(lane, generation)| lane.cell().is_current(generation));
         let still: Option<&dyn Fn() -> bool> = if lane.is_some() { Some(&current) } else { None };
         let (connect, upgrade) = (self.forward.timeouts.connect, prepared.upgrade.is_some());
-        let sending = pin!(pool.send(request, Plan { connect, reuse, upgrade, still }));
+        // A pool that is not the token's own is a fault of this program, and nothing leaves.
+        let sending = pool.deliver(request, Plan { connect, reuse, upgrade, still });
+        let sending = pin!(sending.map_err(|Elsewhere| Refusal::Internal)?);
         match prepared.body.upload() {
             Some(upload) => upload.count(slot),
             // The guard has one of its own, which ends with it.
@@ -354,9 +368,13 @@ impl Exchange<'_> {
         client_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Reply>, Refusal> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let asked = prepared.upgrade.as_ref().zip(client_upgrade);
+            // While some of the request is on its way, nobody could say where the tunnel begins
+            // (RFC 9110 section 7.8).
+            let whole = prepared.body.upload().is_none_or(|upload| upload.finished().is_some());
+            let asked = prepared.upgrade.as_ref().zip(client_upgrade).filter(|_| whole);
             let (protocol, client) = asked.ok_or(Refusal::wrong_switch())?;
-            return upgrade::tunnel(response, protocol, client, self.client, &self.proxy.sheet);
+            let counted = (&self.proxy.sheet, self.present);
+            return upgrade::tunnel(response, protocol, client, self.client, counted);
         }
         clean_response(response.headers_mut());
         if self.forward.rewrite_response {
@@ -372,7 +390,10 @@ impl Exchange<'_> {
         let silence = (!media::is_event_stream(response.headers())).then_some(self.forward.timeouts.body);
         self.client.connection.stall_after(silence);
         let upload: Option<Rc<Upload>> = prepared.body.into_upload().filter(|u| u.finished().is_none());
-        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload)))
+        if upload.is_some() {
+            response.body_mut().keep_to_itself();
+        }
+        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload).with_present(self.present)))
     }
 }
 

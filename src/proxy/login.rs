@@ -12,7 +12,7 @@ use super::media::is_json;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::splice::read_whole;
-use crate::access::{Access, Denied};
+use crate::access::{Access, Denied, Judgement};
 use crate::model::Visitor;
 use crate::route::Credential;
 use crate::secret::Secret;
@@ -29,8 +29,8 @@ pub(super) struct Login<'a> {
     pub(super) credential: &'a Credential,
     pub(super) call: OwnCall,
     pub(super) access: &'a Access,
-    /// For the body to arrive.
-    pub(super) patience: Duration,
+    /// For the body to arrive: the longest silence, and the least pace.
+    pub(super) pace: (Duration, u64),
 }
 
 impl Login<'_> {
@@ -43,12 +43,19 @@ impl Login<'_> {
         body: Incoming,
     ) -> Result<Response<Reply>, Refusal> {
         let admitted = match self.access.admit(visitor, headers) {
-            Err(Denied::Network) => return Err(Denied::Network.into()),
-            admitted => admitted,
+            Ok(Judgement::Admitted(_)) => Ok(()),
+            Ok(Judgement::Pending(pending)) => pending.settle().await.map(drop),
+            Err(denied) => Err(denied),
         };
+        // A key may also be in the body; everything else goes with a login as with every request.
+        if let Err(denied) = admitted
+            && denied != Denied::Key
+        {
+            return Err(denied.into());
+        }
         // Read also where nothing of it matters: hyper closes the connection behind an answer to a
         // request whose body has not come.
-        let body = read_whole(body, LARGEST, self.patience).await?;
+        let body = read_whole(body, LARGEST, self.pace).await?;
         let presented = if admitted.is_ok() {
             self.access.presented_key(headers)
         } else {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LOCATION, CONTENT_TYPE, HOST, LOCATION, SET_COOKIE, VIA};
+use http::header::{AUTHORIZATION, CONTENT_LOCATION, CONTENT_TYPE, HOST, LOCATION, SET_COOKIE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 
@@ -21,7 +21,7 @@ use super::request_id::{self, TO_BE_MADE};
 use super::splice::{Inbound, Need, query_name};
 use super::trace;
 use super::upload::Outbound;
-use crate::access::{Access, Admitted, Denied};
+use crate::access::{Access, Admitted, Denied, Judgement};
 use crate::live::{Entry, Snapshot};
 use crate::model::{CanonicalPath, EncodedSlash, Place, Visitor};
 use crate::route::{Credential, Forward, RequestLine, Verdict};
@@ -124,6 +124,8 @@ pub enum From {
 pub enum Removed {
     /// It holds the API key that let the client in.
     Key,
+    /// It is where a user or a token of the issuer lets the client in.
+    Login,
     /// The token goes there.
     Token,
     /// The route's `request_headers` take it away.
@@ -163,7 +165,8 @@ pub fn preview<'s>(snapshot: &'s Snapshot, asked: Asked, token: &Token) -> Previ
         Err(refusal) => return Preview { fate: Fate::Refused(refusal), ..preview },
     };
     let visitor = Visitor::at(client_of(snapshot, &asked));
-    preview.admitted = Some(entry.access.admit(&visitor, &asked.head.headers));
+    let judged = entry.access.admit(&visitor, &asked.head.headers);
+    preview.admitted = Some(judged.and_then(Judgement::at_once));
     preview.fate = match course {
         Course::Refuse(refusal) => Fate::Refused(refusal),
         Course::Login { credential, call, .. } => Fate::Login { credential, call },
@@ -225,13 +228,11 @@ fn send<'s>(
         None => Inbound::none(places),
     };
     let guard = match credential {
-        Some(_) => Some(Guard::of(token, places).ok_or(Refusal::Internal)?),
+        Some(credential) => Some(Guard::of(token, places, &credential.destination).ok_or(Refusal::Internal)?),
         None => None,
     };
-    let request = prepared.request(places, guard.as_ref())?.map(|body| match body {
-        Outbound::Whole(bytes) => bytes,
-        _ => None,
-    });
+    let envelope = prepared.request(&forward.upstream, places, guard.as_ref())?;
+    let request = shown(envelope.request());
     let headers = request
         .headers()
         .iter()
@@ -246,6 +247,18 @@ fn send<'s>(
     let removed = gone.map(|name| (name.clone(), reason(name, &came, &entry.access, forward, places))).collect();
     let mapped = mapped(forward, target, credential, !tls);
     Ok(Sending { forward, credential, headers, removed, upgrade: prepared.upgrade.clone(), mapped, request })
+}
+
+/// The request as it is shown: with its body only where that is made for the token.
+fn shown(sealed: &Request<Outbound>) -> Request<Option<Bytes>> {
+    let mut request = Request::new(match sealed.body() {
+        Outbound::Whole(bytes) => bytes.clone(),
+        _ => None,
+    });
+    *request.method_mut() = sealed.method().clone();
+    *request.uri_mut() = sealed.uri().clone();
+    *request.headers_mut() = sealed.headers().clone();
+    request
 }
 
 /// What would become of an answer that leads to where the request went, and of a cookie for all of
@@ -300,7 +313,7 @@ fn reason(name: &HeaderName, came: &HeaderMap, access: &Access, forward: &Forwar
         lines(&headers).is_empty()
     };
     if takes(&|headers| access.remove_key(headers)) {
-        Removed::Key
+        if *name == AUTHORIZATION && access.claims_authorization() { Removed::Login } else { Removed::Key }
     } else if takes(&|headers| {
         clean_request(headers);
     }) {

@@ -73,7 +73,7 @@ struct Line {
     certificate: Option<Rc<ClientCertificate>>,
     /// Where its answer came from.
     upstream: Option<SocketAddr>,
-    /// The name of the API key that let it in.
+    /// The name of the key, the user or the like that let it in.
     key: Option<String>,
     /// Why it failed.
     cause: Option<String>,
@@ -120,7 +120,7 @@ impl Record {
         self.tag = Rc::clone(tag);
     }
 
-    /// The API key that let it in.
+    /// Who was let in, as far as an access rule says.
     pub(super) fn let_in_by(&mut self, key: Option<&str>) {
         if let Some(line) = &mut self.line {
             line.key = key.map(str::to_owned);

@@ -3,19 +3,21 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use zeroize::Zeroizing;
 
 use super::media::is_json;
 use super::refusal::Refusal;
 use super::upload::{Outbound, ReplayBudget, Upload};
 use crate::model::Place;
 use crate::route::Forward;
+use crate::secret::wiped_bytes;
 use crate::token::Guard;
 use crate::token::inject::{JsonShape, JsonSpliceError, json_shape, remove_parameter, splice_json, splice_query};
 
@@ -141,21 +143,32 @@ pub(super) async fn take_in(
         Need::Whole => {
             let limit = forward.limits.splice.min(forward.limits.body);
             // Boxed, as all that is seldom awaited: a warm request carries no room for it about.
-            let bytes = Box::pin(read_whole(body, limit, forward.timeouts.body)).await?;
+            let pace = (forward.timeouts.body, forward.limits.body_rate);
+            let bytes = Box::pin(read_whole(body, limit, pace)).await?;
             Inbound::whole(bytes, headers, places)
         }
     }
 }
 
-/// Reads a body whole. The first frame is the common case and is not copied.
-pub(super) async fn read_whole(mut body: Incoming, limit: u64, patience: Duration) -> Result<Bytes, Refusal> {
+/// Reads a body whole: no byte may take longer than the patience, nor all of them longer than that and
+/// what they earn at so many bytes a second (0: as long as they like). The first frame is the common
+/// case and is not copied.
+pub(super) async fn read_whole(
+    mut body: Incoming,
+    limit: u64,
+    (patience, rate): (Duration, u64),
+) -> Result<Bytes, Refusal> {
+    let began = Instant::now();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     if body.size_hint().lower() > limit {
         return Err(Refusal::SpliceTooLarge);
     }
     loop {
-        let frame = match tokio::time::timeout(patience, body.frame()).await {
+        let read = (first.len() + rest.len()) as u64;
+        let earned = (read * 1000).checked_div(rate).map(Duration::from_millis);
+        let left = earned.map_or(patience, |earned| (patience + earned).saturating_sub(began.elapsed()));
+        let frame = match tokio::time::timeout(patience.min(left), body.frame()).await {
             Err(_) => return Err(Refusal::SlowBody),
             Ok(None) => break,
             Ok(Some(Err(_))) => return Err(Refusal::BodyBroken),
@@ -216,7 +229,7 @@ pub(super) fn inject(
     let mut injected = Injected { query: Query::Kept, body: Outbound::Empty, body_made: false };
     let mut spliced: Option<Bytes> = None;
     for place in places {
-        let Some(token) = guard.map(|g| g.secret.expose()) else { break };
+        let Some(token) = guard.map(Guard::text) else { break };
         let in_body = match place {
             Place::Header { .. } => continue,
             Place::Query { .. } => false,
@@ -241,7 +254,7 @@ pub(super) fn inject(
                 JsonSpliceError::Malformed(_) => Refusal::BadJson,
                 JsonSpliceError::NotAnObject => Refusal::NotSpliceable,
             })?;
-            spliced = Some(Bytes::from(after));
+            spliced = Some(wiped_bytes(Zeroizing::new(after)));
         }
     }
     injected.body = match (spliced, body) {

@@ -11,7 +11,7 @@ use crate::model::{
     CanonicalPath, EncodedSlash, EndpointUrl, HeaderEdits, Limits, Placement, RefusedWhen, Timeouts, TokenEndpoint,
 };
 use crate::token::Cell;
-use crate::upstream::Upstream;
+use crate::upstream::{Destination, Upstream};
 use crate::vendor::{OwnCall, OwnEndpoint, Vendor};
 
 /// A route, ready to run.
@@ -66,8 +66,10 @@ pub struct Credential {
     pub name: String,
     /// Its token.
     pub cell: Arc<Cell>,
-    /// Where the token goes.
+    /// Where in a request the token goes.
     pub placement: Arc<Placement>,
+    /// The upstream that it goes to, and no other.
+    pub destination: Destination,
     /// When an answer says that the token was at fault.
     pub refused_when: RefusedWhen,
     /// The vendor's own endpoints as this route reaches them.

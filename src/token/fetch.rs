@@ -18,7 +18,7 @@ pub use release::Releases;
 pub use traced::traced;
 
 use super::{Fetch, Keep, Unkept};
-use crate::secret::Secret;
+use crate::secret::{Secret, wipe};
 use crate::upstream::{AGENT, ConnectError, EgressError, OnceError, Upstream, once};
 use crate::vendor::{Answer, FaultClass, FaultReason, Grant, Login, Occasion, TokenFault, TokenRequest, Vendor, skew};
 
@@ -70,10 +70,16 @@ async fn ask(
 ) -> Result<Grant, TokenFault> {
     let Some(upstream) = upstream else { return Err(transient(FaultReason::Unreachable)) };
     let sent = request.fleeting.clone();
-    let answer = once(upstream, wire(request)?, timeout, ANSWER_LIMIT).await.map_err(|error| fault(&error))?;
-    let read = Answer { status: answer.status(), headers: answer.headers(), body: answer.body(), sent: &sent };
-    let grant = vendor.read(&read)?;
-    Ok(Grant { skew: skew(answer.headers(), unix_time()), ..grant })
+    let answer =
+        once(upstream, addressed(request, upstream)?, timeout, ANSWER_LIMIT).await.map_err(|error| fault(&error))?;
+    let (head, body) = answer.into_parts();
+    let read = Answer { status: head.status, headers: &head.headers, body: &body, sent: &sent };
+    let grant = vendor.read(&read);
+    let skew = skew(&head.headers, unix_time());
+    // The connection's buffer, in which the head lies too: with its connection gone it is ours alone.
+    drop(head);
+    wipe(body);
+    Ok(Grant { skew, ..grant? })
 }
 
 fn unkept(_: Unkept) -> TokenFault {
@@ -101,6 +107,15 @@ fn occasion(refresh_token: Option<Secret>) -> Occasion {
 /// Seconds since 1970 by the wall clock.
 fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The same, where the request is for this upstream: what is in it goes to no other origin than the
+/// one it was made for, whatever a vendor's code builds.
+fn addressed(request: TokenRequest, upstream: &Upstream) -> Result<Request<Full<Bytes>>, TokenFault> {
+    if *request.url.origin() != upstream.target().origin {
+        return Err(transient(FaultReason::Unsayable));
+    }
+    wire(request)
 }
 
 /// The request as it goes over the wire: target in origin form, `Host` from the URL (RFC 9112

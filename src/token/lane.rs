@@ -6,12 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Request};
+use zeroize::Zeroizing;
 
 use super::cell::{COME_AGAIN, Slot, Tally};
+use super::inject::insert_headers;
 use super::{Cell, Token, Unavailable};
 use crate::model::{Place, Placement};
-use crate::secret::Secret;
+use crate::secret::{Secret, secret_header};
+use crate::upstream::{Destination, Envelope};
 use crate::vendor::{FaultClass, FaultReason, TokenFault};
 
 /// When to come again after a token that no header can hold: only another configuration mends it.
@@ -23,9 +26,9 @@ pub struct Rendered {
     /// Its generation.
     pub generation: u64,
     /// The headers to set, values marked sensitive.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     /// The token, for queries and bodies.
-    pub secret: Secret,
+    pub(super) secret: Secret,
 }
 
 impl Rendered {
@@ -41,9 +44,7 @@ impl Rendered {
                 Some(scheme) => [scheme, " ", secret].concat(),
                 None => secret.to_owned(),
             };
-            let mut value = HeaderValue::try_from(text).ok()?;
-            value.set_sensitive(true);
-            headers.push((name.clone(), value));
+            headers.push((name.clone(), secret_header(Zeroizing::new(text)).ok()?));
         }
         Some(Self { generation: token.generation, headers, secret: Secret::new(secret) })
     }
@@ -54,6 +55,8 @@ impl Rendered {
 #[derive(Debug)]
 pub struct Guard {
     rendered: Rc<Rendered>,
+    /// Where it may go, and nowhere else.
+    destination: Rc<Destination>,
     /// The request as one under way, which the change of an exclusive token waits for.
     slot: Option<Rc<Slot>>,
 }
@@ -61,8 +64,21 @@ pub struct Guard {
 impl Guard {
     /// A guard that comes from no cell: to show how a request would carry a token. `None` where a
     /// header cannot hold it.
-    pub fn of(token: &Token, places: &[Place]) -> Option<Self> {
-        Rendered::new(token, places).map(|rendered| Self { rendered: Rc::new(rendered), slot: None })
+    pub fn of(token: &Token, places: &[Place], destination: &Destination) -> Option<Self> {
+        let destination = Rc::new(destination.clone());
+        Rendered::new(token, places).map(|rendered| Self { rendered: Rc::new(rendered), destination, slot: None })
+    }
+
+    /// The token, for the query and the body of a request that is then sealed.
+    pub fn text(&self) -> &str {
+        self.rendered.secret.expose()
+    }
+
+    /// Writes the token's headers into a request, and addresses it to the one upstream that this token
+    /// was handed out for. There is no other way for a token to get into a request's headers.
+    pub fn seal<B>(&self, mut request: Request<B>) -> Envelope<'_, B> {
+        insert_headers(request.headers_mut(), &self.rendered);
+        self.destination.envelope(request)
     }
 
     /// The request as one under way, where somebody waits for such: to be rested while the request
@@ -85,16 +101,17 @@ impl std::ops::Deref for Guard {
 pub struct Lane {
     cell: Arc<Cell>,
     placement: Arc<Placement>,
+    destination: Rc<Destination>,
     /// For exclusive credentials; for all others a guard costs nothing.
     tally: Option<Arc<Tally>>,
     rendered: RefCell<Option<Rc<Rendered>>>,
 }
 
 impl Lane {
-    /// A view of `cell` that renders for these places.
-    pub fn new(cell: Arc<Cell>, placement: Arc<Placement>) -> Self {
+    /// A view of `cell` that renders for these places, for requests to this upstream.
+    pub fn new(cell: Arc<Cell>, placement: Arc<Placement>, destination: Destination) -> Self {
         let tally = cell.tally();
-        Self { cell, placement, tally, rendered: RefCell::default() }
+        Self { cell, placement, destination: Rc::new(destination), tally, rendered: RefCell::default() }
     }
 
     /// The cell.
@@ -162,13 +179,13 @@ impl Lane {
         let slot = slot.map(Rc::new);
         let mut rendered = self.rendered.borrow_mut();
         if let Some(current) = rendered.as_ref().filter(|current| current.generation == token.generation) {
-            return Some(Guard { rendered: Rc::clone(current), slot });
+            return Some(Guard { rendered: Rc::clone(current), destination: Rc::clone(&self.destination), slot });
         }
         // What was rendered before goes first: it must not outlive its token here.
         *rendered = None;
         let current = Rc::new(Rendered::new(token, &self.placement)?);
         *rendered = Some(Rc::clone(&current));
-        Some(Guard { rendered: current, slot })
+        Some(Guard { rendered: current, destination: Rc::clone(&self.destination), slot })
     }
 }
 
@@ -190,7 +207,7 @@ mod tests {
 
     fn lane(script: &Arc<Script>) -> Lane {
         let cell = Cell::new(settings(script), TestClock::new(), tokio::runtime::Handle::current());
-        Lane::new(cell, places())
+        Lane::new(cell, places(), Destination::anywhere())
     }
 
     const PATIENCE: Duration = Duration::from_secs(15);

@@ -6,6 +6,7 @@ use std::{fmt, io};
 use http::Request;
 
 use super::EgressError;
+use crate::limit::descriptors::is_local_shortage;
 
 /// Why TLS could not be made ready for a target.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,15 @@ impl ConnectError {
         }
     }
 
+    /// Whether this machine has too little of something, such as descriptors: no fault of the upstream's.
+    pub fn is_shortage(&self) -> bool {
+        match self {
+            Self::Dns(error) | Self::Tcp(error) => is_local_shortage(error),
+            Self::Egress(EgressError::Unreached(cause)) => cause.is_shortage(),
+            _ => false,
+        }
+    }
+
     /// Whether it was the upstream's certificate that was not accepted: no matter of the
     /// network, and no use in trying again.
     pub fn is_certificate(&self) -> bool {
@@ -92,12 +102,18 @@ pub(super) fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// A request that came back unsent. There may be a token in it, so that nobody outside gets at it: what
+/// is sent anew is made anew, with its envelope.
+pub struct Returned<B>(
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests of the pool look at it"))] pub(super) Box<Request<B>>,
+);
+
 /// Why a request got no answer's head. Its `Debug` leaves the request out: there is a token in it.
 pub enum SendError<B> {
-    /// Nothing of it left this process; it is given back and may be sent elsewhere, whatever its method.
+    /// Nothing of it left this process, whatever its method.
     Unsent {
         /// The request as it was.
-        request: Box<Request<B>>,
+        request: Returned<B>,
         /// Why there is no connection.
         cause: ConnectError,
     },

@@ -1,11 +1,13 @@
 //! Out into the world: connections to upstreams and token endpoints.
 //!
 //! An [`Upstream`] is shared by all threads and says where and how; a [`Pool`] belongs to one
-//! worker and holds that worker's connections to it. [`once`] is for token calls: one fresh
-//! connection, one answer read whole.
+//! worker and holds that worker's connections to it. What it sends comes in an [`Envelope`], which
+//! says for which upstream it was made. [`once`] is for token calls: one fresh connection, one answer
+//! read whole.
 
 mod connect;
 mod egress;
+mod envelope;
 mod error;
 mod once;
 mod permit;
@@ -28,7 +30,8 @@ use permit::Limit;
 use tls::ClientTls;
 
 pub use egress::EgressError;
-pub use error::{ConnectError, Malformed, SendError, TlsSetupError};
+pub use envelope::{Destination, Elsewhere, Envelope, Reach};
+pub use error::{ConnectError, Malformed, Returned, SendError, TlsSetupError};
 pub use once::{OnceError, once};
 pub use pool::{Answer, Plan, Pool};
 pub use tls::{Roots, install_default};

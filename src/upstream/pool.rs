@@ -13,6 +13,7 @@ mod tests;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use hyper::body::Body;
 use tokio::sync::oneshot;
 
 use super::connect::Spoken;
-use super::{ConnectError, SendError, Upstream};
+use super::{ConnectError, Elsewhere, Envelope, Returned, SendError, Upstream};
 use crate::telemetry::metrics::Sheet;
 use dial::Dialling;
 use link::{Failure, Http1, Http2, Link};
@@ -100,6 +101,16 @@ where
         &self.upstream
     }
 
+    /// Sends what is in an envelope to this pool's upstream: another one is not opened. The rest is as
+    /// [`send`](Self::send) tells.
+    pub fn deliver<'p>(
+        self: &'p Rc<Self>,
+        envelope: Envelope<'_, B>,
+        plan: Plan<'p>,
+    ) -> Result<impl Future<Output = Result<Response<Answer>, SendError<B>>> + use<'p, B>, Elsewhere> {
+        Ok(self.send(envelope.open(&self.upstream)?, plan))
+    }
+
     /// Sends on a pooled connection, or on a fresh one. A request that a pooled connection gives
     /// back unsent goes out on a fresh one. The connection returns to the pool when the answer's
     /// body has been read to its end.
@@ -108,11 +119,7 @@ where
     /// wants them. Its extensions go along: hyper writes header names as recorded there, if they
     /// are. Must run inside a `LocalSet`. Dropping the future closes an HTTP/1 connection and
     /// resets an HTTP/2 stream.
-    pub async fn send(
-        self: &Rc<Self>,
-        mut request: Request<B>,
-        plan: Plan<'_>,
-    ) -> Result<Response<Answer>, SendError<B>> {
+    async fn send(self: &Rc<Self>, mut request: Request<B>, plan: Plan<'_>) -> Result<Response<Answer>, SendError<B>> {
         if plan.reuse && !plan.upgrade {
             while let Some(link) = self.check_out() {
                 match link.send(request).await {
@@ -142,7 +149,7 @@ where
             let link = if plan.upgrade { self.dial_upgrade(plan.connect).await } else { self.dial(plan).await };
             let link = match link {
                 Ok(link) => link,
-                Err(cause) => return Err(SendError::Unsent { request: Box::new(request), cause }),
+                Err(cause) => return Err(SendError::Unsent { request: Returned(Box::new(request)), cause }),
             };
             if plan.still.is_some_and(|still| !still()) {
                 link.give_back();
@@ -155,7 +162,7 @@ where
                     self.forget_closed();
                     tries -= 1;
                     if tries == 0 {
-                        return Err(SendError::Unsent { request: back, cause: ConnectError::Http(error) });
+                        return Err(SendError::Unsent { request: Returned(back), cause: ConnectError::Http(error) });
                     }
                     request = *back;
                 }

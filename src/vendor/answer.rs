@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use http::header::CONTENT_ENCODING;
 use serde_json::Value;
+use zeroize::Zeroize;
 
 use super::lifetime::{lifetime, retry_after};
 use super::request::{basic, form_encoded};
@@ -45,6 +46,33 @@ impl Sent {
     }
 }
 
+/// The JSON of an answer. A token may stand anywhere in it, so all its strings are wiped.
+#[derive(PartialEq, Debug)]
+pub(super) struct Said(Value);
+
+impl std::ops::Deref for Said {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        wipe_strings(&mut self.0);
+    }
+}
+
+fn wipe_strings(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(elements) => elements.iter_mut().for_each(wipe_strings),
+        Value::Object(members) => members.values_mut().for_each(wipe_strings),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 /// One reading of one answer.
 #[derive(Debug)]
 pub(super) struct Reading<'a> {
@@ -58,7 +86,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The JSON of a success. `code` finds the vendor's error code in the JSON of a failure.
-    pub(super) fn success(&self, code: impl Fn(&Value) -> Option<String>) -> Result<Value, TokenFault> {
+    pub(super) fn success(&self, code: impl Fn(&Value) -> Option<String>) -> Result<Said, TokenFault> {
         let status = self.answer.status;
         if status.is_redirection() {
             // Asking again would be answered the same way.
@@ -71,7 +99,7 @@ impl<'a> Reading<'a> {
         self.json().map_err(|reason| self.fault(FaultClass::Transient, reason, None))
     }
 
-    fn json(&self) -> Result<Value, FaultReason> {
+    fn json(&self) -> Result<Said, FaultReason> {
         // No coding was offered; an answer that has one all the same cannot be read.
         let coded = |value: &http::HeaderValue| {
             !value.as_bytes().trim_ascii().is_empty() && !value.as_bytes().eq_ignore_ascii_case(b"identity")
@@ -83,7 +111,7 @@ impl<'a> Reading<'a> {
         if body.is_empty() {
             return Err(FaultReason::Empty);
         }
-        serde_json::from_slice(body).map_err(|_| FaultReason::Unreadable)
+        serde_json::from_slice(body).map(Said).map_err(|_| FaultReason::Unreadable)
     }
 
     /// The token and its life.
@@ -211,12 +239,19 @@ pub(super) fn class_of_text(text: &str) -> FaultClass {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_strings_of_an_answer_are_wiped_wherever_they_stand() {
+        let mut value = serde_json::json!({"a": ["k3y", {"b": "k3y"}], "c": 1, "d": "k3y"});
+        wipe_strings(&mut value);
+        assert_eq!(value, serde_json::json!({"a": ["", {"b": ""}], "c": 1, "d": ""}));
+    }
+
     use http::{HeaderMap, HeaderValue, StatusCode};
     use serde_json::json;
 
     use super::*;
 
-    fn read(status: u16, headers: &[(&'static str, &str)], body: &[u8]) -> Result<Value, TokenFault> {
+    fn read(status: u16, headers: &[(&'static str, &str)], body: &[u8]) -> Result<Said, TokenFault> {
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
@@ -271,9 +306,9 @@ mod tests {
     #[test]
     fn json_is_read_whatever_its_content_type_and_with_a_byte_order_mark() {
         for kind in ["application/json", "text/plain", "text/json; charset=utf-8", "text/html", "nonsense"] {
-            assert_eq!(read(200, &[("content-type", kind)], b"\xef\xbb\xbf {\"a\":1}\r\n"), Ok(json!({"a": 1})));
+            assert_eq!(read(200, &[("content-type", kind)], b"\xef\xbb\xbf {\"a\":1}\r\n"), Ok(Said(json!({"a": 1}))));
         }
-        assert_eq!(read(201, &[("content-encoding", "identity")], b"{}"), Ok(json!({})));
+        assert_eq!(read(201, &[("content-encoding", "identity")], b"{}"), Ok(Said(json!({}))));
     }
 
     #[test]

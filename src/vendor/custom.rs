@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::answer::{Reading, Sent, class_of_text, member, short_code, text};
 use super::request::{FORM, JSON, form};
@@ -21,7 +22,7 @@ use super::{
     Vendor, VendorSettings,
 };
 use crate::model::{EndpointUrl, Place, RefusedWhen};
-use crate::secret::Secret;
+use crate::secret::{Secret, secret_header};
 
 mod pointer;
 
@@ -214,7 +215,7 @@ fn header(name: &str, value: &str, problems: &mut Problems) -> Option<(HeaderNam
         problems.add(&field, "is a header that the proxy writes by itself", "remove it");
         return None;
     }
-    let Ok(mut value) = HeaderValue::from_str(value) else {
+    let Ok(value) = secret_header(Zeroizing::new(value.to_owned())) else {
         problems.add(
             &field,
             "has a character that cannot be sent in a header",
@@ -222,7 +223,6 @@ fn header(name: &str, value: &str, problems: &mut Problems) -> Option<(HeaderNam
         );
         return None;
     };
-    value.set_sensitive(true);
     Some((name, value))
 }
 

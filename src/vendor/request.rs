@@ -4,10 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
+use zeroize::Zeroizing;
 
 use super::TokenRequest;
 use crate::model::EndpointUrl;
-use crate::secret::Secret;
+use crate::secret::{Secret, secret_header};
 
 /// `application/json`.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -27,18 +28,17 @@ pub(super) fn post(url: &EndpointUrl, content_type: HeaderValue, basic: Option<&
 
 /// The credentials of RFC 7617 as they are: `base64(user:password)`, without the scheme.
 pub(super) fn basic(user: &str, password: &str) -> Secret {
-    Secret::new(STANDARD.encode(format!("{user}:{password}")))
+    Secret::new(STANDARD.encode(Zeroizing::new([user, ":", password].concat()).as_bytes()))
 }
 
 /// The credentials of RFC 6749 section 2.3.1, which wants both form-encoded before.
 pub(super) fn basic_form_encoded(user: &str, password: &str) -> Secret {
-    basic(&form_encoded(user), &form_encoded(password))
+    basic(&form_encoded(user), &Zeroizing::new(form_encoded(password)))
 }
 
 fn authorization(basic: &Secret) -> HeaderValue {
     #[expect(clippy::expect_used, reason = "base64 is visible ASCII")]
-    let mut value = HeaderValue::try_from(format!("Basic {}", basic.expose())).expect("base64 fits into a header");
-    value.set_sensitive(true);
+    let value = secret_header(Zeroizing::new(["Basic ", basic.expose()].concat())).expect("base64 fits into a header");
     value
 }
 
@@ -49,19 +49,27 @@ pub(super) fn form_encoded(text: &str) -> String {
 
 /// A form, in this order.
 pub(super) fn form<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Secret {
-    Secret::new(form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish())
+    let fields: Vec<_> = fields.into_iter().collect();
+    // Room for all of it, each byte escaped: a string that grows leaves copies behind that nobody wipes.
+    let longest = fields.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2).sum();
+    let room = String::with_capacity(longest);
+    Secret::new(form_urlencoded::Serializer::new(room).extend_pairs(fields).finish())
 }
 
 /// A JSON object of strings, in this order.
 pub(super) fn json_object<'a>(members: impl IntoIterator<Item = (&'a str, &'a str)>) -> Secret {
-    let mut text = String::from("{");
+    let members: Vec<_> = members.into_iter().collect();
+    // Room for all of it, each byte escaped, for the same reason.
+    let longest = members.iter().map(|(name, value)| 6 * (name.len() + value.len()) + 6).sum::<usize>() + 2;
+    let mut text = String::with_capacity(longest);
+    text.push('{');
     for (at, (name, value)) in members.into_iter().enumerate() {
         if at > 0 {
             text.push(',');
         }
         text.push_str(&json_string(name));
         text.push(':');
-        text.push_str(&json_string(value));
+        text.push_str(&Zeroizing::new(json_string(value)));
     }
     text.push('}');
     Secret::new(text)

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{Ran, ran};
 use crate::harness::process;
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "tokenferry",
     "tokenferry-run",
     "tokenferry-check",
@@ -15,6 +15,7 @@ const PAGES: [&str; 12] = [
     "tokenferry-config",
     "tokenferry-reload",
     "tokenferry-healthcheck",
+    "tokenferry-hash-password",
     "tokenferry-schema",
     "tokenferry-demo",
     "tokenferry-completions",

@@ -3,6 +3,7 @@
 mod canary;
 mod check;
 mod explain;
+mod hash_password;
 mod man;
 mod reload;
 mod shape;

@@ -16,7 +16,7 @@ routes:
   - {name: one, upstream: https://api.example.com/v1, credential: key}
 ";
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "run",
     "check",
     "explain",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 12] = [
     "config",
     "reload",
     "healthcheck",
+    "hash-password",
     "schema",
     "demo",
     "completions",

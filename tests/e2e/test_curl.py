@@ -140,11 +140,11 @@ class Authority:
         subject = ("-subj", f"/CN={name}", "-days", "2")
         self._openssl("req", "-x509", "-out", self.ca, "-keyout", self.key, *self._fresh_key(), *subject)
 
-    def certify(self, name):
-        """A certificate for loopback; its file and its key's."""
+    def certify(self, name, names="DNS:localhost,IP:127.0.0.1"):
+        """A certificate for these names, or for loopback; its file and its key's."""
         certificate, key, request = (self.directory / f"{name}.{kind}" for kind in ("crt", "key", "csr"))
         extensions = self.directory / f"{name}.ext"
-        extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+        extensions.write_text(f"subjectAltName={names}\nbasicConstraints=CA:FALSE\n")
         self._openssl("req", "-out", request, "-keyout", key, *self._fresh_key(), "-subj", f"/CN={name}")
         signer = ("-CA", self.ca, "-CAkey", self.key, "-CAcreateserial", "-days", "2", "-extfile", extensions)
         self._openssl("x509", "-req", "-in", request, "-out", certificate, *signer)

@@ -15,10 +15,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::drain::read_until;
-use crate::harness::client::{Connection, get, text, token_number};
+use crate::harness::client::{Connection, get, read_until, text, token_number};
 use crate::harness::eventually;
-use crate::harness::load::Load;
 use crate::harness::process::Process;
 use crate::harness::upstream::{Upstream, relay};
 use crate::harness::vendors::{config, crewmojo, route, simulate};
@@ -68,29 +66,6 @@ async fn has_handed_over(process: Process) -> String {
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("handed over") && log.contains("stopped"), "{log}");
     log
-}
-
-#[tokio::test]
-async fn five_deploys_in_a_row_under_load_lose_no_request_and_make_no_login() {
-    let simulator = simulate(Crewmojo::default()).await;
-    let mut process = Process::start(&with_handover(&simulator, &data(&simulator)), &[]);
-    assert_eq!(get(process.address, "/crewmojo/a").await.status(), 200);
-    // Half of them keep their connection, the others take a new one for each request.
-    let load = Load::start(process.address, 8, Duration::from_millis(2), |number| {
-        let connection = if number % 2 == 0 { "keep-alive" } else { "close" };
-        Request::get("/crewmojo/b").header("connection", connection).body(Full::default()).unwrap()
-    });
-    for _ in 0..5 {
-        let seen = simulator.data_requests();
-        eventually("the load is on", || simulator.data_requests() > seen + 50).await;
-        let next = process.successor().await;
-        assert_eq!(next.address, process.address);
-        let log = has_handed_over(std::mem::replace(&mut process, next)).await;
-        assert!(!log.contains("cut off"), "{log}");
-    }
-    load.stop().await.assert_all_served(300);
-    assert_eq!((simulator.token_requests(), simulator.refused()), (1, 0));
-    assert_eq!(token_number(&get(process.address, "/crewmojo/a").await), Some(1));
 }
 
 #[tokio::test]

@@ -98,3 +98,13 @@ pub fn assert_unavailable(response: &Response<Bytes>, code: &str) {
     assert!(response.headers().contains_key("proxy-status"));
     assert_eq!((json(response)["code"].as_str(), json(response)["status"].as_u64()), (Some(code), Some(503)));
 }
+
+/// Reads until this has come; what has come until then.
+pub async fn read_until(stream: &mut TcpStream, what: &str) -> String {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(what) {
+        let more = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut read)).await;
+        assert_ne!(more.unwrap_or_else(|_| panic!("no {what}")).unwrap(), 0, "closed before {what}");
+    }
+    String::from_utf8_lossy(&read).into_owned()
+}

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::proxy::complete;
+use super::secrets;
 
 /// A `tokenferry run` that is killed when dropped.
 pub struct Process {
@@ -32,7 +33,13 @@ impl Process {
     /// The same, in a folder that has its `proxy.yaml` already.
     pub fn start_in(folder: TempDir, variables: &[(&str, &str)]) -> Self {
         let mut command = command(folder.path());
-        command.arg("run").envs(variables.iter().copied());
+        command.arg("run");
+        // What it says is searched for secrets, so that it had better say much.
+        let yaml = std::fs::read_to_string(folder.path().join("proxy.yaml")).unwrap_or_default();
+        if !yaml.contains("log:") {
+            command.env("TOKENFERRY_LOG", "trace");
+        }
+        command.envs(variables.iter().copied());
         Self::launch(Arc::new(folder), command)
     }
 
@@ -47,6 +54,7 @@ impl Process {
 
     /// Runs a command that becomes the proxy, and waits until it listens.
     pub fn launch(folder: Arc<TempDir>, mut command: Command) -> Self {
+        secrets::keep_those_of(&std::fs::read_to_string(folder.path().join("proxy.yaml")).unwrap_or_default());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
         let mut readers = vec![collect(child.stderr.take().unwrap(), Arc::clone(&stderr))];
@@ -81,6 +89,7 @@ impl Process {
 
     /// Writes another configuration, by rename, as editors do.
     pub fn rewrite(&self, yaml: &str) {
+        secrets::keep_those_of(yaml);
         replace(&self.folder.path().join("proxy.yaml"), &complete(yaml));
     }
 
@@ -124,6 +133,11 @@ impl Process {
         (status, self.log())
     }
 
+    /// How many files and sockets it has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
     /// A figure in KiB of /proc/PID/status, such as `VmRSS` or `VmHWM`.
     pub fn memory_kib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
@@ -136,6 +150,15 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for reader in std::mem::take(&mut self.readers) {
+            let _ = reader.join();
+        }
+        if std::thread::panicking() {
+            return;
+        }
+        if let Some(line) = secrets::line_with_one(&self.log()) {
+            panic!("a secret is in the output: {line}");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokenferry::server::ListenOn;
 use tokenferry::telemetry::metrics::Metrics;
 use tokio::sync::{mpsc, oneshot};
 
-use super::editor;
+use super::{editor, secrets};
 
 /// A proxy that runs until dropped.
 pub struct Proxy {
@@ -51,6 +51,8 @@ impl Proxy {
     }
 
     async fn launch(folder: TempDir, yaml: &str, variables: &[(&str, &str)], watch: bool) -> Self {
+        secrets::watch_the_log();
+        secrets::keep_those_of(yaml);
         std::fs::write(folder.path().join("proxy.yaml"), complete(yaml)).unwrap();
         let (hangups, inbox) = mpsc::channel(8);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -128,6 +130,7 @@ impl Proxy {
 
     /// Writes another configuration, by rename, as editors do. It is taken when the watcher sees it.
     pub fn rewrite(&self, yaml: &str) {
+        secrets::keep_those_of(yaml);
         let next = self.folder.path().join("next.yaml");
         std::fs::write(&next, complete(yaml)).unwrap();
         std::fs::rename(next, self.folder.path().join("proxy.yaml")).unwrap();
@@ -150,6 +153,9 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         drop(self.stop.take());
         // Left to end by itself: a test that failed must not hang here.
+        if !std::thread::panicking() {
+            secrets::assert_none_was_logged();
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Seen {
     pub target: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// The number of its connection, from 0.
+    pub connection: usize,
 }
 
 impl Seen {
@@ -107,11 +109,13 @@ impl Upstream {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&seen);
         let task = tokio::spawn(async move {
-            loop {
+            for connection in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (answers, record, tls) = (Arc::clone(&answers), Arc::clone(&record), tls.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| serve(request, Arc::clone(&answers), Arc::clone(&record)));
+                    let service = service_fn(move |request| {
+                        serve(request, connection, Arc::clone(&answers), Arc::clone(&record))
+                    });
                     let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                     let Some(tls) = tls else {
                         drop(builder.serve_connection(TokioIo::new(stream), service).await);
@@ -163,13 +167,19 @@ pub async fn relay(address: SocketAddr, seen: Seen) -> Response<Full<Bytes>> {
 
 async fn serve(
     request: Request<Incoming>,
+    connection: usize,
     answers: Answers,
     record: Arc<Mutex<Vec<Seen>>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let target = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
-    let seen = Seen { version: parts.version, method: parts.method, target, headers: parts.headers, body };
+    let seen = Seen { version: parts.version, method: parts.method, target, headers: parts.headers, body, connection };
+    for name in ["authorization", "token", "x-api-key"] {
+        if let Some(Ok(value)) = seen.headers.get(name).map(|value| value.to_str()) {
+            super::secrets::keep_token(value);
+        }
+    }
     record.lock().unwrap().push(seen.clone());
     Ok(answers(seen).await)
 }

@@ -12,8 +12,8 @@ pub(super) struct Plan {
 
 struct Room {
     floor: u8,
-    /// Modules that it may import, each with the only file that may, where the table names one.
-    imports: Vec<(String, Option<String>)>,
+    /// Modules that it may import, each with the only files that may, where the table names some.
+    imports: Vec<(String, Vec<String>)>,
     anything_below: bool,
     /// On its own floor.
     left_neighbours: Vec<String>,
@@ -69,11 +69,13 @@ impl Plan {
         }
         match room.imports.iter().find(|(name, _)| name == module) {
             None => Some(format!("`{from}` does not list `{module}`")),
-            Some((_, None)) => None,
-            Some((_, Some(file))) => {
-                let inside = [format!("{from}/{file}.rs"), format!("{from}/{file}/")];
-                let allowed = place == inside[0] || place.starts_with(&inside[1]);
-                (!allowed).then(|| format!("only `{file}` of `{from}` may name `{module}`"))
+            Some((_, files)) if files.is_empty() => None,
+            Some((_, files)) => {
+                let is_in = |file: &String| {
+                    place == format!("{from}/{file}.rs") || place.starts_with(&format!("{from}/{file}/"))
+                };
+                let told = files.iter().map(|file| format!("`{file}`")).collect::<Vec<_>>().join(" and ");
+                (!files.iter().any(is_in)).then(|| format!("only {told} of `{from}` may name `{module}`"))
             }
         }
     }
@@ -98,8 +100,8 @@ fn backticked(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// The modules that a cell lists in words; `upstream (in `fetch` only)` is for one file.
-fn listed(cell: &str, known: &[&String]) -> Vec<(String, Option<String>)> {
+/// The modules that a cell lists in words; `upstream (in `fetch` and `lane` only)` is for two files.
+fn listed(cell: &str, known: &[&String]) -> Vec<(String, Vec<String>)> {
     let mut found = Vec::new();
     let mut rest = cell;
     while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic()) {
@@ -108,8 +110,8 @@ fn listed(cell: &str, known: &[&String]) -> Vec<(String, Option<String>)> {
         rest = &word[end..];
         if known.iter().any(|module| *module == &word[..end]) {
             let note = rest.trim_start().strip_prefix('(').and_then(|note| note.split(')').next()).unwrap_or("");
-            let file = note.strip_prefix("in ").and_then(|note| backticked(note).into_iter().next());
-            found.push((word[..end].to_owned(), file));
+            let files = note.strip_prefix("in ").map(backticked).unwrap_or_default();
+            found.push((word[..end].to_owned(), files));
         }
         // What stands in parentheses is about the module, not a list of modules.
         if let Some((_, after)) = rest.trim_start().strip_prefix('(').and_then(|note| note.split_once(')')) {

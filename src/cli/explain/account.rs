@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::back::{Back, Refused};
 use super::request::Described;
 use super::verdict::{name, sentence};
-use crate::access::{Access, Admitted, Denied};
+use crate::access::{Access, Admitted, Denied, Rule};
 use crate::cli::ready::Ready;
 use crate::cli::words;
 use crate::config::{EgressSettings, Loaded, RouteAction, is_hidden};
@@ -123,10 +123,10 @@ impl Account {
         let preview = preview(&ready.assembled.snapshot, asked, &token);
         account.routes(&ready.loaded, &preview, &head_method, &headers);
         let entry = preview.route.and_then(|place| ready.assembled.snapshot.entries.get(place));
-        if let (Some(entry), Some(admitted)) = (entry, preview.admitted) {
+        if let (Some(entry), Some(admitted)) = (entry, preview.admitted.clone()) {
             let is_login = matches!(preview.fate, Fate::Login { .. });
             let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
-            account.access = Some((admitted.is_ok(), access(&entry.access, admitted, &peer, is_login)));
+            account.access = Some((admitted.is_ok(), access(&entry.access, &admitted, &peer, is_login)));
             if let Err(denied) = admitted {
                 account.refused(&Refusal::Denied(denied));
             }
@@ -201,20 +201,56 @@ fn credential_of(entry: &Entry) -> Option<&Credential> {
     }
 }
 
-fn access(access: &Access, admitted: Result<Admitted<'_>, Denied>, peer: &str, is_login: bool) -> String {
-    match admitted {
-        Ok(Admitted { key: Some(name) }) => format!("let in by the API key `{}`", words::plain(name)),
-        Ok(Admitted { key: None }) if access.is_open() => "everyone is let in".to_owned(),
-        Ok(Admitted { key: None }) => format!("let in by the network of {peer}"),
-        Err(Denied::Network) => format!("not let in: {peer} is not of an allowed network (--peer asks for another)"),
-        Err(Denied::Key) if is_login => {
+fn access(access: &Access, admitted: &Result<Admitted<'_>, Denied>, peer: &str, is_login: bool) -> String {
+    let denied = match admitted {
+        Ok(admitted) => return let_in(access, admitted, peer),
+        Err(denied) => denied,
+    };
+    let place = if access.claims_authorization() {
+        "it goes as X-Api-Key, since Authorization is for what else is asked for"
+    } else {
+        "it goes as Authorization: Bearer, as Basic's password or as X-Api-Key"
+    };
+    match denied {
+        Denied::Network => format!("not let in: {peer} is not of an allowed network (--peer asks for another)"),
+        Denied::Certificate => "not let in: a client certificate is asked for, and `explain` shows none".to_owned(),
+        Denied::Key if is_login && !access.claims_authorization() => {
             "an API key is asked for, and this request has no valid one: as Authorization: \
              Bearer, as Basic's password, as X-Api-Key, or as the login's client_secret (which is not looked for here)"
                 .to_owned()
         }
-        Err(Denied::Key) => "not let in: an API key is asked for, and this request has no valid one; it goes as \
-             Authorization: Bearer, as Basic's password or as X-Api-Key"
+        Denied::Key => format!("not let in: an API key is asked for, and this request has no valid one; {place}"),
+        Denied::User => "not let in: a user is asked for, and this request has no valid name and password; they go as \
+             Authorization: Basic"
             .to_owned(),
+        Denied::Token { .. } => "not let in: a token of the issuer is asked for, and this request has no valid one; \
+             it goes as Authorization: Bearer"
+            .to_owned(),
+        Denied::NoKeys => "not judged: a token of the issuer is asked for, whose keys are at a URL that only the \
+             running proxy asks"
+            .to_owned(),
+        Denied::Crowded => "not judged: there is no memory to check the password with".to_owned(),
+    }
+}
+
+fn let_in(access: &Access, admitted: &Admitted<'_>, peer: &str) -> String {
+    let rules: Vec<&str> = access
+        .rules()
+        .map(|rule| match rule {
+            Rule::Network => "its network",
+            Rule::Certificate => "the client certificate",
+            Rule::Key => "the API key",
+            Rule::Token => "the token",
+            Rule::User => "the user",
+        })
+        .collect();
+    match (&admitted.who, rules.as_slice()) {
+        (_, []) => "everyone is let in".to_owned(),
+        (None, [_]) if access.rules().eq([Rule::Network]) => format!("let in by the network of {peer}"),
+        // The network goes without saying where something is named.
+        (Some(name), ["its network", rule] | [rule]) => format!("let in by {rule} `{}`", words::plain(name)),
+        (Some(name), rules) => format!("let in as `{}`, by {}", words::plain(name), rules.join(", ")),
+        (None, rules) => format!("let in by {}", rules.join(", ")),
     }
 }
 

@@ -107,6 +107,7 @@ fn is_unlike_any_other(name: &str) -> bool {
 fn because(removed: Removed) -> &'static str {
     match removed {
         Removed::Key => "the API key for this proxy",
+        Removed::Login => "the user or the token for this proxy",
         Removed::Token => "the client's own; the token goes there",
         Removed::Route => "request_headers of the route",
         Removed::Hop => "for this connection only",

@@ -1,17 +1,34 @@
 //! Who may come in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
 
 use crate::config::check::Check;
-use crate::config::file::{Access, digest};
+use crate::config::file::{Access, Certificates, JwksPlace, Jwt, Rules, digest};
+use crate::config::files::Unread;
 use crate::config::spot::Spot;
-use crate::config::tree::Node;
-use crate::model::{AccessPolicy, ApiKey};
+use crate::config::tree::{Node, Value};
+use crate::model::{
+    AccessPolicy, ApiKey, BasicUser, CertificateRule, JwtRules, KeySet, KeySource, KeyUrl, PasswordHash,
+    PasswordHashError, Scheme, UpstreamTls,
+};
+
+/// What a token may be signed with unless the file says otherwise.
+const ALGORITHMS: &[Algorithm] =
+    &[Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
+/// How far an issuer's clock may be off unless the file says otherwise, and at most.
+const LEEWAY: Duration = Duration::from_secs(60);
+const MOST_LEEWAY: Duration = Duration::from_secs(600);
+
+const MAKE_A_HASH: &str = "make one with `tokenferry hash-password`";
 
 impl Check<'_> {
     pub(super) fn access(&mut self, access: &Access, node: Option<&Node>, spot: &Spot<'_>) -> AccessPolicy {
         let Access::Rules(rules) = access else { return AccessPolicy::default() };
-        if rules.api_keys.is_empty() && rules.allow.is_empty() && rules.deny.is_empty() {
+        if is_empty(rules) {
             // What was wrong in it may have been taken out, which has been reported.
             if self.report.is_sound() {
                 self.report.error(
@@ -22,20 +39,36 @@ impl Check<'_> {
             }
             return AccessPolicy::default();
         }
-        let mut names = HashMap::new();
+        if rules.jwt.is_some() && !rules.users.is_empty() {
+            self.report.error_at_key(
+                &spot.key("users"),
+                "no request can have both a user and a token of `jwt`: each is in its Authorization",
+                "take one of the two out, or write a route for each",
+            );
+        }
+        let jwt = rules.jwt.as_ref().zip(node.and_then(|node| node.get("jwt")));
+        AccessPolicy {
+            api_keys: self.api_keys(rules, node, spot),
+            users: self.users(rules, node, spot),
+            jwt: jwt.and_then(|(jwt, node)| self.jwt(jwt, node, &spot.key("jwt"))).map(Arc::new),
+            client_certificates: self.certificates(rules, node, spot),
+            allow: rules.allow.iter().map(|network| network.0).collect(),
+            deny: rules.deny.iter().map(|network| network.0).collect(),
+        }
+    }
+
+    fn api_keys(&mut self, rules: &Rules, node: Option<&Node>, spot: &Spot<'_>) -> Vec<ApiKey> {
+        let mut names = HashSet::new();
         let mut digests: HashMap<[u8; 32], usize> = HashMap::new();
         let mut api_keys = Vec::new();
         let keys = spot.key("api_keys");
-        // What was taken out has been reported, and is not among the rules.
-        let nodes = node.and_then(|node| node.get("api_keys")).map_or(&[][..], Node::elements);
-        let nodes = nodes.iter().enumerate().filter(|(_, node)| !node.out.get());
-        for (api_key, (index, node)) in rules.api_keys.iter().zip(nodes) {
+        for (api_key, (index, node)) in rules.api_keys.iter().zip(elements(node, "api_keys")) {
             let at = keys.index(index);
             let Some(name) = &api_key.name else {
                 self.missing(&at, node, "name", "say whose key it is: `name: billing`");
                 continue;
             };
-            if names.insert(name.0.clone(), index).is_some() {
+            if !names.insert(&name.0) {
                 self.report.error(&at.key("name"), "another key has this name", "give each key a name of its own");
             }
             let Some(key) = &api_key.key else {
@@ -56,10 +89,188 @@ impl Check<'_> {
                 }
             }
         }
-        AccessPolicy {
-            api_keys,
-            allow: rules.allow.iter().map(|network| network.0).collect(),
-            deny: rules.deny.iter().map(|network| network.0).collect(),
+        api_keys
+    }
+
+    fn users(&mut self, rules: &Rules, node: Option<&Node>, spot: &Spot<'_>) -> Vec<BasicUser> {
+        let mut names = HashSet::new();
+        let mut users = Vec::new();
+        let all = spot.key("users");
+        for (user, (index, node)) in rules.users.iter().zip(elements(node, "users")) {
+            let at = all.index(index);
+            let Some(name) = &user.name else {
+                self.missing(&at, node, "name", "say who it is: `name: alice`");
+                continue;
+            };
+            if !names.insert(&name.0) {
+                self.report.error(&at.key("name"), "another user has this name", "give each user a name of their own");
+            }
+            // RFC 7617 section 2: what is behind the first colon is the password.
+            if name.0.contains(':') {
+                let mend = "choose a name without one: nobody could log in by it";
+                self.report.error(&at.key("name"), "a user's name can have no ':'", mend);
+            }
+            let Some(password) = &user.password else {
+                self.missing(&at, node, "password", MAKE_A_HASH);
+                continue;
+            };
+            match PasswordHash::parse(password.expose().trim()) {
+                Ok(password) => users.push(BasicUser { name: name.0.clone(), password }),
+                Err(error) => {
+                    let mend = match error {
+                        PasswordHashError::Costly => "make a cheaper one with `tokenferry hash-password`",
+                        _ => MAKE_A_HASH,
+                    };
+                    self.report.error(&at.key("password"), error.to_string(), mend);
+                }
+            }
+        }
+        users
+    }
+
+    fn certificates(&mut self, rules: &Rules, node: Option<&Node>, spot: &Spot<'_>) -> Option<CertificateRule> {
+        let spot = spot.key("client_certificates");
+        let rule = match rules.client_certificates.as_ref()? {
+            Certificates::Any => CertificateRule::Any,
+            Certificates::Names(names) if names.is_empty() => {
+                if node.and_then(|node| node.get("client_certificates")).is_some_and(|node| is_bare(node, "names")) {
+                    let mend = "take `names` out for every certificate that is vouched for";
+                    self.report.error(&spot.key("names"), "the list is empty, and so lets nobody in", mend);
+                }
+                return None;
+            }
+            Certificates::Names(names) => CertificateRule::Names(names.iter().map(|name| name.0.clone()).collect()),
+        };
+        if !self.has_certificates {
+            self.report.error_at_key(
+                &spot,
+                "no listener asks for client certificates, so nobody would be let in",
+                "add `tls: {cert: ..., key: ..., client_ca: clients.pem}` to a listener",
+            );
+        }
+        Some(rule)
+    }
+
+    fn jwt(&mut self, jwt: &Jwt, node: &Node, spot: &Spot<'_>) -> Option<JwtRules> {
+        let required = [
+            ("issuer", jwt.issuer.is_some(), "add `issuer: ...`, its tokens' `iss`"),
+            ("audience", jwt.audience.is_some(), "add `audience: ...`, what tokens for here have as `aud`"),
+            ("jwks", jwt.jwks.is_some(), "add `jwks: ...`, the file or the URL of the issuer's public keys"),
+        ];
+        for (field, is_there, mend) in required {
+            if !is_there {
+                self.missing(spot, node, field, mend);
+            }
+        }
+        let algorithms: Vec<Algorithm> = match &jwt.algorithms {
+            None => ALGORITHMS.to_vec(),
+            Some(words) => words.iter().map(|word| (*word).into()).collect(),
+        };
+        if is_bare(node, "algorithms") {
+            self.report.error(&spot.key("algorithms"), "the list is empty, and so lets nobody in", "write [RS256]");
+        }
+        let leeway = jwt.leeway.as_ref().map_or(LEEWAY, |leeway| leeway.0);
+        if leeway > MOST_LEEWAY {
+            let mend = "write 60s, and set the clocks right";
+            self.report.error(&spot.key("leeway"), "must be 10 minutes at most", mend);
+        }
+        let audience: Vec<String> = jwt.audience.iter().flat_map(|all| &all.0).map(|one| one.0.clone()).collect();
+        if is_bare(node, "audience") {
+            self.report.error(&spot.key("audience"), "the list is empty, and so lets nobody in", "write one at least");
+        }
+        let keys = jwt.jwks.as_ref().and_then(|place| self.key_source(&place.0, jwt, spot));
+        let claims = self.claims(jwt, node, spot);
+        Some(JwtRules { issuer: jwt.issuer.as_ref()?.0.clone(), audience, algorithms, claims, leeway, keys: keys? })
+    }
+
+    fn claims(&mut self, jwt: &Jwt, node: &Node, spot: &Spot<'_>) -> Vec<(String, Vec<String>)> {
+        let spot = spot.key("claims");
+        let mut claims = Vec::new();
+        for (name, wanted) in jwt.claims.iter().flatten() {
+            let at = spot.key(name);
+            if matches!(name.as_str(), "iss" | "aud" | "exp" | "nbf") {
+                let mend = "take it out: `issuer`, `audience` and the times are looked at anyway";
+                self.report.error_at_key(&at, "this claim has its own rule", mend);
+            }
+            if node.get("claims").is_some_and(|node| is_bare(node, name)) {
+                self.report.error(&at, "the list is empty", "write what the claim must hold, or take it out");
+            }
+            // RFC 8693 section 4.2: a scope is a list of words in one text.
+            let is_scope = matches!(name.as_str(), "scope" | "scp");
+            let split = |text: &String| match is_scope {
+                true => text.split_ascii_whitespace().map(str::to_owned).collect(),
+                false => vec![text.clone()],
+            };
+            claims.push((name.clone(), wanted.0.iter().flat_map(|text| split(&text.0)).collect()));
+        }
+        claims
+    }
+
+    fn key_source(&mut self, place: &JwksPlace, jwt: &Jwt, spot: &Spot<'_>) -> Option<KeySource> {
+        let at = spot.key("jwks");
+        let ca = self.ca(jwt.ca.as_ref(), &spot.key("ca"));
+        match place {
+            JwksPlace::Url(url) => {
+                let plain = url.origin().scheme() == Scheme::Http;
+                if plain && !url.origin().is_loopback() {
+                    let message = "whoever is on the way could put keys of their own in its place over plain http";
+                    self.report.error(&at, message, "use https://");
+                }
+                if plain && jwt.ca.is_some() {
+                    self.report.error_at_key(
+                        &spot.key("ca"),
+                        "is of no use without TLS",
+                        "take it out, or use https://",
+                    );
+                }
+                let tls = UpstreamTls { ca, ..UpstreamTls::default() };
+                Some(KeySource::Url(Box::new(KeyUrl { url: url.clone(), tls })))
+            }
+            JwksPlace::File(path) => {
+                if jwt.ca.is_some() {
+                    let mend = "take it out, or name a URL in `jwks`";
+                    self.report.error_at_key(&spot.key("ca"), "is of no use to keys in a file", mend);
+                }
+                let content = match self.files.read(path).1 {
+                    Ok(content) => content,
+                    Err(unread) => {
+                        let mend = match unread {
+                            Unread::Missing => "create it, or mend the path; a relative one is relative to this file",
+                            Unread::Denied => "let the proxy's user read it",
+                            _ => "name a file with the issuer's JWK set",
+                        };
+                        self.report.error(&at, format!("the file {unread}"), mend);
+                        return None;
+                    }
+                };
+                let keys = KeySet::parse(&content).map_err(|error| {
+                    let mend =
+                        "name a JWK set (RFC 7517) with public keys: RSA of 2048 bits or more, P-256, P-384, Ed25519";
+                    self.report.error(&at, format!("the file {error}"), mend);
+                });
+                keys.ok().map(|keys| KeySource::File(Arc::new(keys)))
+            }
         }
     }
+}
+
+fn is_empty(rules: &Rules) -> bool {
+    let Rules { api_keys, users, jwt, client_certificates, allow, deny } = rules;
+    api_keys.is_empty()
+        && users.is_empty()
+        && jwt.is_none()
+        && client_certificates.is_none()
+        && allow.is_empty()
+        && deny.is_empty()
+}
+
+/// Whether a list is written without elements. One whose elements were taken out has been told of.
+fn is_bare(node: &Node, field: &str) -> bool {
+    node.get(field).is_some_and(|node| matches!(&node.value, Value::List(elements) if elements.is_empty()))
+}
+
+/// The elements of a list that were read, with their places: what was taken out has been reported.
+fn elements<'n>(node: Option<&'n Node>, field: &str) -> impl Iterator<Item = (usize, &'n Node)> {
+    let nodes = node.and_then(|node| node.get(field)).map_or(&[][..], Node::elements);
+    nodes.iter().enumerate().filter(|(_, node)| !node.out.get())
 }

@@ -54,6 +54,8 @@ impl Check<'_> {
     pub(super) fn identity(&mut self, cert: (&str, &Spot<'_>), key: (&str, &Spot<'_>)) -> Option<ServerIdentity> {
         let chain = self.chain(cert.0, cert.1);
         let content = self.content(key.0, key.1)?;
+        let path = self.files.path(key.0);
+        self.files.judge_mode(&path, self.report, key.1);
         let Ok(private) = PrivateKeyDer::from_pem_slice(&content) else {
             let mend = "it must hold one -----BEGIN PRIVATE KEY-----, not encrypted";
             self.report.error(key.1, "the file holds no private key", mend);

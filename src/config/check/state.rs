@@ -44,6 +44,7 @@ impl Check<'_> {
             self.report.error(&at, "is a folder", "name a file in it");
             return None;
         }
+        self.files.judge_mode(&path, self.report, &at);
         Some(StateSettings { path, keys: keys? })
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 use crate::config::de::MEND;
 use crate::config::file::form::{Form, Of};
 use crate::config::file::measure::Patience;
-use crate::config::file::word::{Base, Network, Path, Server, Title};
+use crate::config::file::word::{Base, Path, Server, Title};
 use crate::model::{EncodedSlash, HeaderCase, Protocol, TokenEndpoint};
 use crate::secret::Secret;
 
@@ -189,87 +189,6 @@ impl<T: JsonSchema> JsonSchema for Listed<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let one = generator.subschema_for::<T>();
         json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
-    }
-}
-
-/// Who may come in: everyone, or whom the rules let.
-#[derive(Debug)]
-pub(crate) enum Access {
-    /// `public`
-    Public,
-    /// All that is listed must hold.
-    Rules(Rules),
-}
-
-/// Who may come in: all that is listed must hold.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rules {
-    /// One of these keys must be presented: as `Authorization: Bearer`, as Basic's password, or as `X-Api-Key`.
-    #[serde(default)]
-    #[schemars(extend("default" = []))]
-    pub(crate) api_keys: Vec<ApiKey>,
-    /// The client's address must be in one of these networks.
-    #[serde(default)]
-    #[schemars(extend("default" = []))]
-    pub(crate) allow: Vec<Of<Network>>,
-    /// The client's address must be in none of these networks.
-    #[serde(default)]
-    #[schemars(extend("default" = []))]
-    pub(crate) deny: Vec<Of<Network>>,
-}
-
-/// A key that lets a client in.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ApiKey {
-    /// Whose it is; appears in logs.
-    #[schemars(required)]
-    #[schemars(extend("examples" = ["billing"]))]
-    pub(crate) name: Option<Of<Title>>,
-    /// The key, or `sha256:` and its digest in hex.
-    #[schemars(required)]
-    pub(crate) key: Option<Secret>,
-}
-
-impl<'de> Deserialize<'de> for Access {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AccessVisitor;
-
-        impl<'de> Visitor<'de> for AccessVisitor {
-            type Value = Access;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`public`, or a map of `api_keys`, `allow` and `deny`")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Access, E> {
-                if text == "public" {
-                    return Ok(Access::Public);
-                }
-                Err(E::custom(format_args!("must be `public`, or a map{MEND}write public, or {{allow: [10.0.0.0/8]}}")))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Access, A::Error> {
-                Rules::deserialize(MapAccessDeserializer::new(map)).map(Access::Rules)
-            }
-        }
-
-        deserializer.deserialize_any(AccessVisitor)
-    }
-}
-
-impl JsonSchema for Access {
-    fn schema_name() -> Cow<'static, str> {
-        "Access".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let rules = generator.subschema_for::<Rules>();
-        json_schema!({
-            "description": "Who may come in: `public`, or rules that must all hold.",
-            "anyOf": [{ "type": "string", "pattern": "^public$|^\\$\\{.*\\}$", "examples": ["public"] }, rules]
-        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{ANSWER_LIMIT, wire};
+use super::{ANSWER_LIMIT, addressed};
 use crate::secret::Secret;
 use crate::token::Release;
 use crate::upstream::{Upstream, once};
@@ -55,7 +55,7 @@ impl Releases {
 }
 
 async fn give_up(credential: &str, vendor: &dyn Vendor, upstream: &Upstream, token: &Secret) {
-    let Some(Ok(request)) = vendor.release(token).map(wire) else { return };
+    let Some(Ok(request)) = vendor.release(token).map(|request| addressed(request, upstream)) else { return };
     match once(upstream, request, DEADLINE, ANSWER_LIMIT).await {
         Ok(answer) if answer.status().is_success() => tracing::info!(credential, "token given up"),
         Ok(answer) => {

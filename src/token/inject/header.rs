@@ -28,7 +28,8 @@ pub fn remove_headers(headers: &mut HeaderMap, places: &[Place]) {
     }
 }
 
-fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+/// Takes out a header under every name that is spelled alike.
+pub fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
     let mut exact = false;
     let mut odd = Vec::new();
     for key in headers.keys() {
@@ -46,8 +47,9 @@ fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
     }
 }
 
-/// Writes the rendered headers, each in place of whatever lines of that name are there.
-pub fn insert_headers(headers: &mut HeaderMap, token: &Rendered) {
+/// Writes the rendered headers, each in place of whatever lines of that name are there. Only a guard does
+/// so, which also says where the request may go.
+pub(in crate::token) fn insert_headers(headers: &mut HeaderMap, token: &Rendered) {
     for (name, value) in &token.headers {
         headers.insert(name.clone(), value.clone());
     }

@@ -5,6 +5,7 @@ mod header;
 mod json;
 mod query;
 
-pub use header::{insert_headers, remove_headers, spelled_alike};
+pub(super) use header::insert_headers;
+pub use header::{remove_headers, remove_spellings, spelled_alike};
 pub use json::{JsonShape, JsonSplice, JsonSpliceError, json_shape, splice_json};
 pub use query::{has_parameter, remove_parameter, splice_query};

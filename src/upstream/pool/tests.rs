@@ -11,8 +11,9 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::model::{HeaderCase, Protocol};
+use crate::upstream::stream::Allowance;
 use crate::upstream::testing::{PATIENCE, Raw, Served, Step, resolve_to, target, until};
-use crate::upstream::{Malformed, Roots, Target};
+use crate::upstream::{Malformed, Returned, Roots, Target};
 
 mod http2;
 mod limit;
@@ -210,7 +211,7 @@ fn a_post_that_a_connection_gives_back_unsent_goes_out_on_a_fresh_one() {
                 hyper::client::conn::http1::handshake::<_, Sent>(TokioIo::new(near)).await.unwrap();
             let mut connection = Box::pin(connection);
             assert!(matches!(futures_poll(connection.as_mut()), Poll::Pending));
-            pool.check_in(Http1::new(sender, None, &pool));
+            pool.check_in(Http1::new(sender, None, Allowance::default(), &pool));
             doomed.push((connection, far));
         }
         assert_eq!(idle(&pool), 2);
@@ -254,9 +255,27 @@ fn an_upstream_that_closes_at_once_is_tried_twice_and_the_request_given_back() {
         let pool = pool_of(target(&url));
         let error = pool.send(request(Method::POST, "/a?b", "precious"), PLAN).await.unwrap_err();
         assert_eq!(error.proxy_status(), "connection_refused");
-        let SendError::Unsent { request, cause: ConnectError::Tcp(_) } = error else { panic!("{error:?}") };
+        let SendError::Unsent { request: Returned(request), cause: ConnectError::Tcp(_) } = error else {
+            panic!("{error:?}")
+        };
         assert_eq!(request.uri(), "/a?b");
         assert_eq!(request.headers()[header::HOST], "upstream.test");
+    });
+}
+
+#[test]
+fn what_is_addressed_to_another_upstream_is_not_opened_and_nobody_hears_of_it() {
+    worker(async {
+        let (own, other) = (Raw::start(&[Step::Answer(OK)]).await, Raw::start(&[]).await);
+        let (pool, elsewhere) = (pool(&own), pool_of(target(&other.url())));
+        let envelope = Envelope::to(elsewhere.upstream(), get("/"));
+        assert!(matches!(pool.deliver(envelope, PLAN), Err(Elsewhere)));
+        // The same origin once more, with connections of its own: another credential's may be.
+        let twin = pool_of(target(&own.url()));
+        assert!(matches!(pool.deliver(Envelope::to(twin.upstream(), get("/")), PLAN), Err(Elsewhere)));
+        assert_eq!((own.accepted(), other.accepted()), (0, 0));
+        let sending = pool.deliver(Envelope::to(pool.upstream(), get("/")), PLAN).unwrap();
+        assert_eq!(text(sending.await.unwrap()).await, "ok");
     });
 }
 

@@ -39,6 +39,14 @@ const MISTAKES: &[(&str, &str)] = &[
     ("    credential: key", "    credential: key\n    strip_prefix: 'no'"),
     ("    credential: key", "    credential: key\n    limits: {connections: 0}"),
     ("    credential: key", "    credential: key\n    access: everyone"),
+    ("    credential: key", "    credential: key\n    access: {users: [{name: alice}]}"),
+    ("    credential: key", "    credential: key\n    access: {jwt: {issuer: i, audience: a}}"),
+    (
+        "    credential: key",
+        "    credential: key\n    access: {jwt: {issuer: i, audience: a, jwks: j, algorithms: [HS256]}}",
+    ),
+    ("    credential: key", "    credential: key\n    access: {client_certificates: all}"),
+    ("    credential: key", "    credential: key\n    access: {client_certificates: [app]}"),
     // Words that there are not.
     ("address: 127.0.0.1:8080", "address: 127.0.0.1:8080, header_case: upper"),
     ("    credential: key", "    credential: key\n    token_endpoint: ignore"),

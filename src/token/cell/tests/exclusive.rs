@@ -5,13 +5,14 @@ use tokio::time::Instant;
 use super::*;
 use crate::model::Place;
 use crate::token::{Carried, Guard, Lane};
+use crate::upstream::Destination;
 
 fn exclusive(script: &Arc<Script>) -> CellSettings {
     CellSettings { exclusive: true, ..settings(script) }
 }
 
 fn lane(cell: &Arc<Cell>) -> Lane {
-    Lane::new(Arc::clone(cell), Arc::new(vec![Place::bearer()]))
+    Lane::new(Arc::clone(cell), Arc::new(vec![Place::bearer()]), Destination::anywhere())
 }
 
 async fn guard(lane: &Lane) -> Guard {
@@ -294,7 +295,7 @@ fn on_many_threads_no_request_begins_with_a_token_that_a_login_has_killed() {
                         drop(runtime.block_on(lane.acquire(PATIENCE)).unwrap());
                         continue;
                     };
-                    let number: u64 = guard.secret.expose().strip_prefix("token-").unwrap().parse().unwrap();
+                    let number: u64 = guard.text().strip_prefix("token-").unwrap().parse().unwrap();
                     // While it is counted nobody logs in, unless it stood still for as long as a drain.
                     let valid = VALID.load(Ordering::SeqCst);
                     assert!(valid == number || asked.elapsed() > millis(50), "a dead token");
@@ -448,7 +449,7 @@ async fn a_cell_that_follows_another_process_asks_it_without_a_gate() {
     cell.pause(true);
     cell.follow(successor.fetch());
     assert_eq!(cell.refused(under_way.generation), AfterRefusal::Again);
-    assert_eq!(guard(&lane).await.secret.expose(), "successor");
+    assert_eq!(guard(&lane).await.text(), "successor");
     assert_eq!((script.calls(), successor.calls()), (1, 1));
 }
 

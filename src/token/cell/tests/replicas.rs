@@ -10,6 +10,7 @@ use super::*;
 use crate::model::Place;
 use crate::token::Lane;
 use crate::token::store::memory::MemoryShares;
+use crate::upstream::Destination;
 
 /// As `assemble` makes it of the defaults.
 const LEASE: Duration = Duration::from_secs(14);
@@ -62,7 +63,7 @@ impl Replica {
         let share = Some(shares.share());
         let settings = CellSettings { exclusive: true, share, ..settings(&vendor.script) };
         let cell = cell_with(settings);
-        let lane = Lane::new(Arc::clone(&cell), Arc::new(vec![Place::bearer()]));
+        let lane = Lane::new(Arc::clone(&cell), Arc::new(vec![Place::bearer()]), Destination::anywhere());
         Self { cell, lane }
     }
 
@@ -72,7 +73,7 @@ impl Replica {
         let mut refused = 0;
         loop {
             let guard = self.lane.acquire(PATIENCE).await?;
-            let taken = vendor.takes(guard.secret.expose());
+            let taken = vendor.takes(guard.text());
             sleep(took).await;
             let generation = guard.generation;
             drop(guard);
@@ -365,7 +366,7 @@ async fn a_replica_that_was_idle_takes_the_token_that_the_others_use() {
         .map(|_| {
             let (share, idle_lifetime) = (Some(shares.share()), Some(seconds(10)));
             let cell = cell_with(CellSettings { exclusive: true, idle_lifetime, share, ..settings(&vendor.script) });
-            let lane = Lane::new(Arc::clone(&cell), Arc::new(vec![Place::bearer()]));
+            let lane = Lane::new(Arc::clone(&cell), Arc::new(vec![Place::bearer()]), Destination::anywhere());
             Replica { cell, lane }
         })
         .collect();

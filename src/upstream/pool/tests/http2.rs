@@ -209,7 +209,8 @@ fn what_is_given_back_unsent_is_as_http1_wants_it() {
         let mut sending = Box::pin(pool.send(request(Method::POST, "/a?b", "precious"), PLAN));
         assert!(matches!(futures_poll(sending.as_mut()), Poll::Pending));
         drop(doomed);
-        let SendError::Unsent { request, cause: ConnectError::Tcp(_) } = sending.await.unwrap_err() else { panic!() };
+        let unsent = sending.await.unwrap_err();
+        let SendError::Unsent { request: Returned(request), cause: ConnectError::Tcp(_) } = unsent else { panic!() };
         assert_eq!(request.uri(), "/a?b");
         assert_eq!(request.headers()[header::HOST], "upstream.test");
         let body = request.into_body().collect().await.unwrap().to_bytes();

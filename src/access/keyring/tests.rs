@@ -1,0 +1,135 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::time::advance;
+
+use super::*;
+use crate::access::FetchError;
+use crate::model::KeySetError;
+
+/// A set of one key with this name.
+fn set(id: &str) -> KeySet {
+    let text = format!(r#"{{"keys": [{{"kty": "OKP", "crv": "Ed25519", "x": "AAAA", "kid": "{id}"}}]}}"#);
+    KeySet::parse(text.as_bytes()).unwrap()
+}
+
+/// An issuer that is asked, each time for a key of another name; `None` stands for no answer.
+struct Issuer {
+    asked: Arc<AtomicUsize>,
+    keyring: Arc<Keyring>,
+}
+
+fn issuer(answers: &'static [Option<&'static str>], takes: Duration) -> Issuer {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let fetch: FetchKeys = Arc::new(move || {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        let answer = answers.get(number).or(answers.last()).copied().flatten();
+        Box::pin(async move {
+            sleep(takes).await;
+            answer.map(set).ok_or(FetchError::Keys(KeySetError::NoKeys))
+        })
+    });
+    Issuer { asked, keyring: Keyring::fetching(fetch, "only".to_owned(), &Handle::current()) }
+}
+
+impl Issuer {
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn has(&self, id: &str) -> bool {
+        let keys = self.keyring.keys();
+        keys.as_ref().is_some_and(|keys| keys.find(Some(id), jsonwebtoken::Algorithm::EdDSA).is_some())
+    }
+}
+
+const QUICK: Duration = Duration::from_millis(20);
+
+/// Lets so much time go by, with all that happens in it.
+async fn wait(seconds: u64) {
+    sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_are_fetched_at_once_and_every_ten_minutes() {
+    let issuer = issuer(&[Some("a"), Some("b"), Some("c")], QUICK);
+    assert!(issuer.keyring.keys().is_none());
+    wait(1).await;
+    assert!(issuer.has("a") && issuer.asked() == 1);
+    wait(598).await;
+    assert_eq!(issuer.asked(), 1);
+    wait(2).await;
+    assert!(issuer.has("b") && !issuer.has("a") && issuer.asked() == 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_has_the_issuer_asked_at_most_every_half_minute_and_once_for_all() {
+    let issuer = issuer(&[Some("a"), Some("b"), Some("c")], QUICK);
+    wait(10).await;
+    for _ in 0..100 {
+        assert_eq!(issuer.keyring.refreshed().await, Refreshed::TooSoon);
+    }
+    wait(21).await;
+    let waiting: Vec<_> = (0..100)
+        .map(|_| {
+            let keyring = Arc::clone(&issuer.keyring);
+            tokio::spawn(async move { keyring.refreshed().await })
+        })
+        .collect();
+    for task in waiting {
+        assert_eq!(task.await.unwrap(), Refreshed::Asked);
+    }
+    assert!(issuer.has("b") && issuer.asked() == 2);
+    assert_eq!(issuer.keyring.refreshed().await, Refreshed::TooSoon);
+    // What was asked for is not asked for again when all are gone.
+    wait(60).await;
+    assert_eq!(issuer.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_at_hand_serve_while_the_issuer_is_away_and_it_is_not_stormed() {
+    let issuer = issuer(&[Some("a"), None], QUICK);
+    wait(650).await;
+    assert!(issuer.has("a") && issuer.asked() > 1);
+    let before = issuer.asked();
+    wait(3600).await;
+    assert!(issuer.has("a"));
+    assert!((100..=125).contains(&(issuer.asked() - before)), "{}", issuer.asked() - before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_is_away_at_first_is_asked_again_soon() {
+    let issuer = issuer(&[None, None, Some("a")], QUICK);
+    wait(1).await;
+    assert!(issuer.keyring.keys().is_none() && issuer.asked() == 2);
+    wait(1).await;
+    assert!(issuer.has("a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_an_issuer_that_hangs_goes_on_after_a_while_and_not_all_may_wait() {
+    let issuer = issuer(&[Some("a")], Duration::from_secs(3600));
+    wait(1).await;
+    let waiting: Vec<_> = (0..MOST_WAITING + 10)
+        .map(|_| {
+            let keyring = Arc::clone(&issuer.keyring);
+            tokio::spawn(async move { keyring.refreshed().await })
+        })
+        .collect();
+    let mut crowded = 0;
+    for task in waiting {
+        crowded += usize::from(task.await.unwrap() == Refreshed::Crowded);
+    }
+    assert_eq!((crowded, issuer.asked()), (10, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_asked_once_the_keyring_is_gone() {
+    let issuer = issuer(&[Some("a")], QUICK);
+    wait(1).await;
+    let asked = Arc::clone(&issuer.asked);
+    drop(issuer);
+    advance(Duration::from_secs(3600)).await;
+    wait(1).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}

@@ -1,0 +1,274 @@
+//! Tokens, forged in every way.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rsa::PublicKeyComponents;
+use aws_lc_rs::signature::{KeyPair as _, RsaKeyPair};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::{EndpointUrl, JwtRules, KeySet, KeyUrl, UpstreamTls};
+
+/// An issuer with an RSA key `r` and an ECDSA key `e`.
+struct Issuer {
+    rsa: EncodingKey,
+    ecdsa: EncodingKey,
+    jwks: Value,
+    /// The RSA key, as one may find it published.
+    public: KeyPair,
+}
+
+/// An RSA key, and its public half as a JWK under this name.
+fn rsa(id: &str) -> (KeyPair, EncodingKey, Value) {
+    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
+    let public = RsaKeyPair::from_pkcs8(&key.serialize_der()).unwrap();
+    let public = PublicKeyComponents::<Vec<u8>>::from(public.public_key());
+    let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let jwk = json!({"kty": "RSA", "kid": id, "use": "sig", "n": b64(&public.n), "e": b64(&public.e)});
+    let encoding = EncodingKey::from_rsa_pem(key.serialize_pem().as_bytes()).unwrap();
+    (key, encoding, jwk)
+}
+
+static ISSUER: LazyLock<Issuer> = LazyLock::new(|| {
+    let (key, rsa, jwk) = rsa("r");
+    let ecdsa = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let point = ecdsa.public_key_raw();
+    let b64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let jwks = json!({"keys": [
+        jwk,
+        {"kty": "EC", "kid": "e", "crv": "P-256", "x": b64(&point[1..33]), "y": b64(&point[33..])},
+        {"kty": "oct", "kid": "o", "k": b64(b"shared")},
+    ]});
+    let ecdsa = EncodingKey::from_ec_pem(ecdsa.serialize_pem().as_bytes()).unwrap();
+    Issuer { rsa, ecdsa, jwks, public: key }
+});
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn rules() -> JwtRules {
+    JwtRules {
+        issuer: "https://login.example.com".to_owned(),
+        audience: vec!["billing".to_owned(), "crm".to_owned()],
+        algorithms: vec![Algorithm::RS256, Algorithm::PS256, Algorithm::ES256],
+        claims: vec![("scope".to_owned(), vec!["read".to_owned()]), ("groups".to_owned(), vec!["staff".to_owned()])],
+        leeway: std::time::Duration::from_secs(60),
+        keys: KeySource::File(Arc::new(KeySet::parse(ISSUER.jwks.to_string().as_bytes()).unwrap())),
+    }
+}
+
+fn access(rules: JwtRules) -> Access {
+    ready(AccessPolicy { jwt: Some(Arc::new(rules)), ..AccessPolicy::default() })
+}
+
+fn claims() -> Value {
+    json!({"iss": "https://login.example.com", "aud": "billing", "exp": now() + 300, "sub": "alice",
+           "scope": "write read", "groups": ["staff", "other"]})
+}
+
+fn header(algorithm: Algorithm, id: Option<&str>) -> Header {
+    Header { kid: id.map(str::to_owned), ..Header::new(algorithm) }
+}
+
+fn signed(claims: &Value) -> String {
+    encode(&header(Algorithm::RS256, Some("r")), claims, &ISSUER.rsa).unwrap()
+}
+
+fn judged(access: &Access, token: &str) -> Result<Option<String>, Denied> {
+    let headers = headers(&[("authorization", &format!("Bearer {token}"))]);
+    let visitor = Visitor::default();
+    admit(access, &visitor, &headers).map(|admitted| admitted.who.map(std::borrow::Cow::into_owned))
+}
+
+fn with(claims: &Value, more: &Value) -> Value {
+    let mut claims = claims.clone();
+    for (name, value) in more.as_object().unwrap() {
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        } else {
+            claims[name] = value.clone();
+        }
+    }
+    claims
+}
+
+const WRONG: Result<Option<String>, Denied> = Err(Denied::Token { presented: true });
+
+#[test]
+fn a_token_of_the_issuer_lets_in_under_its_subjects_name() {
+    let access = access(rules());
+    let alice = Ok(Some("alice".to_owned()));
+    let token = signed(&claims());
+    // The second time it is remembered.
+    assert_eq!(judged(&access, &token), alice);
+    assert_eq!(judged(&access, &token), alice);
+    for (algorithm, id, key) in [
+        (Algorithm::RS256, Some("r"), &ISSUER.rsa),
+        (Algorithm::PS256, Some("r"), &ISSUER.rsa),
+        (Algorithm::RS256, None, &ISSUER.rsa),
+        (Algorithm::ES256, Some("e"), &ISSUER.ecdsa),
+        (Algorithm::ES256, None, &ISSUER.ecdsa),
+    ] {
+        let token = encode(&header(algorithm, id), &claims(), key).unwrap();
+        assert_eq!(judged(&access, &token), alice, "{algorithm:?} {id:?}");
+    }
+    let mut left = headers(&[("authorization", &format!("Bearer {token}")), ("accept", "*/*")]);
+    access.remove_key(&mut left);
+    assert_eq!(left, headers(&[("accept", "*/*")]));
+}
+
+#[test]
+fn what_a_token_says_is_held_against_every_rule() {
+    let access = access(rules());
+    let good = claims();
+    for (more, holds) in [
+        (json!({"aud": ["other", "crm"]}), true),
+        (json!({"aud": "bill"}), false),
+        (json!({"aud": ["other"]}), false),
+        (json!({"aud": []}), false),
+        (json!({"aud": 7}), false),
+        (json!({"aud": null}), false),
+        (json!({"iss": "https://login.example.com/"}), false),
+        (json!({"iss": "HTTPS://login.example.com"}), false),
+        (json!({"iss": ["https://login.example.com"]}), false),
+        (json!({"iss": null}), false),
+        (json!({"exp": null}), false),
+        (json!({"exp": now() - 30}), true),
+        (json!({"exp": now() - 90}), false),
+        (json!({"exp": 0}), false),
+        (json!({"exp": -1}), false),
+        (json!({"exp": format!("{}", now() + 300)}), false),
+        (json!({"exp": now() as f64 + 300.5}), true),
+        (json!({"exp": 1e300}), false),
+        (json!({"nbf": now() + 30}), true),
+        (json!({"nbf": now() + 90}), false),
+        (json!({"nbf": "soon"}), false),
+        (json!({"scope": "read"}), true),
+        (json!({"scope": ["read"]}), true),
+        (json!({"scope": "reader"}), false),
+        (json!({"scope": "write"}), false),
+        (json!({"scope": null}), false),
+        (json!({"groups": "staff"}), true),
+        (json!({"groups": "staff other"}), false),
+        (json!({"groups": {"staff": true}}), false),
+        (json!({"groups": null}), false),
+    ] {
+        let expected = if holds { Ok(Some("alice".to_owned())) } else { WRONG };
+        assert_eq!(judged(&access, &signed(&with(&good, &more))), expected, "{more}");
+    }
+    for (subject, name) in [
+        (json!("a\nb\u{1b}[31m\u{202e}c"), Some("ab[31mc".to_owned())),
+        (json!("\u{e9}".repeat(60)), Some("\u{e9}".repeat(32))),
+        (json!("\n"), None),
+        (json!(7), None),
+        (json!(null), None),
+    ] {
+        assert_eq!(judged(&access, &signed(&with(&good, &json!({"sub": subject.clone()})))), Ok(name), "{subject}");
+    }
+}
+
+/// A token with this head, in the place of its own.
+fn with_head(head: &Value, token: &str) -> String {
+    let (_, rest) = token.split_once('.').unwrap();
+    format!("{}.{rest}", URL_SAFE_NO_PAD.encode(head.to_string()))
+}
+
+#[test]
+fn no_forged_token_lets_in() {
+    let access = access(rules());
+    let good = signed(&claims());
+    let parts: Vec<&str> = good.split('.').collect();
+    let (_, other, _) = rsa("r");
+    let pem = ISSUER.public.public_key_pem();
+    let hs256 = |key: &[u8], id: &str| {
+        encode(&header(Algorithm::HS256, Some(id)), &claims(), &EncodingKey::from_secret(key)).unwrap()
+    };
+    let more = with(&claims(), &json!({"sub": "root"}));
+    let forged = [
+        // alg none (RFC 8725 section 3.1), in every spelling.
+        with_head(&json!({"alg": "none"}), &good),
+        with_head(&json!({"alg": "None", "kid": "r"}), &good),
+        format!("{}.{}.", URL_SAFE_NO_PAD.encode("{\"alg\":\"none\"}"), parts[1]),
+        // The public key as a shared secret.
+        hs256(ISSUER.public.public_key_raw(), "r"),
+        hs256(pem.as_bytes(), "r"),
+        hs256(pem.trim().as_bytes(), "r"),
+        hs256(ISSUER.jwks["keys"][0]["n"].as_str().unwrap().as_bytes(), "r"),
+        hs256(b"shared", "o"),
+        // Another key, under its name or under none, or as the token brings it along.
+        encode(&header(Algorithm::RS256, Some("r")), &claims(), &other).unwrap(),
+        encode(&header(Algorithm::RS256, None), &claims(), &other).unwrap(),
+        encode(&header(Algorithm::RS256, Some("unknown")), &claims(), &ISSUER.rsa).unwrap(),
+        encode(&header(Algorithm::RS256, Some("e")), &claims(), &ISSUER.rsa).unwrap(),
+        encode(&header(Algorithm::ES256, Some("r")), &claims(), &ISSUER.ecdsa).unwrap(),
+        // An algorithm that is not allowed, of the right key.
+        encode(&header(Algorithm::RS512, Some("r")), &claims(), &ISSUER.rsa).unwrap(),
+        // What must be understood and is not.
+        encode(
+            &Header { crit: Some(vec!["b64".to_owned()]), ..header(Algorithm::RS256, Some("r")) },
+            &claims(),
+            &ISSUER.rsa,
+        )
+        .unwrap(),
+        // Changed, cut and stretched.
+        format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(more.to_string()), parts[2]),
+        format!("{}.{}.", parts[0], parts[1]),
+        format!("{}.{}", parts[0], parts[1]),
+        format!("{good}.{}", parts[2]),
+        format!("{good}="),
+        format!("{good} x"),
+        good[..good.len() - 2].to_owned(),
+        "x".to_owned(),
+        "..".to_owned(),
+        signed(&with(&claims(), &json!({"long": "x".repeat(16 << 10)}))),
+    ];
+    for token in &forged {
+        assert_eq!(judged(&access, token), WRONG, "{token}");
+    }
+    assert!(judged(&access, &good).is_ok());
+}
+
+#[test]
+fn a_key_that_a_token_names_or_brings_is_never_used() {
+    let access = access(rules());
+    let (_, key, jwk) = rsa("mine");
+    for id in [None, Some("r"), Some("mine")] {
+        let head = Header {
+            jwk: Some(serde_json::from_value(jwk.clone()).unwrap()),
+            jku: Some("http://127.0.0.1:9/jwks".to_owned()),
+            x5u: Some("http://127.0.0.1:9/x5u".to_owned()),
+            ..header(Algorithm::RS256, id)
+        };
+        assert_eq!(judged(&access, &encode(&head, &claims(), &key).unwrap()), WRONG, "{id:?}");
+    }
+}
+
+#[test]
+fn who_presents_no_token_is_told_of_no_error_and_one_in_two_places_is_none() {
+    let access = access(rules());
+    let token = format!("Bearer {}", signed(&claims()));
+    let visitor = Visitor::default();
+    for (lines, presented) in [
+        (&[][..], false),
+        (&[("authorization", "Basic YTpi")], false),
+        (&[("authorization", "Bearer ")], false),
+        (&[("x-api-key", token.as_str())], false),
+        (&[("authorization", token.as_str()), ("authorization", token.as_str())], true),
+        (&[("authorization", "Bearer x")], true),
+    ] {
+        assert_eq!(admit(&access, &visitor, &headers(lines)), Err(Denied::Token { presented }), "{lines:?}");
+    }
+}
+
+#[test]
+fn before_the_keys_are_there_nobody_is_at_fault() {
+    let url = EndpointUrl::parse("https://login.example.com/jwks").unwrap();
+    let keys = KeySource::Url(Box::new(KeyUrl { url, tls: UpstreamTls::default() }));
+    let access = access(JwtRules { keys, ..rules() });
+    assert_eq!(judged(&access, &signed(&claims())), Err(Denied::NoKeys));
+    assert_eq!(judged(&access, ""), Err(Denied::Token { presented: false }));
+}

@@ -1,0 +1,104 @@
+//! Tokens that requests present, and what is remembered of those that were verified.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::HeaderValue;
+use zeroize::Zeroizing;
+
+use super::denied::Denied;
+use super::jwt::{Verified, Wrong, verify};
+use super::keyring::{Keyring, Refreshed};
+use super::seen::{Marker, Seen};
+use crate::model::{JwtRules, KeySet};
+
+/// A route's rules for tokens, with the issuer's keys.
+pub(super) struct Tokens {
+    rules: Arc<JwtRules>,
+    keyring: Arc<Keyring>,
+    marker: Marker,
+    /// Tokens that hold, as long as the keys are those that they were verified with.
+    seen: Seen<Remembered>,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    keys: [u8; 32],
+    end: u64,
+    who: Option<Arc<str>>,
+}
+
+/// What came of a look at a token.
+pub(super) enum Judged<'a> {
+    /// It holds, and is of this one.
+    Known(Option<Cow<'a, str>>),
+    /// It may be signed with a key that is to be fetched.
+    Asked(TokenCheck<'a>),
+}
+
+/// A token that is to be judged by newer keys.
+pub(super) struct TokenCheck<'a> {
+    tokens: &'a Tokens,
+    token: Zeroizing<Vec<u8>>,
+}
+
+impl Tokens {
+    pub(super) fn new(rules: Arc<JwtRules>, keyring: Arc<Keyring>) -> Self {
+        Self { rules, keyring, marker: Marker::new(), seen: Seen::new() }
+    }
+
+    /// Judges what stands in `Authorization`, if there is one such header; `presented` says whether there
+    /// is any.
+    pub(super) fn judge(&self, value: Option<&HeaderValue>, presented: bool) -> Result<Judged<'_>, Denied> {
+        // RFC 6750 section 3.1: who presented no token is told of no error.
+        let token = value.and_then(bearer).ok_or(Denied::Token { presented: presented && value.is_none() })?;
+        let keys = self.keyring.keys();
+        let keys = keys.as_deref().ok_or(Denied::NoKeys)?;
+        match self.verify(keys, token) {
+            Ok(who) => Ok(Judged::Known(who)),
+            Err(Wrong::Token) => Err(Denied::Token { presented: true }),
+            Err(Wrong::UnknownKey) => {
+                Ok(Judged::Asked(TokenCheck { tokens: self, token: Zeroizing::new(token.to_vec()) }))
+            }
+        }
+    }
+
+    fn verify<'a>(&self, keys: &KeySet, token: &[u8]) -> Result<Option<Cow<'a, str>>, Wrong> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());
+        let mark = self.marker.mark([token]);
+        let told = |who: &Arc<str>| Cow::Owned(String::from(&**who));
+        if let Some(seen) = self.seen.find(&mark)
+            && seen.keys == *keys.digest()
+            && seen.end > now
+        {
+            return Ok(seen.who.as_ref().map(told));
+        }
+        let Verified { who, end } = verify(&self.rules, keys, token, now)?;
+        let who: Option<Arc<str>> = who.map(Arc::from);
+        self.seen.keep(mark, Remembered { keys: *keys.digest(), end, who: who.clone() });
+        Ok(who.as_ref().map(told))
+    }
+}
+
+impl<'a> TokenCheck<'a> {
+    /// Waits for newer keys, where they may be asked for.
+    pub(super) async fn settle(self) -> Result<Option<Cow<'a, str>>, Denied> {
+        match self.tokens.keyring.refreshed().await {
+            Refreshed::Crowded => return Err(Denied::NoKeys),
+            Refreshed::TooSoon => return Err(Denied::Token { presented: true }),
+            Refreshed::Asked => {}
+        }
+        let keys = self.tokens.keyring.keys();
+        let keys = keys.as_deref().ok_or(Denied::NoKeys)?;
+        self.tokens.verify(keys, &self.token).map_err(|_| Denied::Token { presented: true })
+    }
+}
+
+/// RFC 6750 section 2.1. The scheme's case does not matter.
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let value = value.as_bytes().trim_ascii();
+    let (scheme, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
+    let token = rest.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
+}
