@@ -135,7 +135,7 @@ async fn a_route_lets_in_by_the_names_in_a_certificate_also_in_a_resumed_session
     let clients = Authority::new();
     let (folder, authority) = folder();
     clients.write(&folder.path().join("clients.pem"));
-    let route = one_route(&upstream.url(""), "access: {client_certificates: [billing.internal]}");
+    let route = one_route(&upstream.url(""), "access: {client_certificates: {names: [billing.internal]}}");
     let yaml = listener(", client_ca: clients.pem, client_auth: request", &route);
     let proxy = Proxy::start_in(folder, &yaml, &[]).await;
     for (names, expected) in [(Some("billing.internal"), 200), (Some("other.internal"), 403), (None, 403)] {
