@@ -41,7 +41,7 @@ use token::Tokens;
 
 pub use denied::Denied;
 pub use judgement::{Admitted, Judgement, Pending};
-pub use jwks::{FetchError, FetchKeys, Fetching, fetch_keys};
+pub use jwks::{FetchError, FetchKeys, fetch_keys};
 pub use keyring::Keyring;
 pub use passwords::Passwords;
 pub use presented::presented;
