@@ -191,7 +191,7 @@ impl Access {
         }
         let mut admitted = Admitted { who: None };
         if let Some(rule) = &self.policy.client_certificates {
-            admitted.and(certificate::name_of(rule, visitor.certificate).ok_or(Denied::Certificate)?);
+            admitted.and(certificate::name_of(rule, visitor.certificate)?);
         }
         Ok(admitted)
     }
