@@ -107,6 +107,21 @@ impl Access {
         !self.policy.api_keys.is_empty()
     }
 
+    /// Whether it lets in by what can be guessed: keys and passwords. Tokens and certificates are signed.
+    pub fn can_be_guessed(&self) -> bool {
+        self.asks_for_a_key() || !self.policy.users.is_empty()
+    }
+
+    /// What a request shows of what can be guessed, as it is written; `None` where it shows nothing.
+    pub fn guess<'h>(&self, headers: &'h HeaderMap) -> Option<[&'h [u8]; 2]> {
+        let of = |name: &HeaderName, is_guess: bool| {
+            headers.get(name).filter(|_| is_guess).map(HeaderValue::as_bytes).unwrap_or_default()
+        };
+        let authorization = of(&AUTHORIZATION, self.tokens.is_none() && self.can_be_guessed());
+        let guess = [authorization, of(&X_API_KEY, self.asks_for_a_key())];
+        guess.iter().any(|value| !value.is_empty()).then_some(guess)
+    }
+
     /// Whether `Authorization` is for a user or a token, and so for no key and not for the upstream.
     pub fn claims_authorization(&self) -> bool {
         self.tokens.is_some() || !self.policy.users.is_empty()

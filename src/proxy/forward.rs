@@ -23,6 +23,7 @@ use super::trace::set_generation;
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
 use super::{mapping, media, refused, upgrade, wait};
+use crate::limit::Present;
 use crate::model::{HeaderCase, Place};
 use crate::route::{Credential, Forward};
 use crate::secret::wiped_bytes;
@@ -49,6 +50,8 @@ pub(super) struct Exchange<'a> {
     /// `None` also for a login that is passed on untouched.
     pub(super) credential: Option<&'a Credential>,
     pub(super) record: &'a mut Record,
+    /// The request as one of those under way on its route, where they are counted.
+    pub(super) present: Option<Present>,
 }
 
 /// A request as it goes to the upstream, but for its token.
@@ -370,7 +373,8 @@ impl Exchange<'_> {
             let whole = prepared.body.upload().is_none_or(|upload| upload.finished().is_some());
             let asked = prepared.upgrade.as_ref().zip(client_upgrade).filter(|_| whole);
             let (protocol, client) = asked.ok_or(Refusal::wrong_switch())?;
-            return upgrade::tunnel(response, protocol, client, self.client, &self.proxy.sheet);
+            let counted = (&self.proxy.sheet, self.present);
+            return upgrade::tunnel(response, protocol, client, self.client, counted);
         }
         clean_response(response.headers_mut());
         if self.forward.rewrite_response {
@@ -389,7 +393,7 @@ impl Exchange<'_> {
         if upload.is_some() {
             response.body_mut().keep_to_itself();
         }
-        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload)))
+        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload).with_present(self.present)))
     }
 }
 

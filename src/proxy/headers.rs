@@ -14,6 +14,7 @@ use http::header::{
 };
 
 use super::forwarded::FORWARDED_FOR;
+use super::framing::is_token;
 use crate::model::{HeaderEdits, Place};
 use crate::token::inject::{remove_headers, remove_spellings, spelled_alike};
 
@@ -279,8 +280,8 @@ pub fn clean_trailers(trailers: &mut HeaderMap, places: &[Place]) {
     let forbidden: Vec<HeaderName> = trailers
         .keys()
         .filter(|name| {
-            let name = name.as_str();
-            hop(name).is_some() || is_forwarding(name) || NO_TRAILER.iter().any(|no| spelled_alike(no, name))
+            let (token, name) = (is_token(name), name.as_str());
+            !token || hop(name).is_some() || is_forwarding(name) || NO_TRAILER.iter().any(|no| spelled_alike(no, name))
         })
         .cloned()
         .collect();

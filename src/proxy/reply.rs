@@ -10,8 +10,10 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use super::caught::{Panicked, caught_now};
 use super::record::Record;
 use super::upload::Upload;
+use crate::limit::Present;
 use crate::upstream::Answer;
 
 /// Why an answer's body broke off; the client sees its connection or stream end early.
@@ -23,6 +25,9 @@ pub enum ReplyError {
     /// No byte moved for `timeouts.body`.
     #[error("no byte of the answer for too long")]
     Silent,
+    /// A fault of the proxy.
+    #[error("a fault of the proxy")]
+    Panicked,
 }
 
 /// An answer's body.
@@ -33,6 +38,8 @@ pub struct Reply {
     record: Option<Record>,
     /// Told when the body is done with: the client's connection is idle again.
     busy: Option<Busy>,
+    /// The request as one of those that are under way on its route.
+    present: Option<Present>,
 }
 
 #[derive(Debug)]
@@ -56,7 +63,11 @@ struct Streamed {
 
 /// Counts a request as under way on its client's connection until dropped.
 #[derive(Debug)]
-pub struct Busy(Rc<dyn OnIdle>);
+pub struct Busy {
+    connection: Rc<dyn OnIdle>,
+    /// Whether it is the client's turn: to take what there is of the answer.
+    holds: bool,
+}
 
 /// What is told when a request is done with.
 pub trait OnIdle: std::fmt::Debug {
@@ -68,31 +79,46 @@ pub trait OnIdle: std::fmt::Debug {
     fn answered_early(&self);
     /// An answer begins: writing to the client may stand still for this long; `None` for ever.
     fn stall_after(&self, patience: Option<Duration>);
+    /// There is a part of an answer that the client has not taken.
+    fn holds(&self);
+    /// It has.
+    fn releases(&self);
 }
 
 impl Busy {
     /// Counts one request.
     pub fn new(connection: Rc<dyn OnIdle>) -> Self {
         connection.begin();
-        Self(connection)
+        Self { connection, holds: false }
+    }
+
+    /// Says whose turn it is.
+    fn hold(&mut self, holds: bool) {
+        match (self.holds, holds) {
+            (false, true) => self.connection.holds(),
+            (true, false) => self.connection.releases(),
+            _ => {}
+        }
+        self.holds = holds;
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.end();
+        self.hold(false);
+        self.connection.end();
     }
 }
 
 impl Reply {
     /// No body.
     pub fn empty() -> Self {
-        Self { kind: Kind::Whole(None), record: None, busy: None }
+        Self::of(Kind::Whole(None))
     }
 
     /// A body known whole.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Whole(Some(bytes.into())), record: None, busy: None }
+        Self::of(Kind::Whole(Some(bytes.into())))
     }
 
     /// An upstream's answer. `ahead` was read from it already; `silence` is how long no byte may move.
@@ -103,7 +129,11 @@ impl Reply {
         upload: Option<Rc<Upload>>,
     ) -> Self {
         let kind = Kind::Stream(Streamed { ahead, answer, silence, since: Instant::now(), timer: None, upload });
-        Self { kind, record: None, busy: None }
+        Self::of(kind)
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, record: None, busy: None, present: None }
     }
 
     /// Whether the request's body may still be on its way while this goes out.
@@ -117,9 +147,17 @@ impl Reply {
         self
     }
 
+    /// Keeps the request counted as under way on its route until the body is done with.
+    pub(super) fn with_present(mut self, present: Option<Present>) -> Self {
+        self.present = present;
+        self
+    }
+
     /// Keeps the client's connection counted as busy until the body is done with.
     #[must_use]
-    pub fn with_busy(mut self, busy: Busy) -> Self {
+    pub fn with_busy(mut self, mut busy: Busy) -> Self {
+        // Over HTTP/2 nobody asks for the body before the client has opened a window for it.
+        busy.hold(true);
         self.busy = Some(busy);
         self
     }
@@ -176,10 +214,19 @@ impl Body for Reply {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         let this = &mut *self;
+        if let Some(busy) = &mut this.busy {
+            // Who asks for more has taken what there was.
+            busy.hold(false);
+        }
         let polled = match &mut this.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Kind::Stream(streamed) => streamed.poll(cx),
+            Kind::Stream(streamed) => {
+                caught_now(|| streamed.poll(cx)).unwrap_or_else(|Panicked| Poll::Ready(Some(Err(ReplyError::Panicked))))
+            }
         };
+        if let Some(busy) = &mut this.busy {
+            busy.hold(polled.is_ready());
+        }
         if let Some(record) = &mut this.record {
             match &polled {
                 Poll::Ready(Some(Ok(frame))) => record.sent(frame.data_ref().map_or(0, Bytes::len)),

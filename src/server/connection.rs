@@ -100,8 +100,15 @@ fn http1_builder(patience: &Patience, header_case: HeaderCase, record_case: bool
         // An answer is written in the case that its extensions record; the walk clears them where
         // the listener does not want that.
         .preserve_header_case(record_case || header_case == HeaderCase::Preserve);
+    // Said, it would cost an allocation a request even where it is what hyper has anyway.
+    if patience.header_count != HYPERS_HEADERS {
+        builder.max_headers(patience.header_count);
+    }
     builder
 }
+
+/// Header lines that hyper takes over HTTP/1 unless it is told otherwise.
+const HYPERS_HEADERS: usize = 100;
 
 fn http2_builder(patience: &Patience) -> http2::Builder<LocalExecutor> {
     /// What nginx and Envoy allow by default is 128 and 100.
@@ -110,6 +117,12 @@ fn http2_builder(patience: &Patience) -> http2::Builder<LocalExecutor> {
     /// (CVE-2025-8671) would cost without bound.
     const RESETS: usize = 20;
     const OWN_RESETS: usize = 1024;
+    /// What each stream may keep of an answer that its client does not read; hyper's default of 400
+    /// KiB would be 50 MiB a connection.
+    const UNREAD: usize = 64 * 1024;
+    /// What a stream, and all of a connection's together, may send of bodies that nobody has taken
+    /// yet: hyper's defaults, written down since memory is bounded by them.
+    const WINDOW: u32 = 1024 * 1024;
 
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
@@ -117,7 +130,10 @@ fn http2_builder(patience: &Patience) -> http2::Builder<LocalExecutor> {
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(patience.head_size).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESETS)
-        .max_local_error_reset_streams(OWN_RESETS);
+        .max_local_error_reset_streams(OWN_RESETS)
+        .max_send_buf_size(UNREAD)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
     builder
 }
 

@@ -36,10 +36,14 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExec {
     }
 }
 
-/// An answer's head may have 100 fields and about 400 KiB: hyper's bounds, without an allocation
-/// for each. Folded lines and spaces before the colon are refused.
+/// What is read of an answer at once, and so the most that waits here for a client that does not
+/// read; an answer's head may be as long. hyper's 400 KiB would be 50 MiB for an HTTP/2 client's streams.
+const READ_AHEAD: usize = 128 * 1024;
+
+/// An answer's head may have 100 fields: hyper's bound, without an allocation for each. Folded lines and spaces before the colon are refused.
 pub(super) fn http1_builder(target: &Target) -> http1::Builder {
     let mut builder = http1::Builder::new();
+    builder.max_buf_size(READ_AHEAD);
     // Under `preserve` it serves the names that the client did not write.
     builder.title_case_headers(target.header_case != HeaderCase::Lower);
     builder.preserve_header_case(target.preserve_answers);

@@ -137,6 +137,13 @@ impl End {
         }
     }
 
+    /// Waits until there is something to read, and leaves it there.
+    pub async fn peek(&mut self) {
+        if self.buffer.is_empty() {
+            self.fill().await;
+        }
+    }
+
     /// Whether the other side has closed, and sent nothing before.
     pub async fn is_over(&mut self) -> bool {
         if self.buffer.is_empty() { !self.fill().await } else { false }

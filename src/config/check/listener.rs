@@ -101,7 +101,8 @@ impl Check<'_> {
         };
         let header_case = listener.header_case.map(Into::into).unwrap_or_default();
         let proxy_protocol = listener.proxy_protocol.unwrap_or(false);
-        Some(ListenerSettings { address: address.0, tls, proxy_protocol, header_case })
+        let connections = listener.connections.map(std::num::NonZeroU32::get);
+        Some(ListenerSettings { address: address.0, tls, proxy_protocol, header_case, connections })
     }
 
     fn listener_tls(&mut self, node: &Node, spot: &Spot<'_>, tls: &ListenerTls) -> Option<ServerTls> {
