@@ -2,8 +2,7 @@
 //!
 //! All that a route lists must hold. Networks are judged first, so that who knocks from a wrong one
 //! learns nothing of the rest; then the certificate; then keys, which cost little; then a token or a
-//! password. The client's address is the connection's, or the one that a trusted proxy tells: nothing
-//! here believes a header.
+//! password. The address is the connection's, or the one that a trusted proxy tells.
 //!
 //! [`Access::admit`] is what each request walks through, and waits for nothing. What cannot be said at
 //! once is [`Pending`]: a password that was not found right before, a token that may be signed with a
@@ -42,7 +41,7 @@ use token::Tokens;
 
 pub use denied::Denied;
 pub use judgement::{Admitted, Judgement, Pending};
-pub use jwks::{FetchError, FetchKeys, fetch_keys};
+pub use jwks::{FetchError, FetchKeys, Fetching, fetch_keys};
 pub use keyring::Keyring;
 pub use passwords::Passwords;
 pub use presented::presented;

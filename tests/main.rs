@@ -11,17 +11,19 @@
     clippy::format_push_string,
     reason = "tests may panic and print, and clippy.toml's leave for that does not reach their helper functions"
 )]
+#![allow(clippy::cast_precision_loss, reason = "figures are printed with a digit or two")]
 #![allow(unreachable_pub, reason = "nothing outside this binary reaches anything")]
 
 mod access;
 mod admin;
 mod answers_of_its_own;
 mod cli;
-mod cold_start;
-mod complaints;
+mod client_address;
+mod client_certificates;
 mod demo;
 mod docs;
 mod egress;
+mod fuzzing;
 mod handover;
 mod harness;
 mod house;
@@ -32,7 +34,6 @@ mod logins;
 mod logs;
 mod memory;
 mod metrics;
-mod outage;
 mod own_logins;
 mod protocols;
 mod release;
@@ -44,9 +45,9 @@ mod routes;
 mod sending_again;
 mod service;
 mod skew;
-mod slow_clients;
 mod store;
 mod streaming;
+mod supply_chain;
 mod threats;
 mod tls;
 mod traces;

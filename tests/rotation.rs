@@ -11,13 +11,14 @@ use crate::harness::eventually;
 
 use crate::harness::mix::{Mix, Sum};
 use crate::harness::process::Process;
+use crate::harness::soak::{self, figure};
 use crate::harness::vendors::{config, crewmojo, crm, route, simulate};
 
 const MIX: Mix = Mix { reads: 12, uploads: 4, late_answers: 0, late: Duration::ZERO, slow_uploads: 0 };
 
 /// How long each of these runs: `TOKENFERRY_SOAK_SECONDS`, or five seconds.
 pub fn seconds() -> u64 {
-    std::env::var("TOKENFERRY_SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(5)
+    soak::seconds().unwrap_or(5)
 }
 
 /// A strict vendor whose tokens live two seconds.
@@ -67,7 +68,7 @@ pub fn tell(name: &str, sum: &Sum, rotations: &[Instant], simulator: &Simulator)
     let millis = |histogram: &hdrhistogram::Histogram<u64>, quantile: f64| {
         Duration::from_micros(histogram.value_at_quantile(quantile)).as_secs_f64() * 1000.0
     };
-    println!(
+    figure(format!(
         "{name}: {} requests, {} failed {:?}; {} logins; {} refused by the vendor and sent again; p50 {:.1} ms, p99.9 {:.1} ms",
         sum.all(),
         sum.failed(),
@@ -76,15 +77,15 @@ pub fn tell(name: &str, sum: &Sum, rotations: &[Instant], simulator: &Simulator)
         simulator.refused(),
         millis(&elsewhere, 0.5),
         millis(&elsewhere, 0.999),
-    );
+    ));
     if !rotations.is_empty() {
         let added = millis(&around, 0.999) - millis(&elsewhere, 0.999);
-        println!(
+        figure(format!(
             "    {} rotations; around them p50 {:.1} ms, p99.9 {:.1} ms (added {added:.1} ms)",
             rotations.len(),
             millis(&around, 0.5),
             millis(&around, 0.999),
-        );
+        ));
     }
 }
 

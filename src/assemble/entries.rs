@@ -24,6 +24,12 @@ pub(super) struct Ready {
     pub(super) placement: Arc<Placement>,
 }
 
+/// What a route's access needs beside its rules.
+pub(super) struct Gate {
+    pub(super) keyring: Option<Arc<Keyring>>,
+    pub(super) passwords: Arc<Passwords>,
+}
+
 /// Where each credential's token may go: to the origins that its routes name.
 pub(super) fn reaches(settings: &Settings) -> HashMap<&str, Reach> {
     let mut reaches = HashMap::new();
@@ -35,12 +41,6 @@ pub(super) fn reaches(settings: &Settings) -> HashMap<&str, Reach> {
         }
     }
     reaches
-}
-
-/// What a route's access needs beside its rules.
-pub(super) struct Gate {
-    pub(super) keyring: Option<Arc<Keyring>>,
-    pub(super) passwords: Arc<Passwords>,
 }
 
 pub(super) fn entry(

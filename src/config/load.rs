@@ -80,7 +80,7 @@ pub fn load_bytes(path: &Path, bytes: &[u8], environment: Environment<'_>) -> Re
     let refuse = |list: Vec<Problem>, files: Vec<PathBuf>| Err(Problems { list, files });
     if let Err(Unreadable { mark, message, mend }) = verdict {
         let flaw = Flaw { mark, path: Place::default(), message: message.to_owned(), mend: mend.to_owned() };
-        return refuse(vec![locator.flaw(&flaw)], vec![path.to_owned()]);
+        return refuse(vec![locator.without_tree().flaw(&flaw)], vec![path.to_owned()]);
     }
     let (root, flaws) = parse(locator.source(), Marks::None);
     let Some(mut root) = root else {

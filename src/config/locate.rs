@@ -11,6 +11,9 @@ use crate::config::spot::{Path, Step};
 use crate::config::tree::{Flaw, Mark, Marks, Node, Value, parse};
 use crate::model::{Problem, Severity};
 
+/// A longer line is not shown, in bytes.
+const LONGEST_SHOWN: usize = 10_000;
+
 /// Locates problems in one configuration file. Reads the text again for the places only once
 /// there is something to locate.
 #[derive(Debug)]
@@ -120,7 +123,17 @@ impl Locator {
         }
     }
 
+    /// For a text that the scanner is not to see: it would take too long over it.
+    pub(crate) fn without_tree(self) -> Self {
+        let _ = self.tree.set(None);
+        self
+    }
+
     fn items(&self, number: u32, text: &str) -> Vec<Item> {
+        // Nobody writes such a line; to look for keys in it takes time that grows with its square.
+        if text.len() > LONGEST_SHOWN {
+            return Vec::new();
+        }
         let Some(root) = self.tree() else {
             let before: Vec<&str> = (1..number as usize).filter_map(|line| self.source.line(line)).collect();
             return guess(&before, text);

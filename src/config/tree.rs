@@ -182,6 +182,10 @@ pub(crate) enum Marks {
 /// More values than this are no configuration (and aliases can make many of a few lines).
 const MOST_NODES: usize = 1_000_000;
 
+/// More text than this cannot stand in a file that is not too large itself; aliases can make any
+/// amount of a long text.
+const MOST_TEXT: usize = 2 * crate::config::source::MOST_BYTES;
+
 /// Reads the document, with everything in it that is not taken. No document: the text is not YAML.
 pub(crate) fn parse(source: &Source, marks: Marks) -> (Option<Node>, Vec<Flaw>) {
     let mut documents = serde_yaml::Deserializer::from_str(source.text());
@@ -190,6 +194,7 @@ pub(crate) fn parse(source: &Source, marks: Marks) -> (Option<Node>, Vec<Flaw>) 
         marks,
         pending: None,
         nodes: 0,
+        text: 0,
         path: Vec::new(),
         flaws: Vec::new(),
         tagged: false,
@@ -279,6 +284,8 @@ struct Builder<'s> {
     /// A scalar that was refused only so that the refusal tells its place.
     pending: Option<Value>,
     nodes: usize,
+    /// Bytes of all texts.
+    text: usize,
     path: Vec<Step>,
     flaws: Vec<Flaw>,
     /// The node just read had a tag.
@@ -361,15 +368,26 @@ impl NodeVisitor<'_, '_> {
     fn count<E: de::Error>(&mut self) -> Result<(), E> {
         self.builder.nodes += 1;
         if self.builder.nodes > MOST_NODES {
-            self.builder.stop = Some(Flaw {
-                mark: Mark::NONE,
-                path: Path::default(),
-                message: "the file has too many values".to_owned(),
-                mend: "a configuration may have a million; aliases count each time".to_owned(),
-            });
-            return Err(E::custom("too many values"));
+            let mend = "a configuration may have a million; aliases count each time";
+            return self.stop("the file has too many values", mend);
         }
         Ok(())
+    }
+
+    /// Counts a text.
+    fn measure<E: de::Error>(&mut self, text: &str) -> Result<(), E> {
+        self.builder.text += text.len();
+        if self.builder.text > MOST_TEXT {
+            let mend = "a configuration may have 32 MiB; aliases count each time";
+            return self.stop("the file's values are too long", mend);
+        }
+        Ok(())
+    }
+
+    fn stop<E: de::Error>(&mut self, message: &str, mend: &str) -> Result<(), E> {
+        let (message, mend) = (message.to_owned(), mend.to_owned());
+        self.builder.stop = Some(Flaw { mark: Mark::NONE, path: Path::default(), message, mend });
+        Err(E::custom("too much"))
     }
 }
 
@@ -417,7 +435,8 @@ impl<'de> Visitor<'de> for NodeVisitor<'_, '_> {
         self.refuse(Value::Float(v, v.to_string().into()))
     }
 
-    fn visit_str<E: de::Error>(self, v: &str) -> Result<Node, E> {
+    fn visit_str<E: de::Error>(mut self, v: &str) -> Result<Node, E> {
+        self.measure(v)?;
         self.take(Value::Text(v.to_owned()))
     }
 

@@ -368,7 +368,10 @@ impl Exchange<'_> {
         client_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Reply>, Refusal> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let asked = prepared.upgrade.as_ref().zip(client_upgrade);
+            // While some of the request is on its way, nobody could say where the tunnel begins
+            // (RFC 9110 section 7.8).
+            let whole = prepared.body.upload().is_none_or(|upload| upload.finished().is_some());
+            let asked = prepared.upgrade.as_ref().zip(client_upgrade).filter(|_| whole);
             let (protocol, client) = asked.ok_or(Refusal::wrong_switch())?;
             let counted = (&self.proxy.sheet, self.present);
             return upgrade::tunnel(response, protocol, client, self.client, counted);
@@ -387,6 +390,9 @@ impl Exchange<'_> {
         let silence = (!media::is_event_stream(response.headers())).then_some(self.forward.timeouts.body);
         self.client.connection.stall_after(silence);
         let upload: Option<Rc<Upload>> = prepared.body.into_upload().filter(|u| u.finished().is_none());
+        if upload.is_some() {
+            response.body_mut().keep_to_itself();
+        }
         Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload).with_present(self.present)))
     }
 }

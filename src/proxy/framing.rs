@@ -26,6 +26,9 @@ pub enum Malformed {
     /// Several lines, a list, or another coding: servers disagree about what it means.
     #[error("Transfer-Encoding may only be chunked, once")]
     TransferEncoding,
+    /// One that HTTP/1 could not carry.
+    #[error("a header's name is not a token")]
+    HeaderName,
     /// Several lines, even if equal.
     #[error("Content-Length may stand there only once")]
     ContentLength,
@@ -96,6 +99,9 @@ impl RequestHost {
 ///
 /// For CONNECT the target is not compared with `Host`: it is refused by its method.
 pub(super) fn check(parts: &request::Parts) -> Result<RequestHost, Malformed> {
+    if parts.version == Version::HTTP_2 && parts.headers.keys().any(|name| !is_token(name)) {
+        return Err(Malformed::HeaderName);
+    }
     transfer_encoding(&parts.headers).map_err(|Ambiguous| Malformed::TransferEncoding)?;
     only_one(&parts.headers, &CONTENT_LENGTH).map_err(|Ambiguous| Malformed::ContentLength)?;
 
@@ -137,6 +143,12 @@ pub(super) fn check(parts: &request::Parts) -> Result<RequestHost, Malformed> {
         (None, None) if parts.version <= Version::HTTP_10 => Ok(RequestHost::default()),
         (None, _) => Err(Malformed::HostMissing),
     }
+}
+
+/// Whether a name may stand in HTTP/1. The library takes a quotation mark from HTTP/2, and refuses
+/// every other character that is no part of a token (RFC 9110 section 5.6.2).
+pub(super) fn is_token(name: &HeaderName) -> bool {
+    !name.as_str().contains('"')
 }
 
 /// A header that two servers could read differently.

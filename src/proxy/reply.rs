@@ -63,7 +63,11 @@ struct Streamed {
 
 /// Counts a request as under way on its client's connection until dropped.
 #[derive(Debug)]
-pub struct Busy(Rc<dyn OnIdle>);
+pub struct Busy {
+    connection: Rc<dyn OnIdle>,
+    /// Whether it is the client's turn: to take what there is of the answer.
+    holds: bool,
+}
 
 /// What is told when a request is done with.
 pub trait OnIdle: std::fmt::Debug {
@@ -75,19 +79,34 @@ pub trait OnIdle: std::fmt::Debug {
     fn answered_early(&self);
     /// An answer begins: writing to the client may stand still for this long; `None` for ever.
     fn stall_after(&self, patience: Option<Duration>);
+    /// There is a part of an answer that the client has not taken.
+    fn holds(&self);
+    /// It has.
+    fn releases(&self);
 }
 
 impl Busy {
     /// Counts one request.
     pub fn new(connection: Rc<dyn OnIdle>) -> Self {
         connection.begin();
-        Self(connection)
+        Self { connection, holds: false }
+    }
+
+    /// Says whose turn it is.
+    fn hold(&mut self, holds: bool) {
+        match (self.holds, holds) {
+            (false, true) => self.connection.holds(),
+            (true, false) => self.connection.releases(),
+            _ => {}
+        }
+        self.holds = holds;
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.end();
+        self.hold(false);
+        self.connection.end();
     }
 }
 
@@ -136,7 +155,9 @@ impl Reply {
 
     /// Keeps the client's connection counted as busy until the body is done with.
     #[must_use]
-    pub fn with_busy(mut self, busy: Busy) -> Self {
+    pub fn with_busy(mut self, mut busy: Busy) -> Self {
+        // Over HTTP/2 nobody asks for the body before the client has opened a window for it.
+        busy.hold(true);
         self.busy = Some(busy);
         self
     }
@@ -193,12 +214,19 @@ impl Body for Reply {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         let this = &mut *self;
+        if let Some(busy) = &mut this.busy {
+            // Who asks for more has taken what there was.
+            busy.hold(false);
+        }
         let polled = match &mut this.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
             Kind::Stream(streamed) => {
                 caught_now(|| streamed.poll(cx)).unwrap_or_else(|Panicked| Poll::Ready(Some(Err(ReplyError::Panicked))))
             }
         };
+        if let Some(busy) = &mut this.busy {
+            busy.hold(polled.is_ready());
+        }
         if let Some(record) = &mut this.record {
             match &polled {
                 Poll::Ready(Some(Ok(frame))) => record.sent(frame.data_ref().map_or(0, Bytes::len)),

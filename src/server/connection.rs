@@ -117,6 +117,12 @@ fn http2_builder(patience: &Patience) -> http2::Builder<LocalExecutor> {
     /// (CVE-2025-8671) would cost without bound.
     const RESETS: usize = 20;
     const OWN_RESETS: usize = 1024;
+    /// What each stream may keep of an answer that its client does not read; hyper's default of 400
+    /// KiB would be 50 MiB a connection.
+    const UNREAD: usize = 64 * 1024;
+    /// What a stream, and all of a connection's together, may send of bodies that nobody has taken
+    /// yet: hyper's defaults, written down since memory is bounded by them.
+    const WINDOW: u32 = 1024 * 1024;
 
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
@@ -124,7 +130,10 @@ fn http2_builder(patience: &Patience) -> http2::Builder<LocalExecutor> {
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(u32::try_from(patience.head_size).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESETS)
-        .max_local_error_reset_streams(OWN_RESETS);
+        .max_local_error_reset_streams(OWN_RESETS)
+        .max_send_buf_size(UNREAD)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
     builder
 }
 

@@ -4,9 +4,11 @@
 //! fewest, as many as `turnstile` lets; `worker` is one thread with its own runtime; `connection` serves one connection through
 //! hyper, once `opening` has found out whose it is (`proxy_protocol`, `tls`) and what it speaks; `roster`
 //! keeps time over all of a worker's connections, so that no request needs a timer for it; `pulse`
-//! tells other threads that the worker still goes round; `socket` is the byte stream, plain or TLS.
+//! tells other threads that the worker still goes round; `socket` is the byte stream, plain or TLS;
+//! `frames` bounds what HTTP/2 frames may cost.
 
 mod connection;
+mod frames;
 mod listen;
 mod opening;
 pub mod proxy_protocol;

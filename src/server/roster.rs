@@ -49,6 +49,10 @@ pub(super) struct Watch {
     clock: Arc<AtomicU64>,
     /// How long a write may stand still, in milliseconds; the largest number is for ever.
     stall: AtomicU64,
+    /// Answers whose next part waits until the client takes the one before.
+    held: AtomicU32,
+    /// When one of them was last taken, in milliseconds of the worker's clock.
+    taken: AtomicU64,
 }
 
 fn millis(patience: Option<Duration>) -> u64 {
@@ -66,6 +70,16 @@ impl Watch {
         if self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 && self.http2.load(Ordering::Relaxed) == 0 {
             self.set(Phase::Head);
         }
+    }
+
+    /// The worker's clock, in milliseconds.
+    pub(super) fn now(&self) -> u64 {
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    /// The client takes its answers.
+    pub(super) fn taken(&self) {
+        self.taken.store(self.now(), Ordering::Relaxed);
     }
 
     /// How long a write may stand still.
@@ -91,13 +105,24 @@ impl Watch {
     }
 
     fn overdue(&self, patience: &Patience) -> bool {
-        let waited = self.clock.load(Ordering::Relaxed).saturating_sub(self.since.load(Ordering::Relaxed));
+        let waited = self.now().saturating_sub(self.since.load(Ordering::Relaxed));
         let bound = match self.phase.load(Ordering::Relaxed) {
             p if p == Phase::Head as u8 => patience.header,
             p if p == Phase::Idle as u8 => patience.idle,
-            _ => return false,
+            _ => return self.is_unread(),
         };
         Duration::from_millis(waited) > bound
+    }
+
+    /// Whether an HTTP/2 client has opened no window for too long: its socket is written to all the
+    /// same, so that no write stands still.
+    ///
+    /// Any part of an answer that is taken counts for all of the connection's, as any byte written
+    /// does over HTTP/1.
+    fn is_unread(&self) -> bool {
+        self.http2.load(Ordering::Relaxed) != 0
+            && self.held.load(Ordering::Relaxed) != 0
+            && self.now().saturating_sub(self.taken.load(Ordering::Relaxed)) > self.stall.load(Ordering::Relaxed)
     }
 
     /// Whether it has been waiting for its client since this moment of the worker's clock.
@@ -176,6 +201,16 @@ impl OnIdle for Member {
     fn stall_after(&self, patience: Option<Duration>) {
         self.watch.stall.store(millis(patience), Ordering::Relaxed);
     }
+
+    fn holds(&self) {
+        self.watch.held.fetch_add(1, Ordering::Relaxed);
+        self.watch.taken();
+    }
+
+    fn releases(&self) {
+        self.watch.held.fetch_sub(1, Ordering::Relaxed);
+        self.watch.taken();
+    }
 }
 
 impl Drop for Member {
@@ -221,6 +256,8 @@ impl Roster {
             early: AtomicU8::new(0),
             clock: Arc::clone(&self.clock),
             stall: AtomicU64::new(millis(Some(STALL))),
+            held: AtomicU32::new(0),
+            taken: AtomicU64::new(0),
         });
         let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });
         let (load, leaving) = (Arc::clone(&self.load), Rc::clone(&self.leaving));

@@ -6,16 +6,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use super::frames::{Purse, THE_END};
 use super::roster::Watch;
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The longest HTTP/2 frame that we take: what everybody must (RFC 9113 section 6.5.2).
+const LONGEST: usize = 16 * 1024;
 
 /// A plain stream.
 #[derive(Debug)]
@@ -47,6 +51,10 @@ pub(super) struct Socket {
     stall: Option<Pin<Box<Sleep>>>,
     /// When a connection that is closed on our side is read no longer.
     linger: Option<Pin<Box<Sleep>>>,
+    /// Over HTTP/2, until it is overdrawn.
+    purse: Option<Box<Purse>>,
+    /// What is read in place of anything that its client still sends.
+    end: Option<Bytes>,
 }
 
 /// How long a client that was answered before it had sent its body may go on sending it: less than
@@ -90,14 +98,51 @@ impl Socket {
                 break known == PREFACE.len();
             }
         };
-        Ok((Self { transport: Transport::Plain(stream), watch, stall: None, linger: None }, http2))
+        Ok((Self::new(Transport::Plain(stream), watch, http2), http2))
     }
 
     /// A TLS stream whose handshake is over, and whether HTTP/2 was agreed on.
     pub(super) fn tls(stream: TlsStream<Fresh>, watch: Arc<Watch>) -> (Self, bool) {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let transport = Transport::Tls(Box::new(stream));
-        (Self { transport, watch, stall: None, linger: None }, http2)
+        (Self::new(Transport::Tls(Box::new(stream)), watch, http2), http2)
+    }
+
+    fn new(transport: Transport, watch: Arc<Watch>, http2: bool) -> Self {
+        let purse = http2.then(|| Box::new(Purse::new(PREFACE.len(), watch.now())));
+        Self { transport, watch, stall: None, linger: None, purse, end: None }
+    }
+
+    /// Counts the bytes that were just read. Where they cost too much, the rest of them goes, and
+    /// the reader is shown an end.
+    fn mind_cost(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let Some(purse) = &mut self.purse else { return };
+        let read = buf.filled().get(before..).unwrap_or_default();
+        if let Err(length) = purse.pay(read, self.watch.now()) {
+            tracing::debug!("connection closed: HTTP/2 frames without requests");
+            self.purse = None;
+            // The rest of a frame that has not come whole is made up; one that is longer than what
+            // we said we take is refused by its length.
+            let missing = length.saturating_sub(read.len()).min(LONGEST);
+            buf.set_filled(before + length.min(read.len()));
+            let mut end = BytesMut::zeroed(missing);
+            end.extend_from_slice(THE_END);
+            let end = self.end.insert(end.freeze());
+            if buf.filled().len() == before {
+                give(end, buf);
+            }
+        }
+    }
+
+    fn credit(&mut self, written: &Poll<io::Result<usize>>, bufs: &[IoSlice<'_>]) {
+        let (Some(purse), Poll::Ready(Ok(written))) = (&mut self.purse, written) else { return };
+        let mut left = *written;
+        for buf in bufs {
+            let part = buf.get(..left.min(buf.len())).unwrap_or_default();
+            left -= part.len();
+            if purse.credit(part) {
+                self.watch.taken();
+            }
+        }
     }
 
     /// A write that stands still for too long ends the connection: its client reads nothing.
@@ -118,6 +163,12 @@ impl Socket {
         }
         Poll::Pending
     }
+}
+
+/// Gives as much as there is room for.
+fn give(bytes: &mut Bytes, buf: &mut ReadBuf<'_>) {
+    let part = bytes.split_to(bytes.len().min(buf.remaining()));
+    buf.put_slice(&part);
 }
 
 impl Socket {
@@ -232,12 +283,17 @@ delegate_write!(Transport, Self::Plain, Self::Tls);
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
+        if let Some(end) = &mut self.end {
+            give(end, buf);
+            return Poll::Ready(Ok(()));
+        }
         let polled = match &mut self.transport {
             Transport::Plain(s) => Pin::new(s).poll_read(cx, buf),
             Transport::Tls(s) => Pin::new(s).poll_read(cx, buf),
         };
         if buf.filled().len() > before {
             self.watch.heard();
+            self.mind_cost(buf, before);
         }
         polled
     }
@@ -246,6 +302,7 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.transport).poll_write(cx, buf);
+        self.credit(&polled, &[IoSlice::new(buf)]);
         self.mind_stall(cx, polled)
     }
 
@@ -255,6 +312,7 @@ impl AsyncWrite for Socket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
+        self.credit(&polled, bufs);
         self.mind_stall(cx, polled)
     }
 

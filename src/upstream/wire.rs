@@ -36,10 +36,14 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExec {
     }
 }
 
-/// An answer's head may have 100 fields and about 400 KiB: hyper's bounds, without an allocation
-/// for each. Folded lines and spaces before the colon are refused.
+/// What is read of an answer at once, and so the most that waits here for a client that does not
+/// read; an answer's head may be as long. hyper's 400 KiB would be 50 MiB for an HTTP/2 client's streams.
+const READ_AHEAD: usize = 128 * 1024;
+
+/// An answer's head may have 100 fields: hyper's bound, without an allocation for each. Folded lines and spaces before the colon are refused.
 pub(super) fn http1_builder(target: &Target) -> http1::Builder {
     let mut builder = http1::Builder::new();
+    builder.max_buf_size(READ_AHEAD);
     // Under `preserve` it serves the names that the client did not write.
     builder.title_case_headers(target.header_case != HeaderCase::Lower);
     builder.preserve_header_case(target.preserve_answers);
@@ -153,7 +157,14 @@ pub(super) fn framing<B>(response: &Response<B>) -> Result<(), Malformed> {
 }
 
 /// Whether the connection may carry another request. An HTTP/1.0 peer's may not: hyper would
-/// speak HTTP/1.0 on it from then on, where a request body of unknown length has no place.
+/// speak HTTP/1.0 on it from then on, where a request body of unknown length has no place. Neither
+/// may one that promises a body where there is none (204, RFC 9110 section 8.6): it may yet send it.
 pub(super) fn may_be_reused<B>(response: &Response<B>) -> bool {
-    response.version() != Version::HTTP_10
+    response.version() != Version::HTTP_10 && !promises_no_content(response)
+}
+
+fn promises_no_content<B>(response: &Response<B>) -> bool {
+    let headers = response.headers();
+    response.status() == StatusCode::NO_CONTENT
+        && (headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0"))
 }

@@ -2,10 +2,15 @@
 //! what reached them, and clients down to the raw socket.
 #![allow(dead_code, reason = "each module of the binary uses its own part of the harness")]
 
+pub mod bystanders;
 pub mod client;
 pub mod collector;
+pub mod crowd;
 pub mod editor;
 pub mod egress;
+pub mod flood;
+pub mod frames;
+pub mod habits;
 pub mod issuer;
 pub mod load;
 pub mod mix;
@@ -15,6 +20,7 @@ pub mod proxy;
 pub mod raw;
 pub mod redis;
 pub mod secrets;
+pub mod soak;
 pub mod terminal;
 pub mod tls;
 pub mod upstream;

@@ -106,7 +106,7 @@ pub(crate) fn check(
     let client = check.client(&general);
     let trusted_proxies = trusted_proxies(&general);
     let listeners = check.listeners(root, trusted_proxies.is_some());
-    check.has_certificates = listeners.iter().any(listener::asks_for_certificates);
+    check.has_certificates = listener::asks_for_certificates(root);
     let inherited = check.inherited(root, &general);
     let store = check.store(root, &general);
     check.is_shared = store != StoreSettings::Memory;

@@ -176,8 +176,8 @@ pub(crate) struct ListenerTls {
     /// Further certificates: shown to clients that ask for one of their names (by SNI). Default: none.
     #[serde(default)]
     pub(crate) certificates: Vec<Certificate>,
-    /// PEM file of the authorities that vouch for clients: they are asked for a certificate. Default:
-    /// they are not.
+    /// PEM file of the authorities that vouch for clients, which are then asked for a certificate.
+    /// Default: none.
     #[schemars(extend("examples" = ["clients.pem"]))]
     pub(crate) client_ca: Option<Of<word::Path>>,
     /// Whether a client must show a certificate, where there is a `client_ca`.

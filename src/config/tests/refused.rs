@@ -607,7 +607,7 @@ fn listeners_are_checked() {
         (
             LISTENER,
             "[{address: '127.0.0.1:1', client_ca: a.pem}]",
-            "1:39 listeners[0].client_ca: unknown field `client_ca` | write it under `tls`",
+            "1:38 listeners[0].client_ca: unknown field `client_ca` | write it under `tls`",
         ),
         (
             "routes:\n",
@@ -622,7 +622,7 @@ fn listeners_are_checked() {
         (
             "routes:\n",
             "trusted_proxies: 10.0.0.0/8\nroutes:\n",
-            "4:18 trusted_proxies: must be a list, not a text | write [10.0.0.0/8]",
+            "4:18 trusted_proxies: must be a list, not text | write [10.0.0.0/8]",
         ),
         (
             "listeners: [{address: 127.0.0.1:8080}]\n",
