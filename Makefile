@@ -21,10 +21,19 @@ help: ## This list
 		while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
 
 .PHONY: test
-test: rust-tools test-tools ## Format check, clippy with warnings denied, every Rust test
+test: rust-tools test-tools ## Format check, clippy with warnings denied, every Rust test, a short run of each fuzz target
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo test --locked
+	$(MAKE) fuzz
+
+# Each target runs that long.
+FUZZ_SECONDS ?= 5
+
+.PHONY: fuzz
+fuzz: rust-tools fuzz-tools ## Every fuzz target of fuzz/src for FUZZ_SECONDS, guided by coverage
+	fuzz/run.sh $(FUZZ_SECONDS)
 
 # How long a rotation runs; a flood or a crowd runs half a minute of it at most. All of it takes 25 minutes at
 # most on two cores, behind the build. Each of these tests runs a short form in `make test`:
@@ -34,17 +43,20 @@ test: rust-tools test-tools ## Format check, clippy with warnings denied, every 
 #   row 24               a configuration cut at each byte, and hostile ones, under load
 #   row 25               1,000 reloads under 500 requests a second
 #   row 26               100 swaps of a secret under load
+#   row 28               ten minutes of a vendor that refuses
+#   row 30               kills between a refresh token's answer and its keeping
 #   row 35               restarts under load
 SOAK_SECONDS ?= 60
-SOAK ?= rotation:: replicas:: threats::row_17 threats::row_18 threats::row_24 threats::row_25 threats::row_26 threats::row_35
+SOAK ?= rotation:: replicas:: threats::row_17 threats::row_18 threats::row_24 threats::row_25 threats::row_26 threats::row_28 threats::row_30 threats::row_35
 
 .PHONY: soak
-soak: rust-tools test-tools ## What takes minutes: tokens, configurations and secrets that change under full load, floods, 5,000 slow clients, restarts
+soak: rust-tools test-tools ## What takes minutes: tokens, configurations and secrets that change under full load, floods, 5,000 slow clients, restarts, each fuzz target
 	@log=$$(mktemp) && status=$$(mktemp) && trap 'rm -f "$$log" "$$status"' EXIT && \
 	{ TOKENFERRY_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --profile soak --locked --test tests -- \
 		$(SOAK) --nocapture --test-threads=1; echo $$? >"$$status"; } 2>&1 | tee "$$log"; \
 	echo; echo "Figures:"; grep -o 'soak: .*' "$$log" | sed 's/^soak: /  /'; \
 	grep -E '^test result' "$$log"; exit "$$(cat "$$status")"
+	$(MAKE) fuzz FUZZ_SECONDS=$(SOAK_SECONDS)
 
 .PHONY: e2e
 e2e: rust-tools .venv/installed ## Real foreign programs against the built binary, a browser among them; systemd's, promtool's and Kubernetes' view of deploy/
@@ -75,6 +87,11 @@ rust-tools:
 		if command -v rustup >/dev/null; then rustup component add rustfmt clippy; else \
 			echo "missing: cargo $$component. It comes with the rustfmt and clippy of your Rust toolchain" >&2; exit 1; fi; \
 	done
+
+# A C++ compiler, for libFuzzer.
+.PHONY: fuzz-tools
+fuzz-tools:
+	@command -v c++ >/dev/null || { $(call install,a C++ compiler,g++); }
 
 # A real server for the tests of the shared store; Debian's 6, 7 or 8 will do. What judges the manual. What
 # makes a process believe in another time of day. And what the documentation's commands use.

@@ -2,8 +2,7 @@
 //!
 //! All that a route lists must hold. Networks are judged first, so that who knocks from a wrong one
 //! learns nothing of the rest; then the certificate; then keys, which cost little; then a token or a
-//! password. The client's address is the connection's, or the one that a trusted proxy tells: nothing
-//! here believes a header.
+//! password. The address is the connection's, or the one that a trusted proxy tells.
 //!
 //! [`Access::admit`] is what each request walks through, and waits for nothing. What cannot be said at
 //! once is [`Pending`]: a password that was not found right before, a token that may be signed with a
@@ -42,7 +41,7 @@ use token::Tokens;
 
 pub use denied::Denied;
 pub use judgement::{Admitted, Judgement, Pending};
-pub use jwks::{FetchError, FetchKeys, fetch_keys};
+pub use jwks::{FetchError, FetchKeys, Fetching, fetch_keys};
 pub use keyring::Keyring;
 pub use passwords::Passwords;
 pub use presented::presented;
@@ -106,6 +105,21 @@ impl Access {
     /// Whether a key must be presented.
     fn asks_for_a_key(&self) -> bool {
         !self.policy.api_keys.is_empty()
+    }
+
+    /// Whether it lets in by what can be guessed: keys and passwords. Tokens and certificates are signed.
+    pub fn can_be_guessed(&self) -> bool {
+        self.asks_for_a_key() || !self.policy.users.is_empty()
+    }
+
+    /// What a request shows of what can be guessed, as it is written; `None` where it shows nothing.
+    pub fn guess<'h>(&self, headers: &'h HeaderMap) -> Option<[&'h [u8]; 2]> {
+        let of = |name: &HeaderName, is_guess: bool| {
+            headers.get(name).filter(|_| is_guess).map(HeaderValue::as_bytes).unwrap_or_default()
+        };
+        let authorization = of(&AUTHORIZATION, self.tokens.is_none() && self.can_be_guessed());
+        let guess = [authorization, of(&X_API_KEY, self.asks_for_a_key())];
+        guess.iter().any(|value| !value.is_empty()).then_some(guess)
     }
 
     /// Whether `Authorization` is for a user or a token, and so for no key and not for the upstream.

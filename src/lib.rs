@@ -8,23 +8,25 @@
 //! | --- | --- | --- |
 //! | 0 | `secret`, `model` | nothing of ours |
 //! | 1 | `telemetry` | model |
+//! | 1 | `limit` | model (pure: the time is an argument) |
 //! | 1 | `vendor` | secret, model (pure: no I/O, no clock, no async) |
-//! | 2 | `upstream` | telemetry, secret, model |
+//! | 2 | `upstream` | telemetry, limit (for what it keeps of descriptors), secret, model |
 //! | 2 | `config` | vendor, secret, model; only `assemble`, `app`, `cli` import it |
 //! | 3 | `token` | vendor, upstream (in `fetch` and `lane` only), secret, telemetry, model |
 //! | 4 | `route`, `access` | token, upstream and vendor (for its placeholder answers), as handles |
-//! | 5 | `live` | route, access, telemetry, token (as handles, for what is told of it) |
-//! | 6 | `proxy` | live, route, access, token, upstream, vendor, telemetry |
-//! | 7 | `server` | proxy, live, telemetry |
-//! | 7 | `admin` | live, access (for how a token is presented), token, vendor (for a fault's words), telemetry |
-//! | 8 | `assemble` | config, vendor, live, route, access, token, upstream, telemetry, server (for what it listens with) |
+//! | 5 | `live` | route, access, limit, telemetry, token (as handles, for what is told of it) |
+//! | 6 | `proxy` | live, route, access, limit, token, upstream, vendor, telemetry |
+//! | 7 | `server` | proxy, live, limit, telemetry |
+//! | 7 | `admin` | live, limit (for what there is too little of), access (for how a token is presented), token, vendor (for a fault's words), telemetry |
+//! | 8 | `assemble` | config, vendor, live, route, access, limit, token, upstream, telemetry, server (for what it listens with) |
 //! | 9 | `app`, `demo`, `cli` | anything below, and those to the left |
 
 // The ground floor: values that know nothing of the rest.
 pub mod model;
 pub mod secret;
 
-// What operators see.
+// What operators see, and what clients may ask of this process.
+pub mod limit;
 pub mod telemetry;
 
 // What each vendor asks for and answers.

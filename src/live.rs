@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::access::Access;
+use crate::limit::{Bounds, Pace, Strain};
 use crate::model::{AccessLog, Dated, HeaderCase, Problem, ReadyWhen, TrustedProxies};
 use crate::route::{Route, Table};
 use crate::telemetry::traces::Traces;
@@ -30,6 +31,12 @@ pub struct Snapshot {
     pub trusted_proxies: Option<TrustedProxies>,
     /// The listeners, in the order in which they were bound.
     pub doors: Vec<Door>,
+    /// Connections of clients at once; `None` for as many as the process has files for.
+    pub connections: Option<u32>,
+    /// Memory that the process may use, in bytes; `None` for what its control group allows.
+    pub memory: Option<u64>,
+    /// How many wrong keys an address may present.
+    pub guesses: Pace,
     /// Where spans go, and which traces have them; `None` for none.
     pub traces: Option<Traces>,
     /// What may be told of it.
@@ -160,6 +167,8 @@ pub struct Door {
     pub header_case: HeaderCase,
     /// Whether an upstream wants header names as clients wrote them.
     pub record_case: bool,
+    /// Its connections at once; `None` for no bound of its own.
+    pub connections: Option<u32>,
 }
 
 /// A route and who may use it.
@@ -169,6 +178,8 @@ pub struct Entry {
     pub route: Arc<Route>,
     /// Who may.
     pub access: Access,
+    /// How often, and how many at once.
+    pub bounds: Bounds,
 }
 
 /// How long a client may take.
@@ -182,6 +193,8 @@ pub struct Patience {
     pub handshake: Duration,
     /// Largest request head, in bytes.
     pub head_size: usize,
+    /// Most header lines of a request.
+    pub header_count: usize,
 }
 
 /// The one swap, and what came of the last reload.
@@ -192,6 +205,7 @@ pub struct Live {
     taken: AtomicU64,
     unchanged: AtomicU64,
     refused: AtomicU64,
+    strain: Strain,
 }
 
 impl Live {
@@ -203,12 +217,18 @@ impl Live {
             taken: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            strain: Strain::default(),
         })
     }
 
     /// What is in force now. Costs no write to memory that another core reads.
     pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.snapshot.load()
+    }
+
+    /// What this process has too little of now.
+    pub fn strain(&self) -> &Strain {
+        &self.strain
     }
 
     /// The same, to be held for longer than a moment.

@@ -94,6 +94,33 @@ fn nothing_is_left_half_done() {
     assert_none(&sources().iter().flat_map(|source| mentions(source, &source.code, &words)).collect::<Vec<_>>());
 }
 
+/// Lines that compare something of a key, a secret or a digest by what ends at the first difference.
+fn hasty_comparisons(source: &Source) -> Vec<String> {
+    let hasty = ["==", "!=", ".eq(", ".ne(", ".cmp(", ".contains(", "starts_with(", ".strip_prefix("];
+    let guarded = ["digest", "presented", "secret", "password", "expose"];
+    let is_hasty = |line: &str| {
+        // What tells one set of an issuer's public keys from the next is no secret.
+        let line = line.to_ascii_lowercase().replace("keys.digest()", "");
+        hasty.iter().any(|by| line.contains(by)) && guarded.iter().any(|what| line.contains(what))
+    };
+    let told =
+        |(n, line): (usize, &str)| is_hasty(line).then(|| format!("src/{}:{}: {}", source.place, n + 1, line.trim()));
+    source.code.lines().enumerate().filter_map(told).collect()
+}
+
+#[test]
+fn keys_are_compared_in_constant_time_only() {
+    let judges = |source: &&Source| source.place.starts_with("access") || source.place == "model/access.rs";
+    let sources = sources();
+    let judged: Vec<_> = sources.iter().filter(judges).collect();
+    assert!(judged.len() >= 2, "the rooms of access were not found");
+    assert_none(&judged.iter().flat_map(|source| hasty_comparisons(source)).collect::<Vec<_>>());
+    assert!(judged.iter().any(|source| source.code.contains("ct_eq")), "somebody compares");
+    for planted in ["if key.digest == digest {", "a.0.eq(&presented)", "keys.contains(&secret.expose())"] {
+        assert_eq!(hasty_comparisons(&Source::new("access.rs", planted)).len(), 1, "{planted}");
+    }
+}
+
 #[test]
 fn vendors_are_named_in_their_own_files_and_in_the_demonstration_only() {
     let outside = |source: &&Source| !source.place.starts_with("vendor/") && !source.place.starts_with("demo/");

@@ -210,6 +210,41 @@ async fn where_a_key_is_asked_for_the_login_presents_it_and_gets_it_back_as_its_
 }
 
 #[tokio::test]
+async fn where_a_user_is_asked_for_a_login_presents_them_as_every_request_does() {
+    // Of "p4ss", with the least that argon2 takes.
+    let hash = {
+        use argon2::PasswordHasher as _;
+        let argon2 = argon2::Argon2::from(argon2::Params::new(8, 1, 1, None).unwrap());
+        argon2.hash_password(b"p4ss").unwrap().to_string()
+    };
+    for keys in ["", ", api_keys: [{name: billing, key: k3y-of-billing}]"] {
+        let set = Set::crewmojo(&format!(", access: {{users: [{{name: alice, password: '{hash}'}}]{keys}}}")).await;
+        let login = |headers: &[(&str, String)]| {
+            let mut request = Request::post("/it/oauth/token").header("content-type", FORM);
+            for (name, value) in headers {
+                request = request.header(*name, value);
+            }
+            let body = format!("grant_type=client_credentials&client_id=alice&client_secret={KEY}");
+            send(set.proxy.address(), request.body(Full::from(body)).unwrap())
+        };
+        let basic =
+            |password: &str| ("authorization", format!("Basic {}", STANDARD.encode(format!("alice:{password}"))));
+        let key = || ("x-api-key", KEY.to_owned());
+        for headers in [vec![], vec![key()], vec![basic("wrong"), key()], vec![basic(KEY), key()]] {
+            let answer = login(&headers).await;
+            assert_eq!(answer.status(), 401, "{headers:?}: {}", text(&answer));
+        }
+        if !keys.is_empty() {
+            assert_eq!(login(&[basic("p4ss")]).await.status(), 401, "the key in the body is none");
+        }
+        let answer = login(&[basic("p4ss"), key()]).await;
+        let placeholder = if keys.is_empty() { PLACEHOLDER } else { KEY };
+        assert_eq!((answer.status().as_u16(), json(&answer)["access_token"].as_str()), (200, Some(placeholder)));
+        assert_eq!((set.simulator.token_requests(), set.tap.seen().len()), (0, 0));
+    }
+}
+
+#[tokio::test]
 async fn crayons_sdk_says_the_key_as_its_client_secret_in_a_basic_header() {
     let set = Set::crayon(KEYS).await;
     let basic = format!("Basic {}", STANDARD.encode(format!("client:{KEY}")));

@@ -55,12 +55,35 @@ async fn clients_choose_http_2_or_1_1_by_alpn() {
     assert!(authority.connect(proxy.address(), &["smtp"]).await.is_err());
     assert!(Authority::new().connect(proxy.address(), &[]).await.is_err(), "the client refuses a stranger");
 
-    // A client that speaks plainly gets no HTTP from a TLS listener.
-    let mut plain = End::connect(proxy.address()).await;
-    plain.send(GET).await;
-    let rest = plain.rest().await;
-    assert!(!rest.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&rest));
     assert_eq!(upstream.seen().len(), 5);
+}
+
+#[tokio::test]
+async fn plain_http_to_a_tls_listener_is_told_so_and_what_is_neither_gets_no_http() {
+    let (upstream, folder) = (Wire::ok().await, TempDir::new().unwrap());
+    let authority = Authority::new();
+    authority.identity(&["localhost"]).write(folder.path(), "server");
+    let proxy = Proxy::start_in(folder, &listener(&one_route(&upstream.url(""), "")), &[]).await;
+    let post = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000\r\n\r\n{}", "x".repeat(40_000));
+    for request in [GET, "GET / HTTP/1.0\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "P", &post] {
+        let mut plain = End::connect(proxy.address()).await;
+        plain.send(request).await;
+        let answer = plain.answer().await;
+        assert_eq!((answer.status(), answer.header("connection")), (400, Some("close")), "{request:.20}");
+        assert!(answer.whole && answer.text().contains("write https:// instead"), "{answer:?}");
+        plain.finish().await;
+        assert!(plain.is_over().await, "{request:.20}");
+    }
+    for junk in
+        [&b"\r\n"[..], b"get / http/1.1\r\n\r\n", b"\x80\x2e\x01\x03\x01", b"\0\0\0\0\0\0", b"\x16\x03\x01\x00\x02hi"]
+    {
+        let mut end = End::connect(proxy.address()).await;
+        end.send(junk).await;
+        end.finish().await;
+        let rest = end.rest().await;
+        assert!(!rest.starts_with(b"HTTP"), "{junk:?}: {}", String::from_utf8_lossy(&rest));
+    }
+    assert_eq!(upstream.accepted(), 0);
 }
 
 #[tokio::test]
@@ -99,43 +122,6 @@ async fn an_upstream_is_spoken_to_in_what_its_alpn_chooses() {
             assert_eq!((seen.version, seen.target.as_str(), seen.body.as_ref()), (version, "/v1/a", &b"hi"[..]));
             assert_eq!(seen.header("authorization"), Some("Bearer T0K3N"));
             assert_eq!(seen.header("te"), (version == Version::HTTP_2).then_some("trailers"), "{offered:?} {protocol}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_certificate_that_does_not_hold_is_502_before_a_byte_of_the_request() {
-    let authority = Authority::new();
-    let stranger = Authority::new();
-    let right = authority.identity(&["localhost"]);
-    for (what, identity, ca, more, good) in [
-        ("the named authority", &right, true, "", true),
-        ("the system's roots", &right, false, "", false),
-        ("another authority", &stranger.identity(&["localhost"]), true, "", false),
-        ("another name", &authority.identity(&["example.com"]), true, "", false),
-        (
-            "another name that is asked for",
-            &authority.identity(&["example.com"]),
-            true,
-            ", server_name: example.com",
-            true,
-        ),
-        ("a name that it has not", &right, true, ", server_name: example.com", false),
-        ("nobody looks", &stranger.identity(&["example.com"]), true, ", insecure: true", true),
-    ] {
-        let upstream = Upstream::tls(identity.server(&["http/1.1"], None)).await;
-        let folder = TempDir::new().unwrap();
-        authority.write(&folder.path().join("ca.pem"));
-        let ca = if ca { ", ca: ca.pem" } else { "" };
-        let url = format!("https://localhost:{}", upstream.address.port());
-        let proxy = Proxy::start_in(folder, &one_route(&format!("{{url: '{url}'{ca}{more}}}"), ""), &[]).await;
-        let answer = exchange(proxy.address(), GET).await;
-        if good {
-            assert_eq!(answer.text(), "ok", "{what}");
-        } else {
-            is_problem(&answer, 502, "upstream_unreachable");
-            assert_eq!(answer.header("proxy-status"), Some("tokenferry; error=tls_certificate_error"), "{what}");
-            assert!(upstream.seen().is_empty(), "{what}");
         }
     }
 }

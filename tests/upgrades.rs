@@ -120,68 +120,6 @@ async fn an_upgrade_goes_out_as_1_1_also_where_http_2_is_spoken() {
 }
 
 #[tokio::test]
-async fn an_upgrade_that_the_route_does_not_allow_is_forwarded_plainly() {
-    let upstream = Wire::ok().await;
-    for (more, lines) in [
-        ("", "Connection: Upgrade\r\nUpgrade: echo/1\r\n"),
-        ("upgrades: []", "Connection: Upgrade\r\nUpgrade: websocket\r\n"),
-        ("", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
-        ("upgrades: [websocket]", "Upgrade: websocket\r\n"),
-        ("upgrades: [websocket]", "Connection: keep-alive\r\nUpgrade: websocket\r\n"),
-    ] {
-        let proxy = Proxy::start(&one_route(&upstream.url(""), more)).await;
-        let mut client = End::connect(proxy.address()).await;
-        client.send(format!("GET /a HTTP/1.1\r\nHost: x\r\n{lines}\r\n")).await;
-        assert_eq!(client.answer().await.text(), "ok", "{lines:?}");
-        let seen = upstream.last();
-        for gone in ["upgrade", "connection", "http2-settings"] {
-            assert_eq!(seen.header(gone), None, "{lines:?}: {seen:?}");
-        }
-        // What follows is the next request.
-        client.send("GET /b HTTP/1.1\r\nHost: x\r\n\r\n").await;
-        assert_eq!(client.answer().await.text(), "ok", "{lines:?}");
-        assert_eq!(upstream.last().target(), "/b");
-    }
-}
-
-#[tokio::test]
-async fn http_1_0_and_http_2_clients_upgrade_nothing() {
-    let upstream = Wire::ok().await;
-    let proxy = Proxy::start(&one_route(&upstream.url(""), "upgrades: [websocket]")).await;
-    let mut client = End::connect(proxy.address()).await;
-    client.send("GET /a HTTP/1.0\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
-    assert_eq!(client.answer().await.text(), "ok");
-    assert_eq!((upstream.only().header("upgrade"), upstream.only().header("connection")), (None, None));
-}
-
-#[tokio::test]
-async fn bytes_behind_an_upgrade_that_the_upstream_refuses_are_the_next_request() {
-    let upstream = Wire::always("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\nUpgrade: other\r\n\r\nno").await;
-    let proxy = Proxy::start(&one_route(&upstream.url(""), "upgrades: [echo/1]")).await;
-    let mut client = End::connect(proxy.address()).await;
-    client.send(format!("{ASK}GET /next HTTP/1.1\r\nHost: x\r\nAuthorization: mine\r\n\r\n")).await;
-    for _ in 0..2 {
-        let answer = client.answer().await;
-        assert_eq!((answer.status(), answer.text().as_str()), (426, "no"));
-    }
-    let seen = upstream.seen();
-    assert_eq!(seen.len(), 2, "{seen:?}");
-    assert_eq!((seen[1].target(), seen[1].header("authorization")), ("/next", Some("Bearer T0K3N")));
-}
-
-#[tokio::test]
-async fn an_upstream_that_switches_to_something_else_is_502_and_no_tunnel() {
-    for head in ["Connection: upgrade\r\nUpgrade: other\r\n", "Connection: upgrade\r\n"] {
-        let upstream = Wire::always(format!("HTTP/1.1 101 Switching Protocols\r\n{head}\r\nsecret")).await;
-        let proxy = Proxy::start(&one_route(&upstream.url(""), "upgrades: [echo/1]")).await;
-        let mut client = End::connect(proxy.address()).await;
-        client.send(ASK).await;
-        is_problem(&client.answer().await, 502, "upstream_broke_off");
-        assert!(!String::from_utf8_lossy(&client.rest_until_quiet().await).contains("secret"));
-    }
-}
-
-#[tokio::test]
 async fn a_tunnel_ends_with_either_of_its_ends() {
     let (gone, mut goes) = tokio::sync::mpsc::unbounded_channel();
     let upstream = Wire::start(move |mut caller| {

@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::denied::Denied;
@@ -15,6 +17,8 @@ use crate::model::PasswordHash;
 
 /// Different passwords that wait for their check. At 20 ms each, about two seconds on one core.
 const MOST_WAITING: usize = 64;
+/// For a check to begin.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All checks of this process, and what came of them. It outlives a configuration: a password is
 /// remembered together with the hash that it was right for, so that another hash asks for it anew.
@@ -72,7 +76,8 @@ impl Passwords {
             return Ok(true);
         }
         let _place = self.queue.try_acquire().map_err(|_| Denied::Crowded)?;
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| Denied::Crowded)?;
+        let slot = timeout(PATIENCE, Arc::clone(&self.slots).acquire_owned()).await;
+        let slot = slot.map_err(|_| Denied::Crowded)?.map_err(|_| Denied::Crowded)?;
         let hash = hash.clone();
         // The slot is held until the thread is done, also where nobody waits any more.
         let check = self.runtime.spawn_blocking(move || {

@@ -45,6 +45,8 @@ pub struct Facts {
     pub generation: u64,
     /// When this process began to run.
     pub started: SystemTime,
+    /// What this process has too little of now.
+    pub short_of: [(&'static str, bool); 3],
     /// Log lines that were dropped since nobody took them fast enough.
     pub log_lines_dropped: u64,
     /// What became of the spans of the collector in force.
@@ -109,6 +111,13 @@ impl Collector for Facts {
         self.configuration(&mut families)?;
         self.certificates(&mut families)?;
         families.counter("admin_denied", "Requests to the admin port that were denied", self.metrics.times_denied())?;
+        families.counter("panics", "Requests that panicked, each answered 500 or broken off", self.metrics.panics())?;
+        families.gauges(
+            "overloaded",
+            "Whether there is too little of a resource for new work: 1 or 0",
+            None,
+            self.short_of.iter().map(|(resource, short)| ([("resource", *resource)], u64::from(*short))),
+        )?;
         let dropped = "Log lines that were dropped since stderr was not read fast enough";
         families.counter("log_lines_dropped", dropped, self.log_lines_dropped)?;
         let Counts { sent, dropped, lost } = self.spans;

@@ -19,6 +19,7 @@ use super::answer::{Answer, Refusal, with};
 use super::exposition::{Facts, Form, Reloads, exposition};
 use super::gate::Gate;
 use super::history::{History, STEP};
+use crate::limit::Strain;
 use crate::live::{Live, Outcome, Reload};
 use crate::model::ReadyWhen;
 use crate::telemetry::dropped_log_lines;
@@ -170,6 +171,7 @@ impl Admin {
             last_reload_successful: self.live.last_reload().is_none_or(|last| last.outcome != Outcome::Refused),
             generation: snapshot.generation,
             started: self.about.started,
+            short_of: Strain::SIGNS.map(|sign| (sign.as_str(), self.live.strain().shows(sign))),
             log_lines_dropped: dropped_log_lines(),
             certificates: snapshot.directory.certificates.clone(),
             insecure: snapshot.directory.insecure.clone(),

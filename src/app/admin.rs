@@ -12,7 +12,7 @@ use crate::admin::{About, Admin, Gate, Wish};
 use crate::config::{AdminSettings, ListenAddress, StoreSettings};
 use crate::live::Live;
 use crate::model::KeyDigest;
-use crate::server::{Bound, pause_after};
+use crate::server::{Bound, Trouble};
 use crate::telemetry::metrics::Metrics;
 
 /// Connections at once. Of more, the oldest goes: whoever holds many without a word must not keep a probe
@@ -94,6 +94,7 @@ async fn accept(bound: Arc<Bound>, admin: Arc<Admin>, mut phase: watch::Receiver
     let mut bound = Some(bound);
     let mut connections = JoinSet::new();
     let mut ages: VecDeque<AbortHandle> = VecDeque::new();
+    let mut trouble = Trouble::default();
     loop {
         let next = async {
             match &bound {
@@ -110,12 +111,13 @@ async fn accept(bound: Arc<Bound>, admin: Arc<Admin>, mut phase: watch::Receiver
             Some(_) = connections.join_next() => ages.retain(|connection| !connection.is_finished()),
             stream = next => match stream {
                 Ok(stream) => {
+                    trouble.is_over();
                     if ages.len() >= MOST && let Some(oldest) = ages.pop_front() {
                         oldest.abort();
                     }
                     ages.push_back(connections.spawn(Arc::clone(&admin).connection(stream)));
                 }
-                Err(error) => pause_after(&error).await,
+                Err(error) => trouble.pause_after(&error).await,
             },
         }
     }

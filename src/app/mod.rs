@@ -3,11 +3,12 @@
 //!
 //! `control` is the thread that starts the proxy and reloads; `read` makes a configuration ready to
 //! run; `report` is what the log is told of it, `service` what the service manager is, `directory` what
-//! the admin port may tell; `expiry` looks at certificates once a day; `admin` is that port; `sockets` finds
-//! each listener its socket; `handover` is between this process, the one before and the one after it;
-//! `seclusion` keeps others out of its memory.
+//! the admin port may tell; `expiry` looks at certificates once a day; `admin` is that port; `capacity` is
+//! what this machine lets it have; `sockets` finds each listener its socket; `handover` is between this
+//! process, the one before and the one after it; `seclusion` keeps others out of its memory.
 
 mod admin;
+mod capacity;
 mod control;
 mod directory;
 mod expiry;
@@ -17,6 +18,8 @@ mod report;
 mod seclusion;
 mod service;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;
@@ -34,7 +37,7 @@ use self::expiry::watch_certificates;
 use self::handover::{Giver, HandoverError};
 use self::service::Service;
 use crate::config::Problems;
-use crate::server::{Bound, Leave, ListenError, ListenOn, Rounds, Worker, WorkerError, accept};
+use crate::server::{Bound, Leave, ListenError, ListenOn, Rounds, Turnstile, Worker, WorkerError, accept};
 use crate::telemetry::metrics::Metrics;
 
 pub use read::{assemble, warnings};
@@ -121,9 +124,11 @@ pub async fn run(
     let Started { control, mut sockets, workers, hatch, taken } = Control::start(start).await?;
     let workers = Arc::new(workers);
     let live = Arc::clone(&control.live);
+    let (all, most) = (Arc::<Turnstile>::default(), capacity::connections());
     let accept_on = |(place, bound): (usize, &Arc<Bound>)| {
         let (live, workers, bound) = (Arc::clone(&live), Arc::clone(&workers), Arc::clone(bound));
-        tokio::spawn(async move { accept(&bound, place, &live, &workers).await })
+        let all = Arc::clone(&all);
+        tokio::spawn(async move { accept(&bound, place, &live, &workers, (&all, most)).await })
     };
     let (doors, own_door) = sockets.bound.split_at(control.settings.listeners.len());
     let accepting: Vec<_> = doors.iter().enumerate().map(accept_on).collect();
@@ -158,6 +163,7 @@ pub async fn run(
     if let Some(hatch) = &hatch {
         hatch.keep_file(false);
     }
+    let memory = tokio::spawn(capacity::watch_memory(Arc::clone(&live), Arc::clone(control.metrics())));
     let watching = tokio::spawn(watch_certificates(Arc::clone(&control.live)));
     let rounds = Rounds::new(workers.iter().map(|worker| Arc::clone(worker.pulse())));
     service.serving(control.live.load().generation, rounds);
@@ -187,6 +193,8 @@ pub async fn run(
     if let Some(port) = port {
         port.close().await;
     }
+    memory.abort();
+    drop(memory.await);
     // Nobody uses a token any more: where the vendor has a call for that, it is given up.
     drop(live);
     if let Some(assembly) = rest.assembly {

@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::access::{Access, Keyring, Passwords};
 use crate::config::{CredentialSettings, ForwardSettings, RouteAction, RouteSettings, Settings};
+use crate::limit::Bounds;
 use crate::live::Entry;
 use crate::model::Placement;
 use crate::route::{Action, Credential, Forward, Rewrite, Route};
@@ -23,6 +24,12 @@ pub(super) struct Ready {
     pub(super) placement: Arc<Placement>,
 }
 
+/// What a route's access needs beside its rules.
+pub(super) struct Gate {
+    pub(super) keyring: Option<Arc<Keyring>>,
+    pub(super) passwords: Arc<Passwords>,
+}
+
 /// Where each credential's token may go: to the origins that its routes name.
 pub(super) fn reaches(settings: &Settings) -> HashMap<&str, Reach> {
     let mut reaches = HashMap::new();
@@ -36,16 +43,11 @@ pub(super) fn reaches(settings: &Settings) -> HashMap<&str, Reach> {
     reaches
 }
 
-/// What a route's access needs beside its rules.
-pub(super) struct Gate {
-    pub(super) keyring: Option<Arc<Keyring>>,
-    pub(super) passwords: Arc<Passwords>,
-}
-
 pub(super) fn entry(
     route: &RouteSettings,
     upstream: Option<Arc<Upstream>>,
     gate: Gate,
+    bounds: Bounds,
     settings: &Settings,
     ready: &BTreeMap<String, Ready>,
     reaches: &HashMap<&str, Reach>,
@@ -60,7 +62,7 @@ pub(super) fn entry(
             .map_or(Action::Respond(StatusCode::INTERNAL_SERVER_ERROR), |forward| Action::Forward(Box::new(forward))),
     };
     let access = Access::new(route.access.clone(), gate.keyring, gate.passwords);
-    Entry { route: Arc::new(Route { name: route.label.clone(), action }), access }
+    Entry { route: Arc::new(Route { name: route.label.clone(), action }), access, bounds }
 }
 
 fn forward_of(

@@ -3,8 +3,10 @@
 //! Cells whose key and upstreams whose target are unchanged live on, so that a reload that does not
 //! concern them costs no token and no connection. `upstreams` finds or makes the upstreams, `entries`
 //! the routes with their handles, `keeps` what must outlive a login, `cells` the tokens, `keyrings` the keys
-//! of issuers whose tokens let clients in, `collector` where traces go.
+//! of issuers whose tokens let clients in, `collector` where traces go, `bounds` how often and how many at
+//! once.
 
+mod bounds;
 mod cells;
 mod collector;
 mod entries;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use bounds::Known;
 use cells::Cells;
 use collector::Collector;
 use entries::{Gate, entry, reaches};
@@ -25,6 +28,7 @@ use upstreams::{LazyRoots, Upstreams};
 
 use crate::access::Passwords;
 use crate::config::{ListenAddress, ListenerSettings, Locator, RouteAction, Settings};
+use crate::limit::Pace;
 use crate::live::{Directory, Door, Patience, Snapshot};
 use crate::model::{HeaderCase, Origin, Problem, Severity};
 use crate::route::Table;
@@ -92,6 +96,7 @@ pub struct Assembly {
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
     doors: Vec<(ListenOn, Door)>,
     collector: Collector,
+    bounds: Known,
     keyrings: Keyrings,
     passwords: Arc<Passwords>,
 }
@@ -132,6 +137,7 @@ impl Assembly {
             collector: Collector::new(spawner.clone()),
             keyrings: Keyrings::new(spawner.clone()),
             passwords: Passwords::new(spawner),
+            bounds: Known::default(),
         }
     }
 
@@ -206,6 +212,7 @@ impl Assembly {
         }
         let traces = self.collector.traces(settings.telemetry.as_ref(), collector);
         let ready = self.cells.build(settings, token_upstreams, traces.as_ref());
+        let bounds = self.bounds.build(&settings.routes);
         let reaches = reaches(settings);
         let keyrings = self.keyrings.build(&settings.routes, key_upstreams);
         let gates = keyrings.into_iter().map(|keyring| Gate { keyring, passwords: Arc::clone(&self.passwords) });
@@ -214,7 +221,8 @@ impl Assembly {
             .iter()
             .zip(route_upstreams)
             .zip(gates)
-            .map(|((route, upstream), gate)| entry(route, upstream, gate, settings, &ready, &reaches))
+            .zip(bounds)
+            .map(|(((route, upstream), gate), bounds)| entry(route, upstream, gate, bounds, settings, &ready, &reaches))
             .collect();
         self.upstreams = next;
         self.generation += 1;
@@ -229,10 +237,14 @@ impl Assembly {
                 idle: settings.client.idle_timeout,
                 handshake: settings.client.handshake_timeout,
                 head_size: settings.client.head_size,
+                header_count: settings.client.header_count,
             },
             access_log: settings.log.access,
             trusted_proxies: settings.trusted_proxies.clone(),
             doors,
+            connections: settings.connections,
+            memory: settings.memory,
+            guesses: Pace::new(settings.guesses.rate, settings.guesses.burst),
             traces,
             directory: Directory::default(),
         };
@@ -289,8 +301,8 @@ fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<Ass
     for (place, listener) in listeners.iter().enumerate() {
         match listener.tls.as_ref().map(server_config).transpose() {
             Ok(tls) => {
-                let proxy_protocol = listener.proxy_protocol;
-                let door = Door { tls, proxy_protocol, header_case: listener.header_case, record_case };
+                let ListenerSettings { proxy_protocol, header_case, connections, .. } = *listener;
+                let door = Door { tls, proxy_protocol, header_case, record_case, connections };
                 doors.push((listen_on(&listener.address), door));
             }
             Err(cause) => {

@@ -7,7 +7,7 @@ use crate::config::interpolate::MASK;
 use crate::config::load::Loaded;
 use crate::config::redact::scrub;
 use crate::config::tree::{Node, Value};
-use crate::config::{CredentialSettings, EgressSettings, ForwardSettings, RouteAction, StoreSettings};
+use crate::config::{CredentialSettings, EgressSettings, ForwardSettings, RouteAction, Settings, StoreSettings};
 use crate::model::{
     EncodedSlash, HeaderCase, JsonMatch, JwtRules, LogSettings, Place, Protocol, RefusedWhen, TokenEndpoint,
 };
@@ -73,10 +73,10 @@ fn document(loaded: &Loaded) -> Json {
         ("idle_timeout", json!(span(settings.client.idle_timeout))),
         ("handshake_timeout", json!(span(settings.client.handshake_timeout))),
         ("head_size", json!(size(settings.client.head_size as u64))),
+        ("header_count", json!(settings.client.header_count)),
     ];
     document.insert("client".to_owned(), filled(root.get("client"), client));
-    let limits = [("replay_total", json!(size(settings.replay_budget)))];
-    document.insert("limits".to_owned(), filled(root.get("limits"), limits));
+    document.insert("limits".to_owned(), total_limits(root.get("limits"), settings));
     let LogSettings { format, level, access } = settings.log;
     let log =
         [("format", json!(format.as_str())), ("level", json!(level.as_str())), ("access", json!(access.as_str()))];
@@ -122,6 +122,15 @@ fn document(loaded: &Loaded) -> Json {
         .collect();
     document.insert("routes".to_owned(), Json::Array(routes));
     Json::Object(document)
+}
+
+/// What depends on the machine is shown where it is written only.
+fn total_limits(node: Option<&Node>, settings: &Settings) -> Json {
+    let guesses = [("rate", json!(settings.guesses.rate.to_string())), ("burst", json!(settings.guesses.burst))];
+    let guesses = filled(node.and_then(|node| node.get("wrong_keys")), guesses);
+    let mut limits = filled(node, [("replay_total", json!(size(settings.replay_budget)))]);
+    limits["wrong_keys"] = guesses;
+    limits
 }
 
 /// What holds of a token without being written.
@@ -254,6 +263,7 @@ fn fill_forward(route: &mut Map<String, Json>, node: &Node, defaults: Option<&No
         ("splice", json!(size(forward.limits.splice))),
         ("connections", json!(forward.limits.connections)),
         ("waiting", json!(forward.limits.waiting)),
+        ("body_rate", json!(size(forward.limits.body_rate))),
     ];
     route.insert("limits".to_owned(), inherited("limits", node, defaults, limits));
     let token_endpoint = match forward.token_endpoint {

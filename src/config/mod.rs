@@ -34,8 +34,8 @@ pub use nearest::nearest;
 pub use problem::{Problems, render, to_json};
 pub use schema::schema;
 pub use settings::{
-    AdminSettings, ClientSettings, CredentialSettings, EgressSettings, ForwardSettings, ListenAddress,
-    ListenerSettings, RedisSettings, RouteAction, RouteSettings, Settings, StateSettings, StoreSettings,
+    AdminSettings, BoundSettings, ClientSettings, CredentialSettings, EgressSettings, ForwardSettings, GuessSettings,
+    ListenAddress, ListenerSettings, RedisSettings, RouteAction, RouteSettings, Settings, StateSettings, StoreSettings,
     TelemetrySettings,
 };
 pub use watch::Watcher;

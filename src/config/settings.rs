@@ -12,8 +12,8 @@ use rustls::pki_types::CertificateDer;
 
 use crate::model::{
     AccessPolicy, BaseUrl, Dated, EgressProxy, EncodedSlash, EndpointUrl, HeaderCase, HeaderEdits, HostPattern, Limits,
-    LogSettings, Margin, MatchSpec, Placement, Protocol, ReadyWhen, RefusedWhen, ServerTls, Timeouts, TokenEndpoint,
-    TrustedProxies, UpstreamTls,
+    LogSettings, Margin, MatchSpec, Placement, Protocol, Rate, RateRule, ReadyWhen, RefusedWhen, ServerTls, Timeouts,
+    TokenEndpoint, TrustedProxies, UpstreamTls,
 };
 use crate::secret::{SealKeys, Secret};
 use crate::vendor::Vendor;
@@ -39,6 +39,12 @@ pub struct Settings {
     pub client: ClientSettings,
     /// All bodies kept for replay together, in bytes.
     pub replay_budget: u64,
+    /// Connections of clients at once; `None` for as many as the process has files for.
+    pub connections: Option<u32>,
+    /// Memory that the process may use, in bytes; `None` for what its control group allows.
+    pub memory: Option<u64>,
+    /// Wrong keys that an address may present.
+    pub guesses: GuessSettings,
     /// What is written to the log.
     pub log: LogSettings,
     /// Where tokens are kept.
@@ -151,6 +157,8 @@ pub struct ListenerSettings {
     pub proxy_protocol: bool,
     /// How header names of answers are written.
     pub header_case: HeaderCase,
+    /// Its connections at once.
+    pub connections: Option<u32>,
 }
 
 /// Patience with clients.
@@ -164,6 +172,8 @@ pub struct ClientSettings {
     pub handshake_timeout: Duration,
     /// Largest request head, in bytes.
     pub head_size: usize,
+    /// Most header lines of a request.
+    pub header_count: usize,
 }
 
 /// The proxy on the way to an upstream or a token endpoint.
@@ -229,8 +239,28 @@ pub struct RouteSettings {
     /// Whether the file says so, here or in `defaults`: where other machines can reach a listener
     /// it must.
     pub says_access: bool,
+    /// How often, and how many at once.
+    pub bounds: BoundSettings,
     /// What it does.
     pub action: RouteAction,
+}
+
+/// How often a route may be used, and by how many at once.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BoundSettings {
+    /// Those of addresses first, those of the whole route last.
+    pub rates: Vec<RateRule>,
+    /// Requests under way at once.
+    pub concurrency: Option<u32>,
+}
+
+/// Wrong keys that an address may present.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GuessSettings {
+    /// In the long run.
+    pub rate: Rate,
+    /// At first.
+    pub burst: u32,
 }
 
 /// What a route does with a request.

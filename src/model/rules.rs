@@ -86,11 +86,13 @@ pub struct Limits {
     pub connections: Option<u32>,
     /// Requests that may wait for one credential's token at once; above it 503.
     pub waiting: u32,
+    /// The least pace of a body, in bytes a second of waiting for the client; 0 for none.
+    pub body_rate: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 100 << 20, replay: 1 << 20, splice: 1 << 20, connections: None, waiting: 10_000 }
+        Self { body: 100 << 20, replay: 1 << 20, splice: 1 << 20, connections: None, waiting: 10_000, body_rate: 100 }
     }
 }
 

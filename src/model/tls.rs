@@ -3,7 +3,7 @@
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::sync::Arc;
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
 /// What is spoken to an upstream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -25,7 +25,7 @@ pub struct ServerIdentity {
     /// The chain, leaf first.
     pub chain: Vec<CertificateDer<'static>>,
     /// The leaf's key, wiped when nobody needs it any more.
-    pub key: Arc<Zeroizing<PrivateKeyDer<'static>>>,
+    pub key: Arc<PrivateKeyDer<'static>>,
 }
 
 /// What a listener shows its clients, and asks of them.
@@ -50,6 +50,15 @@ pub struct ClientAuthority {
 
 /// A client certificate shown to an upstream.
 pub type ClientIdentity = ServerIdentity;
+
+impl Drop for ServerIdentity {
+    fn drop(&mut self) {
+        // Of the last that holds it.
+        if let Some(key) = Arc::get_mut(&mut self.key) {
+            key.zeroize();
+        }
+    }
+}
 
 impl PartialEq for ServerIdentity {
     fn eq(&self, other: &Self) -> bool {

@@ -1,11 +1,11 @@
 //! What is decided of a request by its head alone, before anything is awaited. Pure, so that
 //! `explain` shows what the walk does.
 
-use http::Method;
 use http::request::Parts;
+use http::{Method, StatusCode};
 
 use super::framing::{self, RequestHost};
-use super::headers::has_been_here;
+use super::headers::{forwards_left, has_been_here};
 use super::refusal::Refusal;
 use crate::live::{Entry, Snapshot};
 use crate::model::{CanonicalPath, EncodedSlash, PathError, TokenEndpoint};
@@ -15,7 +15,7 @@ use crate::vendor::OwnCall;
 /// Refuses what no route is asked about, and tells whom the rest is for. `pseudonym` is this
 /// process's name in `Via`.
 pub(super) fn sound(parts: &Parts, pseudonym: &str) -> Result<RequestHost, Refusal> {
-    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+    if is_refused(&parts.method) {
         return Err(Refusal::Method);
     }
     let host = framing::check(parts)?;
@@ -26,6 +26,13 @@ pub(super) fn sound(parts: &Parts, pseudonym: &str) -> Result<RequestHost, Refus
         return Err(Refusal::Loop);
     }
     Ok(host)
+}
+
+/// A tunnel past the routes, and the echoes of a request with its credential: TRACE, and what IIS took
+/// for the same. Methods have a case, but not to every server.
+fn is_refused(method: &Method) -> bool {
+    let name = method.as_str();
+    matches!(name.len(), 5 | 7) && ["TRACE", "TRACK", "CONNECT"].iter().any(|no| name.eq_ignore_ascii_case(no))
 }
 
 /// The route that takes a request.
@@ -71,6 +78,10 @@ impl<'s> Course<'s> {
         };
         if found.encoded_slash && forward.encoded_slash == EncodedSlash::Refuse {
             return Err(PathError::EncodedSlash.into());
+        }
+        if parts.method == Method::OPTIONS && forwards_left(&parts.headers) == Some(0) {
+            // RFC 9110 section 7.6.2: it was meant to come this far and no further.
+            return Ok(Self::Refuse(Refusal::Respond(StatusCode::NO_CONTENT)));
         }
         let target = forward.rewrite.forward(parts.uri.path());
         let credential = forward.credential.as_ref();

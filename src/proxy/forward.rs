@@ -23,6 +23,7 @@ use super::trace::set_generation;
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
 use super::{mapping, media, refused, upgrade, wait};
+use crate::limit::Present;
 use crate::model::{HeaderCase, Place};
 use crate::route::{Credential, Forward};
 use crate::secret::wiped_bytes;
@@ -49,6 +50,8 @@ pub(super) struct Exchange<'a> {
     /// `None` also for a login that is passed on untouched.
     pub(super) credential: Option<&'a Credential>,
     pub(super) record: &'a mut Record,
+    /// The request as one of those under way on its route, where they are counted.
+    pub(super) present: Option<Present>,
 }
 
 /// A request as it goes to the upstream, but for its token.
@@ -365,9 +368,13 @@ impl Exchange<'_> {
         client_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Reply>, Refusal> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let asked = prepared.upgrade.as_ref().zip(client_upgrade);
+            // While some of the request is on its way, nobody could say where the tunnel begins
+            // (RFC 9110 section 7.8).
+            let whole = prepared.body.upload().is_none_or(|upload| upload.finished().is_some());
+            let asked = prepared.upgrade.as_ref().zip(client_upgrade).filter(|_| whole);
             let (protocol, client) = asked.ok_or(Refusal::wrong_switch())?;
-            return upgrade::tunnel(response, protocol, client, self.client, &self.proxy.sheet);
+            let counted = (&self.proxy.sheet, self.present);
+            return upgrade::tunnel(response, protocol, client, self.client, counted);
         }
         clean_response(response.headers_mut());
         if self.forward.rewrite_response {
@@ -383,7 +390,10 @@ impl Exchange<'_> {
         let silence = (!media::is_event_stream(response.headers())).then_some(self.forward.timeouts.body);
         self.client.connection.stall_after(silence);
         let upload: Option<Rc<Upload>> = prepared.body.into_upload().filter(|u| u.finished().is_none());
-        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload)))
+        if upload.is_some() {
+            response.body_mut().keep_to_itself();
+        }
+        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload).with_present(self.present)))
     }
 }
 

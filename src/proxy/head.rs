@@ -3,9 +3,9 @@
 
 use http::header::{ACCEPT_ENCODING, COOKIE, HOST, TE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
 
-use super::headers::{Peer, apply_edits, clean_request, set_forwarded, set_upgrade};
+use super::headers::{Peer, apply_edits, clean_request, count_forward, set_forwarded, set_upgrade};
 use super::request_id::REQUEST_ID;
 use super::trace::Onward;
 use super::upgrade;
@@ -52,6 +52,9 @@ impl Head {
             join_cookies(&mut headers);
         }
         let cleaned = clean_request(&mut headers);
+        if parts.method == Method::OPTIONS {
+            count_forward(&mut headers);
+        }
         let places: &[Place] = credential.map_or(&[], |c| &c.placement);
         remove_headers(&mut headers, places);
         set_forwarded(&mut headers, told.peer, raw_host.as_ref(), told.via);

@@ -16,7 +16,7 @@ use http::header::{
 use super::forwarded::FORWARDED_FOR;
 use super::framing::is_token;
 use crate::model::{HeaderEdits, Place};
-use crate::token::inject::{remove_headers, spelled_alike};
+use crate::token::inject::{remove_headers, remove_spellings, spelled_alike};
 
 /// What ends at each hop, with its framing: RFC 9110 sections 7.6.1 (`Connection` and what it must
 /// nominate), 10.1.1 (`Expect`: hyper's server has answered it), 11.7 (proxy authentication); RFC
@@ -122,7 +122,8 @@ pub struct Cleaned {
 }
 
 /// Takes off what was meant for this hop: first what `Connection` nominates, then the hop-by-hop
-/// and framing headers, in every spelling with `_` for `-` too. `Trailer` and `Max-Forwards` stay.
+/// and framing headers, in every spelling with `_` for `-` too. `Trailer` and `Max-Forwards` stay; the latter is counted
+/// by [`count_forward`].
 ///
 /// The client's `Content-Length` goes as well: hyper writes it from the body's size, and the pool
 /// where hyper does not.
@@ -321,13 +322,37 @@ const NO_TRAILER: [&str; 27] = [
     "x-http-method-override",
 ];
 
-/// The operator's own edits: first what goes, then what is set.
+/// The operator's own edits: first what goes, then what is set. Both with `_` for `-` too: a client
+/// that writes `X_Tenant` must not be heard beside, or in spite of, what the operator says of
+/// `X-Tenant`.
 pub fn apply_edits(headers: &mut HeaderMap, edits: &HeaderEdits) {
     for name in &edits.remove {
-        headers.remove(name);
+        remove_spellings(headers, name);
     }
     for (name, value) in &edits.set {
+        remove_spellings(headers, name);
         headers.insert(name.clone(), value.clone());
+    }
+}
+
+static MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
+
+/// How many more servers an OPTIONS may pass (RFC 9110 section 7.6.2; of TRACE nothing passes).
+pub(super) fn forwards_left(headers: &HeaderMap) -> Option<u64> {
+    let mut lines = headers.get_all(&MAX_FORWARDS).iter();
+    let digits = lines.next().filter(|_| lines.next().is_none())?.to_str().ok()?;
+    // `parse` would take a sign.
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    Some(digits.parse().unwrap_or(u64::MAX))
+}
+
+/// Counts this server. A number that cannot be read bounds nothing, and goes no further.
+pub(super) fn count_forward(headers: &mut HeaderMap) {
+    match forwards_left(headers) {
+        Some(left) => drop(headers.insert(MAX_FORWARDS.clone(), HeaderValue::from(left.saturating_sub(1)))),
+        None => drop(headers.remove(&MAX_FORWARDS)),
     }
 }
 

@@ -29,8 +29,8 @@ pub(super) struct Login<'a> {
     pub(super) credential: &'a Credential,
     pub(super) call: OwnCall,
     pub(super) access: &'a Access,
-    /// For the body to arrive.
-    pub(super) patience: Duration,
+    /// For the body to arrive: the longest silence, and the least pace.
+    pub(super) pace: (Duration, u64),
 }
 
 impl Login<'_> {
@@ -55,7 +55,7 @@ impl Login<'_> {
         }
         // Read also where nothing of it matters: hyper closes the connection behind an answer to a
         // request whose body has not come.
-        let body = read_whole(body, LARGEST, self.patience).await?;
+        let body = read_whole(body, LARGEST, self.pace).await?;
         let presented = if admitted.is_ok() {
             self.access.presented_key(headers)
         } else {

@@ -1,12 +1,16 @@
 //! The walk of a request, from its head to its answer's last byte.
 //!
 //! `walk` is the straight way; what it passes through stands in its own file. `course` decides what
-//! can be decided by the head alone; `forwarded` finds the client behind trusted proxies; `framing`,
-//! `headers` and `head` clean what came; `view` is the worker's own handles; `forward` sends and sends again; `login` answers a vendor's own endpoints;
+//! can be decided by the head alone, and `admission` whether the client may; `caught` keeps a panic to
+//! its request; `forwarded` finds the client behind trusted proxies; `framing`, `headers` and `head` clean
+//! what came; `view` is the worker's own handles; `forward` sends and sends again; `login` answers a
+//! vendor's own endpoints;
 //! `upgrade` makes tunnels; `mapping` maps answers back; `upload` and `reply` are the bodies of the
 //! two directions; `request_id` names a request and `record` tells of it; `preview` tells `explain`
 //! what the walk would do. Every refusal leaves by `refusal`.
 
+mod admission;
+mod caught;
 mod course;
 mod forward;
 mod forwarded;

@@ -13,7 +13,7 @@ use super::reply::ReplyError;
 use super::trace::{Trace, set_generation};
 use super::upload::Upload;
 use super::view::Client;
-use crate::model::AccessLog;
+use crate::model::{AccessLog, ClientCertificate};
 use crate::telemetry::metrics::{Again, Finished, Replayed, RouteMeter};
 
 /// The target of access lines.
@@ -69,6 +69,8 @@ struct Line {
     always: bool,
     client: Option<IpAddr>,
     uri: Uri,
+    /// Whose certificate the client showed.
+    certificate: Option<Rc<ClientCertificate>>,
     /// Where its answer came from.
     upstream: Option<SocketAddr>,
     /// The name of the key, the user or the like that let it in.
@@ -90,7 +92,8 @@ impl Record {
         let wanted = log != AccessLog::Off && tracing::enabled!(target: TARGET, tracing::Level::INFO);
         let line = wanted.then(|| {
             let (always, uri) = (log == AccessLog::All, request.uri().clone());
-            Box::new(Line { always, client: client.peer, uri, upstream: None, key: None, cause: None })
+            let certificate = client.certificate.clone();
+            Box::new(Line { always, client: client.peer, uri, certificate, upstream: None, key: None, cause: None })
         });
         Self {
             started: Instant::now(),
@@ -274,6 +277,7 @@ impl Record {
         tracing::info!(
             target: TARGET,
             client = line.client.map(tracing::field::display),
+            certificate = line.certificate.as_ref().map(|certificate| certificate.name()),
             key = line.key,
             method = %self.method,
             path = line.uri.path(),

@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use super::framing::Malformed;
 use super::reply::Reply;
 use crate::access::Denied;
+use crate::limit::Over;
 use crate::model::PathError;
 use crate::token::Unavailable;
 use crate::upstream::{self, ConnectError, EgressError};
@@ -42,6 +43,18 @@ pub enum Refusal {
     /// Not let in.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// Too many wrong keys came from the client's address: this one is not looked at until then.
+    #[error("too many wrong keys came from this address; come again later")]
+    WrongKeys(Duration),
+    /// Over one of the route's bounds.
+    #[error("{}", over(*.0))]
+    Over(Over),
+    /// More header lines than `client.header_count`.
+    #[error("the request has more header lines than this proxy takes")]
+    TooManyHeaders,
+    /// This process has no memory for new work.
+    #[error("the proxy has too much to do; come again in a moment")]
+    Overloaded,
     /// The route answers by itself.
     #[error("this route answers by itself")]
     Respond(StatusCode),
@@ -93,6 +106,16 @@ pub enum Refusal {
     /// A fault of the proxy.
     #[error("a fault of the proxy")]
     Internal,
+    /// A fault of the proxy that broke off the walk.
+    #[error("a fault of the proxy; nothing else was harmed by it")]
+    Panicked,
+}
+
+fn over(over: Over) -> &'static str {
+    match over {
+        Over::Rate(_) => "more requests than this route takes in a time; come again later",
+        Over::Crowd => "more requests at once than this route takes; come again in a moment",
+    }
 }
 
 /// What an upstream did instead of answering.
@@ -132,6 +155,13 @@ impl Refusal {
             Self::Denied(Denied::User) => face(StatusCode::UNAUTHORIZED, "user_required", "http_request_denied"),
             Self::Denied(Denied::Token { .. }) => face(StatusCode::UNAUTHORIZED, "jwt_required", "http_request_denied"),
             Self::Denied(Denied::Network) => face(StatusCode::FORBIDDEN, "network_denied", "http_request_denied"),
+            Self::WrongKeys(_) => face(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_keys", "http_request_denied"),
+            Self::Over(Over::Rate(_)) => face(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "http_request_denied"),
+            Self::Over(Over::Crowd) => face(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "http_request_denied"),
+            Self::TooManyHeaders => {
+                face(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers", "http_request_error")
+            }
+            Self::Overloaded => face(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "proxy_internal_response"),
             Self::Denied(Denied::Certificate) => {
                 face(StatusCode::FORBIDDEN, "certificate_denied", "http_request_denied")
             }
@@ -165,14 +195,22 @@ impl Refusal {
             Self::Connect(ConnectError::Limit) => {
                 face(StatusCode::SERVICE_UNAVAILABLE, "upstream_connections", "connection_limit_reached")
             }
+            // Nothing is wrong with the upstream.
+            Self::Connect(cause) if cause.is_shortage() => {
+                face(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "proxy_internal_response")
+            }
             Self::Connect(cause) => face(StatusCode::BAD_GATEWAY, "upstream_unreachable", cause.proxy_status()),
             Self::Egress(EgressError::Timeout) => {
                 face(StatusCode::GATEWAY_TIMEOUT, "egress_proxy", "connection_timeout")
+            }
+            Self::Egress(EgressError::Unreached(cause)) if cause.is_shortage() => {
+                face(StatusCode::SERVICE_UNAVAILABLE, "overloaded", "proxy_internal_response")
             }
             Self::Egress(cause) => face(StatusCode::BAD_GATEWAY, "egress_proxy", cause.proxy_status()),
             Self::Upstream { proxy_error, .. } => face(StatusCode::BAD_GATEWAY, "upstream_broke_off", proxy_error),
             Self::UpstreamTimeout => face(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", "http_response_timeout"),
             Self::Internal => face(StatusCode::INTERNAL_SERVER_ERROR, "internal", "proxy_internal_error"),
+            Self::Panicked => face(StatusCode::INTERNAL_SERVER_ERROR, "panic", "proxy_internal_error"),
         }
     }
 
@@ -194,8 +232,13 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Token(unavailable) => Some(unavailable.retry_after()),
+            Self::WrongKeys(wait) | Self::Over(Over::Rate(wait)) => Some(*wait),
+            Self::Connect(cause) if cause.is_shortage() => Some(Duration::from_secs(1)),
+            Self::Egress(EgressError::Unreached(cause)) if cause.is_shortage() => Some(Duration::from_secs(1)),
+            Self::Overloaded | Self::Over(Over::Crowd) | Self::NotKept | Self::Connect(ConnectError::Limit) => {
+                Some(Duration::from_secs(1))
+            }
             Self::Denied(denied) => denied.retry_after(),
-            Self::NotKept | Self::Connect(ConnectError::Limit) => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

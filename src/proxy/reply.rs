@@ -10,8 +10,10 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use super::caught::{Panicked, caught_now};
 use super::record::Record;
 use super::upload::Upload;
+use crate::limit::Present;
 use crate::upstream::Answer;
 
 /// Why an answer's body broke off; the client sees its connection or stream end early.
@@ -23,6 +25,9 @@ pub enum ReplyError {
     /// No byte moved for `timeouts.body`.
     #[error("no byte of the answer for too long")]
     Silent,
+    /// A fault of the proxy.
+    #[error("a fault of the proxy")]
+    Panicked,
 }
 
 /// An answer's body.
@@ -33,6 +38,8 @@ pub struct Reply {
     record: Option<Record>,
     /// Told when the body is done with: the client's connection is idle again.
     busy: Option<Busy>,
+    /// The request as one of those that are under way on its route.
+    present: Option<Present>,
 }
 
 #[derive(Debug)]
@@ -106,12 +113,12 @@ impl Drop for Busy {
 impl Reply {
     /// No body.
     pub fn empty() -> Self {
-        Self { kind: Kind::Whole(None), record: None, busy: None }
+        Self::of(Kind::Whole(None))
     }
 
     /// A body known whole.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Whole(Some(bytes.into())), record: None, busy: None }
+        Self::of(Kind::Whole(Some(bytes.into())))
     }
 
     /// An upstream's answer. `ahead` was read from it already; `silence` is how long no byte may move.
@@ -122,7 +129,11 @@ impl Reply {
         upload: Option<Rc<Upload>>,
     ) -> Self {
         let kind = Kind::Stream(Streamed { ahead, answer, silence, since: Instant::now(), timer: None, upload });
-        Self { kind, record: None, busy: None }
+        Self::of(kind)
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, record: None, busy: None, present: None }
     }
 
     /// Whether the request's body may still be on its way while this goes out.
@@ -133,6 +144,12 @@ impl Reply {
     /// The record that is told when the body is done with.
     pub(super) fn with_record(mut self, record: Record) -> Self {
         self.record = Some(record);
+        self
+    }
+
+    /// Keeps the request counted as under way on its route until the body is done with.
+    pub(super) fn with_present(mut self, present: Option<Present>) -> Self {
+        self.present = present;
         self
     }
 
@@ -203,7 +220,9 @@ impl Body for Reply {
         }
         let polled = match &mut this.kind {
             Kind::Whole(bytes) => Poll::Ready(bytes.take().map(|b| Ok(Frame::data(b)))),
-            Kind::Stream(streamed) => streamed.poll(cx),
+            Kind::Stream(streamed) => {
+                caught_now(|| streamed.poll(cx)).unwrap_or_else(|Panicked| Poll::Ready(Some(Err(ReplyError::Panicked))))
+            }
         };
         if let Some(busy) = &mut this.busy {
             busy.hold(polled.is_ready());

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -143,21 +143,32 @@ pub(super) async fn take_in(
         Need::Whole => {
             let limit = forward.limits.splice.min(forward.limits.body);
             // Boxed, as all that is seldom awaited: a warm request carries no room for it about.
-            let bytes = Box::pin(read_whole(body, limit, forward.timeouts.body)).await?;
+            let pace = (forward.timeouts.body, forward.limits.body_rate);
+            let bytes = Box::pin(read_whole(body, limit, pace)).await?;
             Inbound::whole(bytes, headers, places)
         }
     }
 }
 
-/// Reads a body whole. The first frame is the common case and is not copied.
-pub(super) async fn read_whole(mut body: Incoming, limit: u64, patience: Duration) -> Result<Bytes, Refusal> {
+/// Reads a body whole: no byte may take longer than the patience, nor all of them longer than that and
+/// what they earn at so many bytes a second (0: as long as they like). The first frame is the common
+/// case and is not copied.
+pub(super) async fn read_whole(
+    mut body: Incoming,
+    limit: u64,
+    (patience, rate): (Duration, u64),
+) -> Result<Bytes, Refusal> {
+    let began = Instant::now();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     if body.size_hint().lower() > limit {
         return Err(Refusal::SpliceTooLarge);
     }
     loop {
-        let frame = match tokio::time::timeout(patience, body.frame()).await {
+        let read = (first.len() + rest.len()) as u64;
+        let earned = (read * 1000).checked_div(rate).map(Duration::from_millis);
+        let left = earned.map_or(patience, |earned| (patience + earned).saturating_sub(began.elapsed()));
+        let frame = match tokio::time::timeout(patience.min(left), body.frame()).await {
             Err(_) => return Err(Refusal::SlowBody),
             Ok(None) => break,
             Ok(Some(Err(_))) => return Err(Refusal::BodyBroken),

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -70,6 +70,9 @@ pub(super) struct Upload {
     progress: Cell<Instant>,
     /// Whether the client is being waited for (else the upstream is).
     starved: Cell<bool>,
+    /// How long the client has been waited for in all, and since when it is now.
+    waited: Cell<Duration>,
+    waiting: Cell<Option<Instant>>,
     /// When the last sending had sent it whole.
     finished: Cell<Option<Instant>>,
     fault: Cell<Option<UploadFault>>,
@@ -116,6 +119,8 @@ impl Upload {
             }),
             progress: Cell::new(Instant::now()),
             starved: Cell::new(false),
+            waited: Cell::default(),
+            waiting: Cell::default(),
             finished: Cell::new(None),
             fault: Cell::new(None),
             budget,
@@ -133,6 +138,14 @@ impl Upload {
 
     fn starve(&self, starved: bool) {
         self.starved.set(starved);
+        match (self.waiting.get(), starved) {
+            (None, true) => self.waiting.set(Some(Instant::now())),
+            (Some(since), false) => {
+                self.waited.set(self.waited.get() + since.elapsed());
+                self.waiting.set(None);
+            }
+            _ => {}
+        }
         if let Some(slot) = &*self.slot.borrow() {
             if starved {
                 slot.rest();
@@ -165,6 +178,20 @@ impl Upload {
     /// Whether the client, not the upstream, is the one that is waited for.
     pub(super) fn starved(&self) -> bool {
         self.starved.get()
+    }
+
+    /// How much longer the client may be waited for, beyond this grace for the whole body, before it is
+    /// slower than the limits allow. None, where what has come is too little; `Duration::MAX` for ever.
+    pub(super) fn pace_left(&self, grace: Duration) -> Duration {
+        let (rate, read) = {
+            let state = self.state.borrow();
+            (state.limits.body_rate, state.read)
+        };
+        let waited = self.waited.get() + self.waiting.get().map_or(Duration::ZERO, |since| since.elapsed());
+        match read.saturating_mul(1000).checked_div(rate) {
+            None => Duration::MAX,
+            Some(earned) => grace.saturating_add(Duration::from_millis(earned)).saturating_sub(waited),
+        }
     }
 
     /// Why it went no further.

@@ -16,6 +16,7 @@ use super::record::Tag;
 use super::reply::OnIdle;
 use super::request_id::Mint;
 use super::upload::{Outbound, ReplayBudget};
+use crate::limit::Guesses;
 use crate::live;
 use crate::live::{Live, Snapshot};
 use crate::model::{ClientCertificate, Visitor};
@@ -33,6 +34,8 @@ pub struct Shared {
     pub budget: Arc<ReplayBudget>,
     /// Where requests and connections are counted.
     pub metrics: Arc<Metrics>,
+    /// Wrong keys, by where they came from.
+    pub guesses: Guesses,
     /// This process's name in `Via`, by which it recognises its own requests (RFC 9110 section 7.6.3).
     pub pseudonym: String,
 }
@@ -41,7 +44,8 @@ impl Shared {
     /// With a pseudonym of this process's own.
     pub fn new(live: Arc<Live>, replay_budget: u64, metrics: Arc<Metrics>) -> Arc<Self> {
         let pseudonym = format!("tokenferry-{:08x}", fastrand::u32(..));
-        Arc::new(Self { live, budget: Arc::new(ReplayBudget::new(replay_budget)), metrics, pseudonym })
+        let (budget, guesses) = (Arc::new(ReplayBudget::new(replay_budget)), Guesses::new(Instant::now()));
+        Arc::new(Self { live, budget, metrics, guesses, pseudonym })
     }
 }
 
@@ -163,9 +167,18 @@ impl Proxy {
         self.shared.live.load().trusted_proxies.as_ref().is_some_and(|trusted| trusted.trusts(peer))
     }
 
-    /// Patience with clients, as it is in force now.
+    /// Patience with clients, as it is in force now. While there is too little of something, there is
+    /// none with connections that nobody uses.
     pub fn patience(&self) -> crate::live::Patience {
-        self.shared.live.load().client
+        /// Whoever has not asked for so long is hardly about to.
+        const SHORT: Duration = Duration::from_secs(5);
+
+        let live = &self.shared.live;
+        let mut patience = live.load().client;
+        if live.strain().wants_room() {
+            patience.idle = patience.idle.min(SHORT);
+        }
+        patience
     }
 
     /// Closes connections that have been idle or alive for too long, and lets go of a Snapshot that

@@ -23,7 +23,8 @@ pub(super) enum NoHead {
 }
 
 /// Waits for the head. `timeouts.response` counts from the request sent whole; until then a body
-/// that stands still for `timeouts.body` ends it, and whoever it waited for gets the blame.
+/// that stands still for `timeouts.body` ends it, and whoever it waited for gets the blame; and so does
+/// a client that never stands still, and sends less than `limits.body_rate` all the same.
 ///
 /// The sending is lent, not given: an argument that is moved into a local stands in the future twice,
 /// and this one is most of a request's.
@@ -67,11 +68,12 @@ fn left(began: Instant, upload: Option<&Rc<Upload>>, timeouts: &Timeouts) -> Res
     if let Some(finished) = upload.finished() {
         return remaining(finished, timeouts.response).ok_or(Refusal::UpstreamTimeout);
     }
-    remaining(upload.progress(), timeouts.body).ok_or(if upload.starved() {
-        Refusal::SlowBody
-    } else {
-        Refusal::UpstreamTimeout
-    })
+    if !upload.starved() {
+        return remaining(upload.progress(), timeouts.body).ok_or(Refusal::UpstreamTimeout);
+    }
+    let pace = Some(upload.pace_left(timeouts.body)).filter(|left| !left.is_zero());
+    let still = remaining(upload.progress(), timeouts.body);
+    still.zip(pace).map(|(still, pace)| still.min(pace)).ok_or(Refusal::SlowBody)
 }
 
 /// Lets go of an answer that is not the client's. A short one is read to its end in the background,

@@ -1,10 +1,13 @@
 //! The straight way of a request, from its head to its answer's head.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 
+use super::admission::hold;
+use super::caught::{Panicked, caught};
 use super::course::{self, Course};
 use super::record::{Record, chain};
 use super::refusal::Refusal;
@@ -13,7 +16,7 @@ use super::request_id::REQUEST_ID;
 use super::trace::Trace;
 use super::view::{Client, Proxy, View};
 use super::{forward, login};
-use crate::access::Judgement;
+use crate::access::Denied;
 
 impl Proxy {
     /// Answers a request; what goes wrong is an answer too.
@@ -27,7 +30,11 @@ impl Proxy {
         let (nowhere, log) = (Rc::clone(&view.nowhere), view.snapshot.access_log);
         let mut record = Record::begin(&request, name, trace, client, nowhere, log);
         let has_body = !request.body().is_end_stream();
-        let (mut response, early) = match self.walk(&view, client, request, &mut record).await {
+        let walked = {
+            let walk = pin!(self.walk(&view, client, request, &mut record));
+            caught(walk).await
+        };
+        let (mut response, early) = match walked.unwrap_or_else(|Panicked| Err(self.panicked())) {
             Ok(response) => {
                 let early = response.body().is_early();
                 (response, early)
@@ -50,6 +57,13 @@ impl Proxy {
         record: &mut Record,
     ) -> Result<Response<Reply>, Refusal> {
         let (mut parts, body) = request.into_parts();
+        #[cfg(test)]
+        super::caught::on_purpose(&parts.headers);
+        self.has_memory()?;
+        // hyper counts them itself over HTTP/1, before there is a request.
+        if parts.headers.len() > view.snapshot.client.header_count {
+            return Err(Refusal::TooManyHeaders);
+        }
         let host = course::sound(&parts, &self.shared.pseudonym)?;
         record.trace_mut().asked_of(&host);
         let found = course::find(&view.snapshot, &parts, &host)?;
@@ -60,14 +74,21 @@ impl Proxy {
         let course = Course::of(entry, found, &parts)?;
         let visitor = client.visitor();
         if let Course::Login { forward, credential, call } = course {
-            let login = login::Login { credential, call, access: &entry.access, patience: forward.timeouts.body };
-            return Box::pin(login.answer(&visitor, &parts.headers, body)).await;
+            let pace = (forward.timeouts.body, forward.limits.body_rate);
+            let login = login::Login { credential, call, access: &entry.access, pace };
+            // A login may show its key in its body, which nobody has read yet.
+            let guess = entry.access.guess(&parts.headers).unwrap_or_default();
+            let guessing = self.mind_guesses(view, entry, &visitor, Some(guess))?;
+            let answered = Box::pin(login.answer(&visitor, &parts.headers, body)).await;
+            if let (Err(Refusal::Denied(Denied::Key | Denied::User)), Some((address, _))) = (&answered, guessing) {
+                self.guessed_wrong(view, address);
+            }
+            let answer = answered?;
+            return hold(entry, &visitor, None).map(|_| answer);
         }
-        let admitted = match entry.access.admit(&visitor, &parts.headers)? {
-            Judgement::Admitted(admitted) => admitted,
-            Judgement::Pending(pending) => Box::pin(pending.settle()).await?,
-        };
+        let admitted = self.let_in(view, entry, &visitor, &parts.headers).await?;
         record.let_in_by(admitted.who.as_deref());
+        let present = hold(entry, &visitor, admitted.who.as_deref())?;
         let (forward, target, credential) = match course {
             Course::Forward { forward, target, credential } => (forward, target, credential),
             Course::Refuse(refusal) => return Err(refusal),
@@ -78,8 +99,14 @@ impl Proxy {
         }
         let raw_host = host.authority().cloned();
         entry.access.remove_key(&mut parts.headers);
-        let exchange = forward::Exchange { proxy: self, forward, handles, client, credential, record };
+        let exchange = forward::Exchange { proxy: self, forward, handles, client, credential, record, present };
         exchange.run(parts, body, &target, raw_host).await
+    }
+
+    /// The refusal of a request that panicked. Where it did, the panic itself has told.
+    fn panicked(&self) -> Refusal {
+        self.shared.metrics.panicked();
+        Refusal::Panicked
     }
 
     /// The answer to a refusal. What is the proxy's or the upstream's fault is logged with its cause,

@@ -100,8 +100,15 @@ fn http1_builder(patience: &Patience, header_case: HeaderCase, record_case: bool
         // An answer is written in the case that its extensions record; the walk clears them where
         // the listener does not want that.
         .preserve_header_case(record_case || header_case == HeaderCase::Preserve);
+    // Said, it would cost an allocation a request even where it is what hyper has anyway.
+    if patience.header_count != HYPERS_HEADERS {
+        builder.max_headers(patience.header_count);
+    }
     builder
 }
+
+/// Header lines that hyper takes over HTTP/1 unless it is told otherwise.
+const HYPERS_HEADERS: usize = 100;
 
 fn http2_builder(patience: &Patience) -> http2::Builder<LocalExecutor> {
     /// What nginx and Envoy allow by default is 128 and 100.

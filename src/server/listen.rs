@@ -7,14 +7,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::socket::Plain;
+use super::turnstile::{self, Ticket, Turnstile};
 use super::worker::{Accepted, Worker};
+use crate::limit::Sign;
+use crate::limit::descriptors::{Reserve, exhausted, is_local_shortage, is_reserved};
 use crate::live::Live;
 
 /// Connections that the kernel holds until they are accepted; what nginx and `HAProxy` ask for or more.
@@ -91,6 +95,15 @@ pub struct Bound {
 pub(super) enum Raw {
     Tcp(std::net::TcpStream, SocketAddr),
     Unix(StdUnixStream),
+}
+
+impl AsFd for Raw {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream, _) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
 }
 
 impl Raw {
@@ -245,30 +258,81 @@ pub fn over_leftover<T>(path: &Path, bind: impl Fn() -> io::Result<T>) -> io::Re
     }
 }
 
-/// Accepts until dropped. `place` is the listener's place in the configuration, which decides its TLS.
-pub async fn accept(bound: &Bound, place: usize, live: &Live, workers: &[Worker]) {
+/// How long after trouble with descriptors it is looked whether there are some again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Accepts until dropped. `place` is the listener's place in the configuration, which decides its TLS;
+/// `all` counts the connections of all listeners, of which there may be `most` where the configuration
+/// does not say.
+pub async fn accept(
+    bound: &Bound,
+    place: usize,
+    live: &Live,
+    workers: &[Worker],
+    (all, most): (&Arc<Turnstile>, Option<usize>),
+) {
+    let bounds = turnstile::Bound { own: Arc::default(), all, most, place };
+    let mut trouble = Trouble::default();
+    // A descriptor that is short is short for all listeners; each shows it as long as it is in trouble.
+    let mut shown = None;
     loop {
-        let raw = match bound.accept().await {
+        bounds.room(live).await;
+        // Nobody may come for a while, and what is shown would then be long over.
+        let patience = if shown.is_some() { LOOK_AGAIN } else { Duration::MAX };
+        let Ok(accepted) = tokio::time::timeout(patience, bound.accept()).await else {
+            let one_more = bound.as_fd().try_clone_to_owned();
+            if one_more.is_ok_and(|file| !is_reserved(&file, Reserve::NewWork)) {
+                trouble.is_over();
+                shown = None;
+            }
+            continue;
+        };
+        let accepted =
+            accepted.and_then(|raw| if is_reserved(&raw, Reserve::NewWork) { Err(exhausted()) } else { Ok(raw) });
+        let raw = match accepted {
             Ok(raw) => raw,
             Err(error) => {
-                pause_after(&error).await;
+                if is_local_shortage(&error) && shown.is_none() {
+                    shown = Some(live.strain().show(Sign::Descriptors));
+                }
+                trouble.pause_after(&error).await;
                 continue;
             }
         };
+        trouble.is_over();
+        shown = None;
         // Without its door's settings a TLS listener would speak plainly; there is always one.
         let Some(door) = live.load().doors.get(place).cloned() else { continue };
         if let Some(worker) = workers.iter().filter(|worker| worker.is_alive()).min_by_key(|worker| worker.load()) {
-            worker.hand(Accepted { raw, door });
+            worker.hand(Accepted { raw, door, ticket: Ticket::new(&bounds.own, all) });
         }
     }
 }
 
-/// A connection that went before it was accepted is nothing; anything else (no descriptors left, no
-/// memory) would come again at once, so it waits a moment.
-pub async fn pause_after(error: &io::Error) {
-    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-        return;
+/// What keeps a listener from accepting: told once, and once when it is over.
+#[derive(Default, Debug)]
+pub struct Trouble {
+    since: Option<Instant>,
+}
+
+impl Trouble {
+    /// A connection that went before it was accepted is nothing; anything else (no descriptors left, no
+    /// memory) would come again at once, so it waits a moment.
+    pub async fn pause_after(&mut self, error: &io::Error) {
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            return;
+        }
+        if self.since.is_none() {
+            tracing::warn!(%error, "cannot accept connections; those that are open are served");
+            self.since = Some(Instant::now());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    tracing::warn!(%error, "cannot accept connections");
-    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    /// A connection was accepted.
+    pub fn is_over(&mut self) {
+        if let Some(since) = self.since.take() {
+            tracing::info!(seconds = since.elapsed().as_secs_f64(), "connections are accepted again");
+        }
+    }
 }

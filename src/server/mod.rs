@@ -1,7 +1,7 @@
 //! Who is knocking: listeners, workers, connections.
 //!
 //! `listen` binds and accepts on the control thread and hands each connection to the worker with the
-//! fewest; `worker` is one thread with its own runtime; `connection` serves one connection through
+//! fewest, as many as `turnstile` lets; `worker` is one thread with its own runtime; `connection` serves one connection through
 //! hyper, once `opening` has found out whose it is (`proxy_protocol`, `tls`) and what it speaks; `roster`
 //! keeps time over all of a worker's connections, so that no request needs a timer for it; `pulse`
 //! tells other threads that the worker still goes round; `socket` is the byte stream, plain or TLS;
@@ -16,9 +16,11 @@ mod pulse;
 mod roster;
 mod socket;
 pub mod tls;
+mod turnstile;
 mod worker;
 
-pub use listen::{Bound, ListenError, ListenOn, accept, local, over_leftover, pause_after};
+pub use listen::{Bound, ListenError, ListenOn, Trouble, accept, local, over_leftover};
 pub use pulse::{Pulse, Rounds};
 pub use socket::Plain;
+pub use turnstile::Turnstile;
 pub use worker::{Leave, Worker, WorkerError};

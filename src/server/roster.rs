@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::turnstile::Ticket;
 use crate::live::Patience;
 use crate::proxy::OnIdle;
 
@@ -151,6 +152,8 @@ pub(super) struct Member {
     load: Arc<AtomicUsize>,
     /// When its worker's gentle drain began, by the worker's clock.
     leaving: Rc<Cell<Option<u64>>>,
+    /// Its place among the connections that may be open.
+    _ticket: Ticket,
 }
 
 impl Member {
@@ -244,7 +247,7 @@ impl Roster {
     }
 
     /// Puts a connection on the roster; the acceptor has counted it already.
-    pub(super) fn join(&self) -> Rc<Member> {
+    pub(super) fn join(&self, ticket: Ticket) -> Rc<Member> {
         let watch = Arc::new(Watch {
             phase: AtomicU8::new(Phase::Head as u8),
             since: AtomicU64::new(self.clock.load(Ordering::Relaxed)),
@@ -258,7 +261,7 @@ impl Roster {
         });
         let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });
         let (load, leaving) = (Arc::clone(&self.load), Rc::clone(&self.leaving));
-        let member = Rc::new(Member { watch, verdict, waker: RefCell::default(), load, leaving });
+        let member = Rc::new(Member { watch, verdict, waker: RefCell::default(), load, leaving, _ticket: ticket });
         self.members.borrow_mut().push(Rc::downgrade(&member));
         member
     }

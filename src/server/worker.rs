@@ -16,6 +16,7 @@ use super::listen::Raw;
 use super::pulse::Pulse;
 use super::roster::{Roster, TICK};
 use super::socket::Plain;
+use super::turnstile::Ticket;
 use crate::live::Door;
 use crate::proxy::{Proxy, Shared};
 
@@ -32,6 +33,7 @@ pub enum WorkerError {
 pub(super) struct Accepted {
     pub(super) raw: Raw,
     pub(super) door: Door,
+    pub(super) ticket: Ticket,
 }
 
 #[derive(Debug)]
@@ -150,7 +152,7 @@ async fn work(
 }
 
 fn welcome(accepted: Accepted, roster: &Rc<Roster>, proxy: &Rc<Proxy>) {
-    let member = roster.join();
+    let member = roster.join(accepted.ticket);
     let peer = accepted.raw.peer();
     let stream = match accepted.raw {
         Raw::Tcp(stream, _) => TcpStream::from_std(stream).map(Plain::Tcp),

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::error::tls_cause;
 use super::stream::{Stream, Transport};
 use super::{ConnectError, EgressError, Upstream, egress};
+use crate::limit::descriptors::{Reserve, exhausted, is_reserved};
 use crate::model::{Egress, Origin, Protocol};
 
 /// How long one address has before the next is tried beside it (RFC 8305 section 5).
@@ -53,7 +54,9 @@ pub(super) async fn connect(
     deadline: Instant,
 ) -> Result<(Stream, Spoken), ConnectError> {
     let tcp = match &upstream.target.egress {
-        None => timeout_at(deadline, reach(&upstream.target.origin)).await.map_err(|_| ConnectError::Timeout)??,
+        None => {
+            timeout_at(deadline, reach(&upstream.target.origin, purpose)).await.map_err(|_| ConnectError::Timeout)??
+        }
         // Its time is told apart: who is slow here is not the upstream.
         Some(hop) => {
             let way = timeout_at(deadline, through(upstream, hop, purpose)).await;
@@ -66,20 +69,23 @@ pub(super) async fn connect(
 /// A connection to the egress proxy, and behind it to the origin, unless requests are handed to the
 /// proxy one by one.
 async fn through(upstream: &Upstream, hop: &Egress, purpose: Purpose) -> Result<TcpStream, EgressError> {
-    let mut tcp = reach(hop.proxy.origin()).await.map_err(|error| EgressError::Unreached(Box::new(error)))?;
+    let mut tcp = reach(hop.proxy.origin(), purpose).await.map_err(|error| EgressError::Unreached(Box::new(error)))?;
     if purpose == Purpose::Upgrade || upstream.forwarder().is_none() {
         egress::open(&mut tcp, &upstream.target.origin, &hop.proxy).await?;
     }
     Ok(tcp)
 }
 
-/// A connection to this place itself.
-async fn reach(origin: &Origin) -> Result<TcpStream, ConnectError> {
+/// A connection to this place itself. Of the last descriptors, only logins take one.
+async fn reach(origin: &Origin, purpose: Purpose) -> Result<TcpStream, ConnectError> {
     let addresses = match origin.ip() {
         Some(ip) => vec![SocketAddr::new(ip, origin.port())],
         None => lookup(origin.host(), origin.port()).await.map_err(ConnectError::Dns)?,
     };
     let tcp = dial(interleaved(addresses)).await?;
+    if purpose != Purpose::Call && is_reserved(&tcp, Reserve::OldWork) {
+        return Err(ConnectError::Tcp(exhausted()));
+    }
     tune(&tcp);
     Ok(tcp)
 }

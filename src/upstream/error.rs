@@ -6,6 +6,7 @@ use std::{fmt, io};
 use http::Request;
 
 use super::EgressError;
+use crate::limit::descriptors::is_local_shortage;
 
 /// Why TLS could not be made ready for a target.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,15 @@ impl ConnectError {
             Self::Egress(error) => error.proxy_status(),
             Self::Timeout => "connection_timeout",
             Self::Limit => "connection_limit_reached",
+        }
+    }
+
+    /// Whether this machine has too little of something, such as descriptors: no fault of the upstream's.
+    pub fn is_shortage(&self) -> bool {
+        match self {
+            Self::Dns(error) | Self::Tcp(error) => is_local_shortage(error),
+            Self::Egress(EgressError::Unreached(cause)) => cause.is_shortage(),
+            _ => false,
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,12 +18,60 @@ pub(super) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// How much may still be read, as the stream and whoever waits for an answer know it.
+///
+/// Interim answers (1xx) are skipped by hyper, however many come. They are bounded together with
+/// the head that ends them, as Go's client bounds them.
+#[derive(Clone, Debug)]
+pub(super) struct Allowance(Arc<AtomicU64>);
+
+/// Bytes up to the end of a final head: more than twice the longest head that hyper reads, which may
+/// have read as much again of the body before it is known that the head has come.
+const UNTIL_HEAD: u64 = 1 << 20;
+
+/// No bound.
+const ANY: u64 = u64::MAX;
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(ANY)))
+    }
+}
+
+impl Allowance {
+    /// An answer's head is waited for.
+    pub(super) fn until_head(&self) {
+        self.0.store(UNTIL_HEAD, Ordering::Relaxed);
+    }
+
+    /// The head has come: its body has other bounds.
+    pub(super) fn lift(&self) {
+        self.0.store(ANY, Ordering::Relaxed);
+    }
+
+    /// So much was read.
+    fn spend(&self, read: usize) -> io::Result<()> {
+        let left = self.0.load(Ordering::Relaxed);
+        if left == ANY {
+            return Ok(());
+        }
+        match left.checked_sub(read as u64) {
+            Some(left) => {
+                self.0.store(left, Ordering::Relaxed);
+                Ok(())
+            }
+            None => Err(io::Error::new(io::ErrorKind::InvalidData, "interim answers without end")),
+        }
+    }
+}
+
 /// The permit goes back when the socket is closed, whoever held it last: a pool, an answer that
 /// was still streaming, a tunnel.
 #[derive(Debug)]
 pub(super) struct Stream {
     transport: Transport,
     open: Arc<AtomicUsize>,
+    allowance: Allowance,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -31,7 +79,12 @@ impl Stream {
     /// `open` counts it while it lives.
     pub(super) fn new(transport: Transport, open: &Arc<AtomicUsize>, permit: Option<OwnedSemaphorePermit>) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
-        Self { transport, open: Arc::clone(open), _permit: permit }
+        Self { transport, open: Arc::clone(open), allowance: Allowance::default(), _permit: permit }
+    }
+
+    /// How much may be read from it.
+    pub(super) fn allowance(&self) -> Allowance {
+        self.allowance.clone()
     }
 
     /// The other end's address: an egress proxy's, where there is one.
@@ -53,10 +106,12 @@ impl Drop for Stream {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.transport {
+        let before = buf.filled().len();
+        std::task::ready!(match &mut self.transport {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
+        })?;
+        Poll::Ready(self.allowance.spend(buf.filled().len() - before))
     }
 }
 

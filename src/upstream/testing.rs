@@ -314,10 +314,7 @@ fn params(names: &[&str]) -> CertificateParams {
 }
 
 fn pair(certificate: CertificateDer<'static>, key: &KeyPair) -> ServerIdentity {
-    ServerIdentity {
-        chain: vec![certificate],
-        key: Arc::new(PrivateKeyDer::try_from(key.serialize_der()).unwrap().into()),
-    }
+    ServerIdentity { chain: vec![certificate], key: Arc::new(PrivateKeyDer::try_from(key.serialize_der()).unwrap()) }
 }
 
 pub(super) fn server_config(identity: &ServerIdentity, alpn: &[&str]) -> rustls::ServerConfig {

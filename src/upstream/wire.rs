@@ -157,7 +157,14 @@ pub(super) fn framing<B>(response: &Response<B>) -> Result<(), Malformed> {
 }
 
 /// Whether the connection may carry another request. An HTTP/1.0 peer's may not: hyper would
-/// speak HTTP/1.0 on it from then on, where a request body of unknown length has no place.
+/// speak HTTP/1.0 on it from then on, where a request body of unknown length has no place. Neither
+/// may one that promises a body where there is none (204, RFC 9110 section 8.6): it may yet send it.
 pub(super) fn may_be_reused<B>(response: &Response<B>) -> bool {
-    response.version() != Version::HTTP_10
+    response.version() != Version::HTTP_10 && !promises_no_content(response)
+}
+
+fn promises_no_content<B>(response: &Response<B>) -> bool {
+    let headers = response.headers();
+    response.status() == StatusCode::NO_CONTENT
+        && (headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0"))
 }

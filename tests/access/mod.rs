@@ -1,5 +1,6 @@
 //! Who may come in, and by which door.
 
+mod certificates;
 mod tokens;
 mod users;
 

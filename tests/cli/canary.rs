@@ -88,6 +88,10 @@ routes:
   - {name: exchanging, match: {path: /exchanging}, upstream: ORIGIN/v1, credential: exchanging, access: public}
   - {name: custom, match: {path: /custom}, upstream: ORIGIN/v1, credential: custom, access: public}
   - {name: key, match: {path: /key}, upstream: ORIGIN/v1, credential: key, access: public}
+  - name: users
+    match: {path: /users}
+    respond: 204
+    access: {users: [{name: ann, password: '$argon2id$v=19$m=8,t=1,p=1$CANARYsaltsaltAA$CANARYhashhashAAAAAAAAAA'}]}
 ";
 
 /// Commands, each with what makes it look at another part.
@@ -118,6 +122,7 @@ const COMMANDS: &[&[&str]] = &[
     &["explain", "GET", "/asserting/x"],
     &["explain", "GET", "/exchanging/x"],
     &["explain", "POST", "/custom/login"],
+    &["explain", "GET", "/users", "-H", "Authorization: Basic YW5uOkNBTkFSWQ=="],
     &["explain", "GET", "/nope"],
 ];
 

@@ -153,6 +153,47 @@ note: the body is read whole, up to 1MiB, since the token goes into it
 }
 
 #[test]
+fn users_tokens_and_certificates_are_told_of_without_asking_anybody() {
+    // Of "p4ss", with the least that argon2 takes.
+    let hash = {
+        use argon2::PasswordHasher as _;
+        let argon2 = argon2::Argon2::from(argon2::Params::new(8, 1, 1, None).unwrap());
+        argon2.hash_password(b"p4ss").unwrap().to_string()
+    };
+    let jwt = "jwt: {issuer: i, audience: a, jwks: 'http://127.0.0.1:9/jwks'}";
+    let yaml = format!(
+        "listeners: [{{address: 127.0.0.1:8080}}]\nroutes:\n\
+         \x20 - {{name: u, match: {{path: /u}}, respond: 204, access: {{users: [{{name: alice, password: '{hash}'}}]}}}}\n\
+         \x20 - {{name: t, match: {{path: /t}}, upstream: 'http://127.0.0.1:9', credential: none, access: {{{jwt}}}}}\n"
+    );
+    let access = |path: &str, header: &str| {
+        let told = ran(&yaml, &["explain", "GET", path, "-H", header]).done();
+        told.lines().find(|line| line.starts_with("access: ")).unwrap().to_owned()
+    };
+    let basic = |pair: &str| format!("Authorization: Basic {}", base64(pair));
+    assert_eq!(access("/u", &basic("alice:p4ss")), "access: let in by the user `alice`");
+    assert_eq!(
+        access("/u", &basic("alice:wrong")),
+        "access: not let in: a user is asked for, and this request has no valid name and password; they go as \
+         Authorization: Basic"
+    );
+    assert_eq!(
+        access("/t", "Accept: */*"),
+        "access: not let in: a token of the issuer is asked for, and this request has no valid one; it goes as \
+         Authorization: Bearer"
+    );
+    assert!(access("/t", "Authorization: Bearer a.b.c").starts_with("access: not judged: "));
+    let sent = ran(&yaml, &["explain", "GET", "/t", "-H", "Authorization: Bearer a.b.c"]).done();
+    assert!(sent.contains("  - Authorization") && sent.contains("(the user or the token for this proxy)"), "{sent}");
+    assert!(!sent.contains("a.b.c"), "{sent}");
+}
+
+fn base64(text: &str) -> String {
+    use ::base64::Engine as _;
+    ::base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+#[test]
 fn who_is_not_let_in_is_told_why_and_what_would_follow() {
     let no_key = explained(&["GET", "http://partner.internal/x"]);
     let lines: Vec<&str> = no_key.lines().skip(6).take(3).collect();

@@ -6,6 +6,7 @@ mod page;
 mod reference;
 mod shell;
 mod stage;
+mod threats;
 
 use std::net::TcpListener;
 
@@ -248,6 +249,17 @@ fn the_reference_is_what_the_schema_says() {
         std::fs::write(&file, renewed).unwrap();
     } else {
         assert!(text == renewed, "docs/configuration.md is stale; renew it: {}", reference::RENEW);
+    }
+}
+
+#[test]
+fn every_threat_has_its_row_and_every_row_tests_that_are_there() {
+    let file = root().join("docs/security.md");
+    let text = std::fs::read_to_string(&file).unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&file, threats::renewed(&text)).unwrap();
+    } else {
+        assert_none(&threats::faults(&text));
     }
 }
 

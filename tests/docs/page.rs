@@ -106,9 +106,9 @@ fn slug(heading: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// README and every page of `docs/`.
+/// README, the security policy and every page of `docs/`.
 pub fn pages() -> Vec<Page> {
-    let mut files = vec![PathBuf::from("README.md")];
+    let mut files = vec![PathBuf::from("README.md"), PathBuf::from("SECURITY.md")];
     for entry in std::fs::read_dir(root().join("docs")).unwrap() {
         let name = entry.unwrap().file_name();
         if Path::new(&name).extension().is_some_and(|e| e == "md") {

@@ -41,7 +41,8 @@ impl Writer<'_> {
         let properties = schema["properties"].as_object().unwrap();
         let required = names(schema);
         self.heading("The top level", "Fields with an entry of their own are told below.");
-        let own = |field: &Value| self.fields_of(field).is_some() || field.get("items").is_some();
+        let of_maps = |field: &Value| field.get("items").is_some_and(|items| self.fields_of(items).is_some());
+        let own = |field: &Value| self.fields_of(field).is_some() || of_maps(field);
         let (rooms, plain): (Vec<_>, Vec<_>) =
             properties.iter().filter(|(name, _)| *name != "credentials").partition(|(_, field)| own(field));
         let rows: Vec<Row> =

@@ -10,6 +10,7 @@ pub mod editor;
 pub mod egress;
 pub mod flood;
 pub mod frames;
+pub mod habits;
 pub mod issuer;
 pub mod load;
 pub mod mix;

@@ -137,6 +137,13 @@ impl End {
         }
     }
 
+    /// Waits until there is something to read, and leaves it there.
+    pub async fn peek(&mut self) {
+        if self.buffer.is_empty() {
+            self.fill().await;
+        }
+    }
+
     /// Whether the other side has closed, and sent nothing before.
     pub async fn is_over(&mut self) -> bool {
         if self.buffer.is_empty() { !self.fill().await } else { false }
@@ -194,8 +201,13 @@ impl End {
 
     /// A whole answer to a request with this method.
     pub async fn answer_to(&mut self, method: &str) -> Message {
+        self.answer_if_any(method).await.expect("an answer")
+    }
+
+    /// The same; `None` where the connection ended before its head.
+    pub async fn answer_if_any(&mut self, method: &str) -> Option<Message> {
         loop {
-            let mut message = self.head().await.expect("an answer");
+            let mut message = self.head().await?;
             let status = message.status();
             if status / 100 == 1 && status != 101 {
                 continue;
@@ -203,7 +215,7 @@ impl End {
             if method != "HEAD" && ![101, 204, 304].contains(&status) {
                 self.body(&mut message, true).await;
             }
-            return message;
+            return Some(message);
         }
     }
 

@@ -116,10 +116,8 @@ async fn takes_no_bomb(simulator: &Simulator, credential: impl Fn(&str) -> Strin
     for (body, coding) in [
         (bomb(32 << 10), "gzip"),
         (bomb(4 << 20), "gzip"),
-        (bomb(16 << 10), "deflate"),
         // No bomb, and said to be coded: still nothing that was asked for.
-        (plain.clone(), "br"),
-        (plain, "gzip, gzip"),
+        (plain, "br"),
     ] {
         simulator.adjust(|options| options.token_fault = Some(coded(body, coding)));
         let logins = simulator.token_requests();
@@ -138,17 +136,21 @@ async fn takes_no_bomb(simulator: &Simulator, credential: impl Fn(&str) -> Strin
 }
 
 #[tokio::test]
-async fn a_bomb_at_a_token_endpoint_is_no_token() {
-    let simulators = (
-        simulate(Crewmojo::default()).await,
-        simulate(CrmCom::default()).await,
-        simulate(Crayon::default()).await,
-        simulate(OAuth2::default()).await,
-    );
-    tokio::join!(
-        takes_no_bomb(&simulators.0, |origin| crewmojo(origin, ""), "crewmojo"),
-        takes_no_bomb(&simulators.1, |origin| crm(origin, ""), "crm"),
-        takes_no_bomb(&simulators.2, |origin| crayon(origin, ""), "crayon"),
-        takes_no_bomb(&simulators.3, |origin| partner(origin, ""), "partner"),
-    );
+async fn a_bomb_at_crewmojos_token_endpoint_is_no_token() {
+    takes_no_bomb(&simulate(Crewmojo::default()).await, |origin| crewmojo(origin, ""), "crewmojo").await;
+}
+
+#[tokio::test]
+async fn a_bomb_at_crm_coms_token_endpoint_is_no_token() {
+    takes_no_bomb(&simulate(CrmCom::default()).await, |origin| crm(origin, ""), "crm").await;
+}
+
+#[tokio::test]
+async fn a_bomb_at_crayons_token_endpoint_is_no_token() {
+    takes_no_bomb(&simulate(Crayon::default()).await, |origin| crayon(origin, ""), "crayon").await;
+}
+
+#[tokio::test]
+async fn a_bomb_at_an_oauth_2_token_endpoint_is_no_token() {
+    takes_no_bomb(&simulate(OAuth2::default()).await, |origin| partner(origin, ""), "partner").await;
 }

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 
 /// A hash of "right" whose check takes some milliseconds.
@@ -46,8 +44,10 @@ async fn what_waits_is_bounded_and_the_same_password_is_checked_once() {
     };
     let bound = passwords.queue.available_permits();
     let told = flood(bound + 20, |n| format!("wrong {n}")).await;
-    assert_eq!(told.iter().filter(|told| **told == Err(Denied::Crowded)).count(), 20);
-    assert_eq!(told.iter().filter(|told| **told == Ok(false)).count(), bound);
+    // Fewer are checked where they have to wait for too long.
+    let checked = told.iter().filter(|told| **told == Ok(false)).count();
+    let crowded = told.iter().filter(|told| **told == Err(Denied::Crowded)).count();
+    assert!(checked > 0 && crowded >= 20 && checked + crowded == bound + 20, "{checked} {crowded}");
     // The same one, however often, takes one place.
     let told = flood(bound + 20, |_| "right".to_owned()).await;
     assert!(told.iter().all(|told| *told == Ok(true)), "{told:?}");

@@ -81,6 +81,7 @@ fn facts(busy: &Busy) -> Facts {
         last_reload_successful: false,
         generation: 4,
         started: UNIX_EPOCH + Duration::from_millis(1_764_087_600_500),
+        short_of: [("memory", false), ("descriptors", true), ("connections", false)],
         log_lines_dropped: 9,
         spans: Counts { sent: 8, dropped: 1, lost: 2 },
         certificates: ["api.example", "api.example", "*.example"]
@@ -99,7 +100,7 @@ fn page(form: Form) -> String {
 }
 
 /// All that the contract and the documentation name.
-const OURS: [&str; 30] = [
+const OURS: [&str; 32] = [
     "tokenferry_certificate_expiry_seconds",
     "tokenferry_insecure_upstreams",
     "tokenferry_spans_total",
@@ -127,6 +128,8 @@ const OURS: [&str; 30] = [
     "tokenferry_config_generation",
     "tokenferry_admin_denied_total",
     "tokenferry_log_lines_dropped_total",
+    "tokenferry_panics_total",
+    "tokenferry_overloaded",
     "process_start_time_seconds",
     "process_cpu_seconds_total",
     "process_open_fds",
@@ -182,6 +185,9 @@ fn samples_have_the_numbers_that_were_counted() {
         "tokenferry_config_generation 4",
         "tokenferry_admin_denied_total 1",
         "tokenferry_log_lines_dropped_total 9",
+        "tokenferry_panics_total 0",
+        "tokenferry_overloaded{resource=\"descriptors\"} 1",
+        "tokenferry_overloaded{resource=\"memory\"} 0",
         "tokenferry_spans_total{outcome=\"sent\"} 8",
         "tokenferry_spans_total{outcome=\"lost\"} 2",
         "process_start_time_seconds 1764087600.5",

@@ -241,7 +241,7 @@ fn let_in(access: &Access, admitted: &Admitted<'_>, peer: &str) -> String {
             Rule::Certificate => "the client certificate",
             Rule::Key => "the API key",
             Rule::Token => "the token",
-            Rule::User => "the password",
+            Rule::User => "the user",
         })
         .collect();
     match (&admitted.who, rules.as_slice()) {

@@ -10,7 +10,7 @@ use crate::config::check::Check;
 use crate::config::file::{Access, Certificates, JwksPlace, Jwt, Rules, digest};
 use crate::config::files::Unread;
 use crate::config::spot::Spot;
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 use crate::model::{
     AccessPolicy, ApiKey, BasicUser, CertificateRule, JwtRules, KeySet, KeySource, KeyUrl, PasswordHash,
     PasswordHashError, Scheme, UpstreamTls,
@@ -51,7 +51,7 @@ impl Check<'_> {
             api_keys: self.api_keys(rules, node, spot),
             users: self.users(rules, node, spot),
             jwt: jwt.and_then(|(jwt, node)| self.jwt(jwt, node, &spot.key("jwt"))).map(Arc::new),
-            client_certificates: self.certificates(rules, spot),
+            client_certificates: self.certificates(rules, node, spot),
             allow: rules.allow.iter().map(|network| network.0).collect(),
             deny: rules.deny.iter().map(|network| network.0).collect(),
         }
@@ -128,13 +128,15 @@ impl Check<'_> {
         users
     }
 
-    fn certificates(&mut self, rules: &Rules, spot: &Spot<'_>) -> Option<CertificateRule> {
+    fn certificates(&mut self, rules: &Rules, node: Option<&Node>, spot: &Spot<'_>) -> Option<CertificateRule> {
         let spot = spot.key("client_certificates");
         let rule = match rules.client_certificates.as_ref()? {
             Certificates::Any => CertificateRule::Any,
             Certificates::Names(names) if names.is_empty() => {
-                let mend = "take `names` out for every certificate that is vouched for";
-                self.report.error(&spot.key("names"), "the list is empty, and so lets nobody in", mend);
+                if node.and_then(|node| node.get("client_certificates")).is_some_and(|node| is_bare(node, "names")) {
+                    let mend = "take `names` out for every certificate that is vouched for";
+                    self.report.error(&spot.key("names"), "the list is empty, and so lets nobody in", mend);
+                }
                 return None;
             }
             Certificates::Names(names) => CertificateRule::Names(names.iter().map(|name| name.0.clone()).collect()),
@@ -164,7 +166,7 @@ impl Check<'_> {
             None => ALGORITHMS.to_vec(),
             Some(words) => words.iter().map(|word| (*word).into()).collect(),
         };
-        if algorithms.is_empty() {
+        if is_bare(node, "algorithms") {
             self.report.error(&spot.key("algorithms"), "the list is empty, and so lets nobody in", "write [RS256]");
         }
         let leeway = jwt.leeway.as_ref().map_or(LEEWAY, |leeway| leeway.0);
@@ -173,15 +175,15 @@ impl Check<'_> {
             self.report.error(&spot.key("leeway"), "must be 10 minutes at most", mend);
         }
         let audience: Vec<String> = jwt.audience.iter().flat_map(|all| &all.0).map(|one| one.0.clone()).collect();
-        if audience.is_empty() && jwt.audience.is_some() {
+        if is_bare(node, "audience") {
             self.report.error(&spot.key("audience"), "the list is empty, and so lets nobody in", "write one at least");
         }
         let keys = jwt.jwks.as_ref().and_then(|place| self.key_source(&place.0, jwt, spot));
-        let claims = self.claims(jwt, spot);
+        let claims = self.claims(jwt, node, spot);
         Some(JwtRules { issuer: jwt.issuer.as_ref()?.0.clone(), audience, algorithms, claims, leeway, keys: keys? })
     }
 
-    fn claims(&mut self, jwt: &Jwt, spot: &Spot<'_>) -> Vec<(String, Vec<String>)> {
+    fn claims(&mut self, jwt: &Jwt, node: &Node, spot: &Spot<'_>) -> Vec<(String, Vec<String>)> {
         let spot = spot.key("claims");
         let mut claims = Vec::new();
         for (name, wanted) in jwt.claims.iter().flatten() {
@@ -190,7 +192,7 @@ impl Check<'_> {
                 let mend = "take it out: `issuer`, `audience` and the times are looked at anyway";
                 self.report.error_at_key(&at, "this claim has its own rule", mend);
             }
-            if wanted.0.is_empty() {
+            if node.get("claims").is_some_and(|node| is_bare(node, name)) {
                 self.report.error(&at, "the list is empty", "write what the claim must hold, or take it out");
             }
             // RFC 8693 section 4.2: a scope is a list of words in one text.
@@ -260,6 +262,11 @@ fn is_empty(rules: &Rules) -> bool {
         && client_certificates.is_none()
         && allow.is_empty()
         && deny.is_empty()
+}
+
+/// Whether a list is written without elements. One whose elements were taken out has been told of.
+fn is_bare(node: &Node, field: &str) -> bool {
+    node.get(field).is_some_and(|node| matches!(&node.value, Value::List(elements) if elements.is_empty()))
 }
 
 /// The elements of a list that were read, with their places: what was taken out has been reported.

@@ -8,7 +8,6 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use zeroize::Zeroizing;
 
 use crate::config::check::Check;
 use crate::config::file::{Form, Of};
@@ -57,7 +56,7 @@ impl Check<'_> {
         let content = self.content(key.0, key.1)?;
         let path = self.files.path(key.0);
         self.files.judge_mode(&path, self.report, key.1);
-        let Ok(private) = PrivateKeyDer::from_pem_slice(&content).map(Zeroizing::new) else {
+        let Ok(private) = PrivateKeyDer::from_pem_slice(&content) else {
             let mend = "it must hold one -----BEGIN PRIVATE KEY-----, not encrypted";
             self.report.error(key.1, "the file holds no private key", mend);
             return None;

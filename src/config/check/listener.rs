@@ -18,9 +18,10 @@ pub(super) fn is_open(address: &ListenAddress) -> bool {
     }
 }
 
-/// Whether its clients may show certificates that are judged.
-pub(super) fn asks_for_certificates(listener: &ListenerSettings) -> bool {
-    listener.tls.as_ref().is_some_and(|tls| tls.clients.is_some())
+/// Whether a listener asks its clients for certificates, also one with a mistake elsewhere.
+pub(super) fn asks_for_certificates(root: &Node) -> bool {
+    let listeners = root.get("listeners").map_or(&[][..], Node::elements);
+    listeners.iter().any(|listener| listener.get("tls").is_some_and(|tls| tls.get("client_ca").is_some()))
 }
 
 /// Whether both cannot be bound at once.
@@ -100,7 +101,8 @@ impl Check<'_> {
         };
         let header_case = listener.header_case.map(Into::into).unwrap_or_default();
         let proxy_protocol = listener.proxy_protocol.unwrap_or(false);
-        Some(ListenerSettings { address: address.0, tls, proxy_protocol, header_case })
+        let connections = listener.connections.map(std::num::NonZeroU32::get);
+        Some(ListenerSettings { address: address.0, tls, proxy_protocol, header_case, connections })
     }
 
     fn listener_tls(&mut self, node: &Node, spot: &Spot<'_>, tls: &ListenerTls) -> Option<ServerTls> {

@@ -3,6 +3,7 @@
 
 mod access;
 mod admin;
+mod bound;
 mod certificate;
 mod credential;
 mod egress;
@@ -16,6 +17,7 @@ mod store;
 mod telemetry;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,9 @@ const REPLAY_TOTAL: u64 = 64 << 20;
 
 /// What hyper needs at least for a head, and what is more than any head should be.
 const HEAD_SIZE: std::ops::RangeInclusive<u64> = 8 << 10..=1 << 20;
+
+/// A browser sends a dozen header lines; what comes through proxies has some more.
+const HEADER_COUNT: std::ops::RangeInclusive<u32> = 10..=1000;
 
 /// What every part of the check needs.
 struct Check<'c> {
@@ -101,7 +106,7 @@ pub(crate) fn check(
     let client = check.client(&general);
     let trusted_proxies = trusted_proxies(&general);
     let listeners = check.listeners(root, trusted_proxies.is_some());
-    check.has_certificates = listeners.iter().any(listener::asks_for_certificates);
+    check.has_certificates = listener::asks_for_certificates(root);
     let inherited = check.inherited(root, &general);
     let store = check.store(root, &general);
     check.is_shared = store != StoreSettings::Memory;
@@ -118,6 +123,9 @@ pub(crate) fn check(
     let certificates = check.certificates;
     let credentials: BTreeMap<_, _> =
         credentials.into_iter().filter_map(|(name, settings)| settings.map(|settings| (name, settings))).collect();
+    let limits = general.limits.unwrap_or_default();
+    let wrong_keys = limits.wrong_keys.unwrap_or_default();
+    let guesses = bound::wrong_keys(wrong_keys.rate.map(|rate| rate.0), wrong_keys.burst);
     Some(Settings {
         listeners,
         workers,
@@ -127,7 +135,10 @@ pub(crate) fn check(
         trusted_proxies,
         admin,
         client,
-        replay_budget: general.limits.and_then(|limits| limits.replay_total).map_or(REPLAY_TOTAL, |size| size.0),
+        replay_budget: limits.replay_total.map_or(REPLAY_TOTAL, |size| size.0),
+        connections: limits.connections.map(NonZeroU32::get),
+        memory: limits.memory.map(|size| size.0),
+        guesses,
         log: general.log.as_ref().map(Log::settings).unwrap_or_default(),
         store,
         telemetry,
@@ -189,11 +200,17 @@ impl Check<'_> {
             let spot = Spot::ROOT.key("client");
             self.report.error(&spot.key("head_size"), "must be from 8KiB to 1MiB", "write 64KiB");
         }
+        let header_count = client.and_then(|client| client.header_count).unwrap_or(100);
+        if !HEADER_COUNT.contains(&header_count) {
+            let spot = Spot::ROOT.key("client");
+            self.report.error(&spot.key("header_count"), "must be from 10 to 1000", "write 100");
+        }
         ClientSettings {
             header_timeout: seconds(client.and_then(|c| c.header_timeout.as_ref()).map(|t| t.0), 15),
             idle_timeout: seconds(client.and_then(|c| c.idle_timeout.as_ref()).map(|t| t.0), 75),
             handshake_timeout: seconds(client.and_then(|c| c.handshake_timeout.as_ref()).map(|t| t.0), 10),
             head_size: usize::try_from(head_size).unwrap_or(64 << 10),
+            header_count: usize::try_from(header_count).unwrap_or(100),
         }
     }
 
@@ -211,6 +228,9 @@ impl Check<'_> {
     fn inherited(&mut self, root: &Node, general: &General) -> Inherited {
         let Some(defaults) = &general.defaults else { return Inherited::default() };
         let spot = Spot::ROOT.key("defaults");
+        if let Some(limits) = &defaults.limits {
+            self.told_bounds(&spot, limits);
+        }
         Inherited {
             access: defaults.access.as_ref().map(|access: &Access| {
                 let node = root.get("defaults").and_then(|defaults| defaults.get("access"));

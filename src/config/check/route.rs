@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Method;
 use serde::Deserialize;
 
+use crate::config::check::bound::bounds;
 use crate::config::check::{Check, Credentials, Inherited};
 use crate::config::de::{Keep, read};
 use crate::config::file::{CredentialName, HostHeader, Match, Route, RouteLimits, RouteTimeouts, Upstream};
@@ -140,9 +141,21 @@ impl Check<'_> {
                     .map(|forward| RouteAction::Forward(Box::new(forward)))
             }
         };
+        if let Some(limits) = &route.limits {
+            self.told_bounds(spot, limits);
+        }
+        let bounds = bounds(route.limits.as_ref(), &inherited.limits);
         let says_access = access.is_some();
         let access = access.unwrap_or_default();
-        Some(RouteSettings { name: name?, label: label?, matcher: matcher?, access, says_access, action: action? })
+        Some(RouteSettings {
+            name: name?,
+            label: label?,
+            matcher: matcher?,
+            access,
+            says_access,
+            bounds,
+            action: action?,
+        })
     }
 
     fn matcher(&mut self, node: &Node, spot: &Spot<'_>, written: Option<&Match>) -> Option<MatchSpec> {
@@ -378,5 +391,6 @@ fn limits(own: Option<&RouteLimits>, inherited: &RouteLimits) -> Limits {
         splice: pick!(splice).map_or(default.splice, |size| size.0),
         connections: pick!(connections).map(|count| count.get()),
         waiting: pick!(waiting).map_or(default.waiting, |count| count.get()),
+        body_rate: pick!(body_rate).map_or(default.body_rate, |size| size.0),
     }
 }

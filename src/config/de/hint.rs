@@ -54,7 +54,13 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
     match above {
         [] => match field.as_str() {
             "access" | "timeouts" => Some("write it under `defaults`, or in each route"),
-            "header_timeout" | "idle_timeout" | "handshake_timeout" | "head_size" => Some("write it under `client`"),
+            "header_timeout" | "idle_timeout" | "handshake_timeout" | "head_size" | "header_count" => {
+                Some("write it under `client`")
+            }
+            "rate" | "rate_limit" | "burst" | "concurrency" => {
+                Some("write it under `limits` of a route, or of `defaults`: {rate: 100/s}")
+            }
+            "memory" | "wrong_keys" | "replay_total" => Some("write it under `limits`"),
             "address" | "tls" | "proxy_protocol" => Some("write it in a listener: `listeners: [{address: ...}]`"),
             "kind" | "key_prefix" => Some("write it under `store`"),
             "otlp" | "sample" | "service_name" => Some("write it under `telemetry`"),
@@ -79,7 +85,8 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
             "url" | "ca" | "client_cert" | "client_key" | "server_name" | "insecure" | "protocol" | "pool"
             | "header_case" | "proxy" => Some("write it under `upstream`, beside its `url`"),
             "connect" | "response" => Some("write it under `timeouts`"),
-            "replay" | "splice" | "connections" | "waiting" => Some("write it under `limits`"),
+            "replay" | "splice" | "connections" | "waiting" | "body_rate" | "rate" | "burst" | "concurrency"
+            | "rate_limit" => Some("write it under `limits`"),
             "api_keys" | "users" | "jwt" | "client_certificates" | "allow" | "deny" => Some("write it under `access`"),
             "inject" | "refused_when" | "lifetime" | "refresh_before" => Some("write it in the credential"),
             _ => None,

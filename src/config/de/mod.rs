@@ -14,10 +14,6 @@ use crate::config::spot::{Path, Spot, Step, key_name};
 use crate::config::tree::Node;
 use fault::Kind;
 
-/// Names of fields that a later version has. They are refused by name, so that nobody takes a
-/// setting for working that is not.
-const LATER: &[&str] = &["rate", "rate_limit", "concurrency"];
-
 /// Reads a node with every error in it: what is wrong is reported and taken out, and the rest is
 /// read again. `None` when what is left is not enough. `known` are further fields to suggest.
 pub(crate) fn read<'n, T>(
@@ -51,10 +47,6 @@ fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'
         }
         Kind::Unknown { key, expected } => {
             let name = key_name(key);
-            if LATER.contains(&key.as_str()) {
-                report.error_at_key(spot, format!("`{name}` is not supported by this version"), "take it out");
-                return;
-            }
             if key.contains(':') {
                 report.error_at_key(spot, format!("unknown field `{name}`"), "put a space behind the ':'");
                 return;

@@ -78,9 +78,3 @@ fn what_is_missing_is_told_unless_it_was_wrong() {
     let (_, told, _) = door("name: x\nwidth: 70000\n");
     assert_eq!(told, ["width: must be a whole number up to 65535 | write a whole number up to 65535"]);
 }
-
-#[test]
-fn what_later_versions_bring_is_refused_by_name() {
-    let (_, told, _) = door("name: x\nwidth: 1\nrate_limit: {per: x}\n");
-    assert_eq!(told, ["rate_limit: `rate_limit` is not supported by this version | take it out"]);
-}

@@ -5,6 +5,7 @@
 
 mod access;
 mod admin;
+mod bound;
 mod choice;
 mod credential;
 mod form;
@@ -16,11 +17,14 @@ mod store;
 mod telemetry;
 mod word;
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(crate) use access::{Access, Certificates, JwksPlace, Jwt, Rules};
 pub(crate) use admin::Admin;
+pub(crate) use bound::Rates;
 pub(crate) use choice::{ClientAuth, CredentialName, HostHeader, Upstream};
 pub(crate) use credential::{Common, Inject, Refused};
 pub(crate) use form::{Form, Of};
@@ -32,6 +36,7 @@ pub(crate) use store::{Kind, Store};
 pub(crate) use telemetry::Telemetry;
 pub(crate) use word::{Neighbour, digest};
 
+use bound::WrongKeys;
 use choice::Case;
 use measure::{Patience, Size, Span};
 use word::Address;
@@ -94,6 +99,9 @@ pub(crate) struct Client {
     /// Largest request head, from 8KiB to 1MiB.
     #[schemars(extend("default" = "64KiB"))]
     pub(crate) head_size: Option<Of<Size>>,
+    /// Most header lines of a request, from 10 to 1000; above it 431.
+    #[schemars(range(min = 10, max = 1000), extend("default" = 100, "examples" = [100]))]
+    pub(crate) header_count: Option<u32>,
 }
 
 /// Bounds of the whole proxy.
@@ -103,6 +111,20 @@ pub(crate) struct TotalLimits {
     /// All bodies kept for sending again together; beyond it bodies are not kept.
     #[schemars(extend("default" = "64MiB"))]
     pub(crate) replay_total: Option<Of<Size>>,
+    /// Connections of clients at once, on all listeners together; further ones wait in the system's queues
+    /// until one closes, and meanwhile connections that have been idle for five seconds are closed. Default: half of
+    /// the files that the process may open (`ulimit -Hn`), since a request needs a connection to its upstream too.
+    #[schemars(extend("examples" = [10_000]))]
+    pub(crate) connections: Option<NonZeroU32>,
+    /// Memory that the process may use (resident). While it uses more, what is under way goes on, new
+    /// connections wait and new requests get 503. Default: 90 % of its control group's `memory.max`, where there
+    /// is one, else no bound.
+    #[schemars(extend("examples" = ["512MiB"]))]
+    pub(crate) memory: Option<Of<Size>>,
+    /// How many wrong keys a client address may present (an IPv6 network of 64 bits counts as one). Above it,
+    /// requests that present a key from there get 429 without a look at it, until the next is due; keys that
+    /// were right from there before go on. Missing keys do not count, nor do clients of a Unix socket.
+    pub(crate) wrong_keys: Option<WrongKeys>,
 }
 
 /// What holds for every route that does not say otherwise.
@@ -133,6 +155,10 @@ pub(crate) struct Listener {
     /// How header names of answers are written to HTTP/1 clients.
     #[schemars(extend("default" = "title"))]
     pub(crate) header_case: Option<Case>,
+    /// Its connections at once; further ones wait in the system's queue until one closes. Default: no bound but
+    /// that of all listeners, `limits.connections`.
+    #[schemars(extend("examples" = [1000]))]
+    pub(crate) connections: Option<NonZeroU32>,
 }
 
 /// A listener's certificates and keys, read again when the files change.
@@ -150,8 +176,8 @@ pub(crate) struct ListenerTls {
     /// Further certificates: shown to clients that ask for one of their names (by SNI). Default: none.
     #[serde(default)]
     pub(crate) certificates: Vec<Certificate>,
-    /// PEM file of the authorities that vouch for clients: they are asked for a certificate. Default:
-    /// they are not.
+    /// PEM file of the authorities that vouch for clients, which are then asked for a certificate.
+    /// Default: none.
     #[schemars(extend("examples" = ["clients.pem"]))]
     pub(crate) client_ca: Option<Of<word::Path>>,
     /// Whether a client must show a certificate, where there is a `client_ca`.

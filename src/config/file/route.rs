@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::file::access::Access;
+use crate::config::file::bound::Rates;
 use crate::config::file::choice::{CredentialName, HostHeader, Slash, TokenCall, Upstream};
 use crate::config::file::form::Of;
 use crate::config::file::measure::{Patience, Size};
@@ -119,6 +120,22 @@ pub(crate) struct RouteLimits {
     #[schemars(extend("default" = 10_000))]
     #[schemars(extend("examples" = [1000]))]
     pub(crate) waiting: Option<NonZeroU32>,
+    /// The least pace of a request's body, in bytes a second while the client is waited for, once
+    /// `timeouts.body` has been waited in all; below it 408. `0` for none.
+    #[schemars(extend("default" = 100))]
+    pub(crate) body_rate: Option<Of<Size>>,
+    /// How often the route may be used, in each process: `100/s`, or a map or list of maps of `rate`, `burst` and
+    /// `per`; above it 429. Requests that are not let in do not count. Default: no bound.
+    #[schemars(extend("examples" = ["100/s", [{"rate": "1000/s"}, {"rate": "10/s", "burst": 50, "per": "address"}]]))]
+    pub(crate) rate: Option<Rates>,
+    /// How many requests may come at once beside a plain `rate`. Default: as many as come in a second at that
+    /// rate, at least 1.
+    #[schemars(extend("examples" = [200]))]
+    pub(crate) burst: Option<NonZeroU32>,
+    /// Requests under way at once, in each process, up to their answers' last bytes; above it 429.
+    /// Default: no bound.
+    #[schemars(extend("examples" = [50]))]
+    pub(crate) concurrency: Option<NonZeroU32>,
 }
 
 /// Edits of headers: removed first, then set.

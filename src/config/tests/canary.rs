@@ -47,7 +47,7 @@ routes:
     match: {path: /out}
     upstream: {url: https://api.example.com/v1, proxy: http://CANARYW:CANARYZ@10.0.0.1:3128}
     credential: old
-    access: {users: [{name: alice, password: \"$argon2id$CANARYG\"}, {password: CANARYH, name: b}], jwt: {audience: CANARYI, jwks: k.json, claims: {url: CANARYJ}}}
+    access: {users: [{name: alice, password: \"$argon2id$CANARYG\"}, {password: CANARYH, name: b}], jwt: {audience: CANARYI, jwks: k.json, claims: {role: CANARYJ}}}
   - {name: no, match: {path: /x}, respond: 403}
 ";
 

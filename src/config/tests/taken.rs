@@ -451,3 +451,37 @@ fn a_routes_name_that_came_from_a_reference_is_told_to_nobody() {
     let loaded = load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &environment).unwrap();
     assert_eq!((&*loaded.settings.routes[0].name, &*loaded.settings.routes[0].label), ("a-hunter2", "a-***"));
 }
+
+#[test]
+fn bounds_are_meant_as_they_are_written_each_part_by_itself() {
+    use crate::model::{Per, Rate, RateRule};
+
+    let loaded = taken(
+        "\
+listeners: [{address: 127.0.0.1:8080, connections: 7}]
+limits: {connections: 9, memory: 1GiB, wrong_keys: {rate: 1/s}}
+client: {header_count: 50}
+defaults: {limits: {rate: 10/m, burst: 3, concurrency: 4}}
+routes:
+  - {name: inherits, respond: 204}
+  - {name: own, match: {path: /own}, respond: 204, limits: {rate: 100/s, concurrency: 5}}
+  - name: each
+    match: {path: /each}
+    respond: 204
+    limits: {rate: [{rate: 1000/s}, {rate: 10/h, burst: 2, per: address}, {rate: 5/s, per: key}]}
+",
+    );
+    let settings = &loaded.settings;
+    assert_eq!((settings.listeners[0].connections, settings.connections), (Some(7), Some(9)));
+    assert_eq!((settings.memory, settings.client.header_count), (Some(1 << 30), 50));
+    assert_eq!((settings.guesses.rate.to_string().as_str(), settings.guesses.burst), ("1/s", 30));
+    let rule = |rate, burst, per| RateRule { rate: Rate::parse(rate).unwrap(), burst, per };
+    let bounds: Vec<_> =
+        settings.routes.iter().map(|route| (&route.bounds.rates[..], route.bounds.concurrency)).collect();
+    assert_eq!(bounds[0], (&[rule("10/m", 3, Per::Route)][..], Some(4)));
+    assert_eq!(bounds[1], (&[rule("100/s", 3, Per::Route)][..], Some(5)));
+    let each = [rule("10/h", 2, Per::Address), rule("5/s", 5, Per::Key), rule("1000/s", 1000, Per::Route)];
+    assert_eq!(bounds[2], (&each[..], Some(4)), "those of one client first");
+    let shown = effective(&loaded, Format::Yaml);
+    assert!(shown.contains("header_count: 50") && shown.contains("burst: 30"), "{shown}");
+}

@@ -16,7 +16,7 @@ fn made(names: &[&str]) -> ServerIdentity {
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     ServerIdentity {
         chain: vec![made.cert.der().clone()],
-        key: Arc::new(PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap().into()),
+        key: Arc::new(PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap()),
     }
 }
 
@@ -95,7 +95,7 @@ fn a_session_is_resumed_by_ticket_but_not_by_the_next_configuration() {
 
 #[test]
 fn a_key_that_does_not_fit_is_an_error() {
-    let identity = ServerIdentity { key: identity().key, ..identity() };
+    let identity = ServerIdentity { chain: identity().chain.clone(), key: identity().key.clone() };
     assert!(server_config(&only(&identity)).is_err());
 }
 

@@ -17,6 +17,7 @@ pub struct Metrics {
     routes: Mutex<Routes>,
     open: Mutex<Vec<Arc<Open>>>,
     denied: AtomicU64,
+    panics: AtomicU64,
 }
 
 #[derive(Default, Debug)]
@@ -105,7 +106,17 @@ impl Metrics {
         self.denied.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request panicked.
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How often that was.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// How often [`Metrics::admin_denied`] was said.
     pub fn times_denied(&self) -> u64 {
         self.denied.load(Ordering::Relaxed)
     }

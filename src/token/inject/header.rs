@@ -28,7 +28,8 @@ pub fn remove_headers(headers: &mut HeaderMap, places: &[Place]) {
     }
 }
 
-fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+/// Takes out a header under every name that is spelled alike.
+pub fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
     let mut exact = false;
     let mut odd = Vec::new();
     for key in headers.keys() {

@@ -39,6 +39,14 @@ impl Answer {
         self.peer
     }
 
+    /// Its connection carries no other request. For an answer that came before its request had been
+    /// sent whole: who answers so may not read the rest, or read it as the next request.
+    pub fn keep_to_itself(&mut self) {
+        if let Lease::Http1(_) = self.lease {
+            self.lease = Lease::None;
+        }
+    }
+
     fn read_to_end(&mut self) {
         if let Lease::Http1(link) = std::mem::replace(&mut self.lease, Lease::None) {
             link.go_back();
@@ -72,6 +80,15 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    /// Who reads a body that is empty from the start does not ask for its end.
+    fn drop(&mut self) {
+        if self.incoming.is_end_stream() {
+            self.read_to_end();
+        }
     }
 }
 

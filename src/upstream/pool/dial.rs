@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::link::{Http1, Http2, Link};
+use super::link::{Http1, Http2, Link, Upgrade};
 use super::{Plan, Pool};
 use crate::model::{Protocol, Scheme};
 use crate::telemetry::metrics::Side;
@@ -126,14 +126,14 @@ where
         };
         let (stream, spoken) = connect(&self.upstream, Purpose::Pool, permit, deadline).await?;
         self.spoken.set(Some(spoken));
-        let peer = stream.peer();
+        let (peer, allowance) = (stream.peer(), stream.allowance());
         let io = TokioIo::new(stream);
         match spoken {
             Spoken::Http1 => {
                 let builder = wire::http1_builder(self.upstream.target());
                 let (sender, connection) = builder.handshake(io).await.map_err(ConnectError::Http)?;
                 self.drive(connection);
-                Ok(Link::Http1(Http1::new(sender, peer, self)))
+                Ok(Link::Http1(Http1::new(sender, peer, allowance, self)))
             }
             Spoken::Http2 => {
                 let handshake = wire::http2_builder().handshake(io);
@@ -156,11 +156,11 @@ where
             Turn::Handed(_) => return Err(ConnectError::Limit),
         };
         let (stream, _) = connect(&self.upstream, Purpose::Upgrade, permit, deadline).await?;
-        let peer = stream.peer();
+        let (peer, allowance) = (stream.peer(), stream.allowance());
         let builder = wire::http1_builder(self.upstream.target());
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(ConnectError::Http)?;
         self.drive(connection.with_upgrades());
-        Ok(Link::Upgrade(sender, Arc::clone(&self.upstream), peer))
+        Ok(Link::Upgrade(Upgrade { sender, upstream: Arc::clone(&self.upstream), peer, allowance }))
     }
 
     /// The only task a connection has. What it ends with has been told to whoever waited.

@@ -14,6 +14,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 
 use super::answer::Lease;
 use super::{Answer, Pool, SendError};
+use crate::upstream::stream::Allowance;
 use crate::upstream::{EgressError, Target, Upstream, egress, wire};
 
 /// A way over which a request can be sent.
@@ -23,7 +24,15 @@ pub(super) enum Link<B> {
     /// A connection shared with others.
     Http2(Http2<B>),
     /// A connection dialled for an upgrade.
-    Upgrade(http1::SendRequest<B>, std::sync::Arc<Upstream>, Option<SocketAddr>),
+    Upgrade(Upgrade<B>),
+}
+
+/// A connection for one request, which may become a tunnel.
+pub(super) struct Upgrade<B> {
+    pub(super) sender: http1::SendRequest<B>,
+    pub(super) upstream: std::sync::Arc<Upstream>,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) allowance: Allowance,
 }
 
 /// Why a link has no answer's head.
@@ -70,13 +79,15 @@ where
         match self {
             Self::Http1(link) => link.send(request).await,
             Self::Http2(link) => link.send(request).await,
-            Self::Upgrade(mut sender, upstream, peer) => {
+            Self::Upgrade(Upgrade { mut sender, upstream, peer, allowance }) => {
                 let mut request = request;
                 wire::as_http1(&mut request, &upstream.target.origin);
                 // It was for HTTP/2, which was not agreed on.
                 request.headers_mut().remove(TE);
+                allowance.until_head();
                 let response =
                     sender.try_send_request(request).await.map_err(|error| Failure::new(error, false, &upstream))?;
+                allowance.lift();
                 if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     sound(&response)?;
                 }
@@ -97,6 +108,7 @@ pub(super) struct Http1<B> {
     pool: Weak<Pool<B>>,
     upstream: std::sync::Arc<Upstream>,
     peer: Option<SocketAddr>,
+    allowance: Allowance,
     born: Instant,
     idle_since: Cell<Instant>,
     used: Cell<bool>,
@@ -113,13 +125,19 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    pub(super) fn new(sender: http1::SendRequest<B>, peer: Option<SocketAddr>, pool: &Rc<Pool<B>>) -> Rc<Self> {
+    pub(super) fn new(
+        sender: http1::SendRequest<B>,
+        peer: Option<SocketAddr>,
+        allowance: Allowance,
+        pool: &Rc<Pool<B>>,
+    ) -> Rc<Self> {
         let now = Instant::now();
         Rc::new(Self {
             sender: RefCell::new(sender),
             pool: Rc::downgrade(pool),
             upstream: std::sync::Arc::clone(&pool.upstream),
             peer,
+            allowance,
             born: now,
             idle_since: Cell::new(now),
             used: Cell::new(false),
@@ -135,8 +153,10 @@ where
             egress::absolute(&mut request, &self.upstream.target.origin, proxy);
         }
         let reused = self.used.replace(true);
+        self.allowance.until_head();
         let answering = self.sender.borrow_mut().try_send_request(request);
         let response = answering.await.map_err(|error| Failure::new(error, reused, &self.upstream))?;
+        self.allowance.lift();
         if forwarder.is_some() && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             // It is not the upstream that asks, and not the client that could answer.
             return Err(Failure::Over(SendError::Egress(EgressError::Refused(response.status()))));
@@ -146,9 +166,9 @@ where
         if !wire::may_be_reused(&response) {
             return Ok(response.map(|incoming| Answer::new(incoming, Lease::None, peer)));
         }
-        // Ready for the next request means that hyper has read this answer's last byte, also
-        // where it has not been handed on yet: most small answers come in one piece.
-        if self.is_ready() || response.body().is_end_stream() {
+        // Ready for the next request means that hyper has sent the request and read this answer's last
+        // byte, also where it has not been handed on yet: most small answers come in one piece.
+        if self.is_ready() {
             self.go_back();
             return Ok(response.map(|incoming| Answer::new(incoming, Lease::None, peer)));
         }

@@ -11,6 +11,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::model::{HeaderCase, Protocol};
+use crate::upstream::stream::Allowance;
 use crate::upstream::testing::{PATIENCE, Raw, Served, Step, resolve_to, target, until};
 use crate::upstream::{Malformed, Returned, Roots, Target};
 
@@ -210,7 +211,7 @@ fn a_post_that_a_connection_gives_back_unsent_goes_out_on_a_fresh_one() {
                 hyper::client::conn::http1::handshake::<_, Sent>(TokioIo::new(near)).await.unwrap();
             let mut connection = Box::pin(connection);
             assert!(matches!(futures_poll(connection.as_mut()), Poll::Pending));
-            pool.check_in(Http1::new(sender, None, &pool));
+            pool.check_in(Http1::new(sender, None, Allowance::default(), &pool));
             doomed.push((connection, far));
         }
         assert_eq!(idle(&pool), 2);

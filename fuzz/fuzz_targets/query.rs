@@ -1,0 +1,3 @@
+//! See `fuzz/src/query.rs`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tokenferry_fuzz::query(data));

@@ -1,0 +1,73 @@
+//! How often, how many at once.
+
+use std::num::NonZeroU32;
+
+use crate::config::check::Check;
+use crate::config::file::{Rates, RouteLimits};
+use crate::config::spot::Spot;
+use crate::config::{BoundSettings, GuessSettings};
+use crate::model::{Per, Rate, RateRule};
+
+/// Wrong keys of one address.
+const WRONG_KEYS: GuessSettings = GuessSettings { rate: Rate::a_minute(10), burst: 30 };
+
+/// The wrong keys that an address may present.
+pub(super) fn wrong_keys(rate: Option<Rate>, burst: Option<NonZeroU32>) -> GuessSettings {
+    GuessSettings { rate: rate.unwrap_or(WRONG_KEYS.rate), burst: burst.map_or(WRONG_KEYS.burst, NonZeroU32::get) }
+}
+
+/// What a route's requests are held to, each part by its own word or else by what all inherit.
+pub(super) fn bounds(own: Option<&RouteLimits>, inherited: &RouteLimits) -> BoundSettings {
+    let rate = own.and_then(|own| own.rate.as_ref()).or(inherited.rate.as_ref());
+    let burst = own.and_then(|own| own.burst).or(inherited.burst);
+    let concurrency = own.and_then(|own| own.concurrency).or(inherited.concurrency).map(NonZeroU32::get);
+    let rule = |rate: Rate, burst: Option<NonZeroU32>, per| {
+        let burst = burst.map_or(rate.in_a_second(), NonZeroU32::get);
+        RateRule { rate, burst, per }
+    };
+    let mut rates: Vec<RateRule> = match rate {
+        None => Vec::new(),
+        Some(Rates::Plain(rate)) => vec![rule(*rate, burst, Per::Route)],
+        Some(Rates::Each(each, _)) => each
+            .iter()
+            .filter_map(|one| Some(rule(one.rate.as_ref()?.0, one.burst, one.per.map(Into::into).unwrap_or_default())))
+            .collect(),
+    };
+    // Whoever asks too much alone is refused before he takes anything from all.
+    rates.sort_by_key(|rule| rule.per);
+    BoundSettings { rates, concurrency }
+}
+
+impl Check<'_> {
+    /// Tells what is wrong with rates and bursts as they are written here.
+    pub(super) fn told_bounds(&mut self, spot: &Spot<'_>, limits: &RouteLimits) {
+        let at = spot.key("limits");
+        self.told_burst(&at, limits.burst);
+        let Some(Rates::Each(each, is_list)) = &limits.rate else { return };
+        let rate = at.key("rate");
+        if each.is_empty() {
+            self.report.error(&rate, "the list is empty", "write 100/s, or take it out");
+        }
+        for (index, one) in each.iter().enumerate() {
+            let element = rate.index(index);
+            let here = if *is_list { &element } else { &rate };
+            if one.rate.is_none() {
+                self.report.error(here, "`rate` is missing", "write {rate: 100/s, per: address}");
+            }
+            self.told_burst(here, one.burst);
+        }
+        if limits.burst.is_some() {
+            self.report.error(
+                &at.key("burst"),
+                "belongs to a plain `rate`, and this one is none",
+                "put it into the map of its rate: {rate: 100/s, burst: 200}",
+            );
+        }
+    }
+
+    fn told_burst(&mut self, at: &Spot<'_>, burst: Option<NonZeroU32>) {
+        if burst.is_some_and(|burst| burst.get() > Rate::MOST) {
+            self.report.error(&at.key("burst"), "is more than a burst may be", "write 1000000 at most");
+        }
+    }
+}

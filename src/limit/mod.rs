@@ -1,0 +1,26 @@
+//! Bounds on what clients may ask of this process: how often, how many at once, and what is refused
+//! while it has too little left. Pure, but for `descriptors`, which asks the kernel: the time is an
+//! argument.
+//!
+//! `bucket` is the measure of a rate (GCRA: one number a bucket), `table` has one for each of many
+//! clients in bounded memory, `limiter` is a rule with its buckets, `crowd` counts what is under way,
+//! and `bounds` is all that holds of a route. `guesses` slows those who try keys. `strain` says what
+//! this process has too little of, and `memory` when that is memory.
+
+mod bounds;
+mod bucket;
+mod crowd;
+pub mod descriptors;
+mod guesses;
+mod limiter;
+mod memory;
+mod strain;
+mod table;
+
+pub use bounds::{Bounds, Over};
+pub use bucket::{Bucket, Pace};
+pub use crowd::{Crowd, Present};
+pub use guesses::{Fingerprint, Guesses, Slowed};
+pub use limiter::{Limiter, Who, group};
+pub use memory::{MemoryGauge, MemoryNews};
+pub use strain::{Sign, Strain};

@@ -1,0 +1,254 @@
+//! Who shows what in the handshake: the listener its certificates, by the name that is asked for, and
+//! clients theirs, where the listener has somebody to vouch for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
+use rustls::HandshakeKind;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::harness::eventually;
+use crate::harness::process::Process;
+use crate::harness::proxy::Proxy;
+use crate::harness::raw::{End, Wire, soon};
+use crate::harness::tls::{Authority, Identity, connect};
+use crate::harness::yaml::one_route;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+fn listener(tls: &str, yaml: &str) -> String {
+    format!("listeners: [{{address: '127.0.0.1:0', tls: {{cert: server.crt, key: server.key{tls}}}}}]\n{yaml}")
+}
+
+/// A folder with the server's certificate, and whoever vouches for it.
+fn folder() -> (TempDir, Authority) {
+    let (folder, authority) = (TempDir::new().unwrap(), Authority::new());
+    authority.identity(&["localhost"]).write(folder.path(), "server");
+    (folder, authority)
+}
+
+/// A request on this connection; `None` where the server ended it instead. In TLS 1.3 a client has
+/// shaken hands before the server has judged its certificate.
+async fn status(stream: std::io::Result<TlsStream<TcpStream>>) -> Option<u16> {
+    let mut end = End::over(stream.ok()?);
+    end.send(GET).await;
+    end.head().await.map(|head| head.status())
+}
+
+fn client_only(params: &mut rcgen::CertificateParams) {
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_that_holds_is_turned_away_in_the_handshake() {
+    let upstream = Wire::ok().await;
+    let (clients, strangers) = (Authority::new(), Authority::new());
+    let between = clients.below(|_| {});
+    let shown: Vec<(&str, Option<Identity>, bool)> = vec![
+        ("none", None, false),
+        ("a good one", Some(clients.issue(&["billing.internal"], client_only)), true),
+        ("one without a purpose", Some(clients.identity(&["billing.internal"])), true),
+        ("one of an authority between", Some(between.identity(&["billing.internal"]).behind(&between)), true),
+        ("one of an authority that is missing", Some(between.identity(&["billing.internal"])), false),
+        ("a stranger's", Some(strangers.identity(&["billing.internal"])), false),
+        ("its own", Some(Identity::self_signed(&["billing.internal"])), false),
+        (
+            "an expired one",
+            Some(clients.issue(&["billing.internal"], |params| {
+                params.not_before = date_time_ymd(2020, 1, 1);
+                params.not_after = date_time_ymd(2021, 1, 1);
+            })),
+            false,
+        ),
+        (
+            "one that is not valid yet",
+            Some(clients.issue(&["billing.internal"], |params| params.not_before = date_time_ymd(2200, 1, 1))),
+            false,
+        ),
+        (
+            "a server's",
+            Some(clients.issue(&["billing.internal"], |params| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            })),
+            false,
+        ),
+    ];
+    for (auth, without) in [("", None), (", client_auth: require", None), (", client_auth: request", Some(200))] {
+        let (folder, authority) = folder();
+        clients.write(&folder.path().join("clients.pem"));
+        let yaml = listener(&format!(", client_ca: clients.pem{auth}"), &one_route(&upstream.url(""), ""));
+        let proxy = Proxy::start_in(folder, &yaml, &[]).await;
+        for (what, identity, good) in &shown {
+            for (version, versions) in [("1.3", &[&rustls::version::TLS13]), ("1.2", &[&rustls::version::TLS12])] {
+                let config = authority.client_speaking(versions, &["http/1.1"], identity.as_ref());
+                let arrived = upstream.seen().len();
+                let got = status(connect(proxy.address(), "localhost", config).await).await;
+                let expected = if identity.is_none() { without } else { good.then_some(200) };
+                assert_eq!(got, expected, "{what}, {auth}, TLS {version}");
+                assert_eq!(upstream.seen().len() - arrived, usize::from(expected.is_some()), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_access_line_names_whose_certificate_it_was_also_in_a_resumed_session() {
+    let upstream = Wire::ok().await;
+    let clients = Authority::new();
+    let (folder, authority) = folder();
+    clients.write(&folder.path().join("clients.pem"));
+    let yaml = format!(
+        "log: {{format: json, access: all}}\n{}",
+        listener(", client_ca: clients.pem, client_auth: request", &one_route(&upstream.url(""), ""))
+    );
+    std::fs::write(folder.path().join("proxy.yaml"), crate::harness::proxy::complete(&yaml)).unwrap();
+    let process = Process::start_in(folder, &[]);
+    let names = || {
+        let log = process.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines = lines.filter(|line| line["target"] == "access" || line["message"] == "request");
+        lines.map(|line| line["certificate"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let billing = clients.identity(&["Billing.Internal", "second.internal"]);
+    let mut expected = Vec::new();
+    for identity in [Some(&billing), None] {
+        let config = authority.client(&["http/1.1"], identity);
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let stream = connect(process.address, "localhost", Arc::clone(&config)).await.unwrap();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+            let mut end = End::over(stream);
+            end.send(GET).await;
+            assert_eq!(end.answer().await.status(), 200);
+            expected.push(identity.map(|_| "billing.internal".to_owned()));
+        }
+    }
+    eventually("the access lines", || names() == expected).await;
+}
+
+#[tokio::test]
+async fn who_vouches_for_clients_changes_with_a_reload_and_no_session_outlives_it() {
+    let upstream = Wire::ok().await;
+    let (old, new) = (Authority::new(), Authority::new());
+    let (folder, authority) = folder();
+    old.write(&folder.path().join("clients.pem"));
+    let yaml = |more: &str| listener(more, &one_route(&upstream.url(""), ""));
+    let ours = ", client_ca: clients.pem";
+    let proxy = Proxy::start_in(folder, &yaml(ours), &[]).await;
+    let (of_old, of_new) = (old.identity(&["a.internal"]), new.identity(&["a.internal"]));
+    let (of_old, of_new, of_none) =
+        (authority.client(&[], Some(&of_old)), authority.client(&[], Some(&of_new)), authority.client(&[], None));
+    let ask = async |config: &Arc<_>| status(connect(proxy.address(), "localhost", Arc::clone(config)).await).await;
+    let until = async |config: &Arc<_>, expected: Option<u16>| {
+        soon("the reload", async { while ask(config).await != expected {} }).await;
+    };
+    assert_eq!((ask(&of_old).await, ask(&of_new).await, ask(&of_none).await), (Some(200), None, None));
+    // The file changes.
+    new.write(&proxy.folder().join("clients.pem"));
+    proxy.hang_up().await;
+    until(&of_new, Some(200)).await;
+    assert_eq!((ask(&of_old).await, ask(&of_none).await), (None, None), "its session was resumed");
+    // The field changes.
+    for (more, expected) in
+        [(", client_ca: clients.pem, client_auth: request", Some(200)), (ours, None), ("", Some(200))]
+    {
+        proxy.rewrite(&yaml(more));
+        proxy.hang_up().await;
+        until(&of_none, expected).await;
+    }
+    assert_eq!(ask(&of_old).await, Some(200), "nobody is asked for one");
+    // A file that is none: what was in force stays so.
+    proxy.rewrite(&yaml(ours));
+    proxy.hang_up().await;
+    until(&of_none, None).await;
+    std::fs::write(proxy.folder().join("clients.pem"), "no certificate").unwrap();
+    proxy.hang_up().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((ask(&of_none).await, ask(&of_new).await), (None, Some(200)));
+}
+
+#[tokio::test]
+async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
+    let upstream = Wire::ok().await;
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new();
+    let made: Vec<Identity> = [
+        ("server", &["localhost"][..]),
+        ("exact", &["api.example.com", "www.example.com"]),
+        ("wild", &["*.example.com"]),
+    ]
+    .into_iter()
+    .map(|(file, names)| {
+        let identity = authority.identity(names);
+        identity.write(folder.path(), file);
+        identity
+    })
+    .collect();
+    let more = ", certificates: [{cert: wild.crt, key: wild.key}, {cert: exact.crt, key: exact.key}]";
+    let proxy = Proxy::start_in(folder, &listener(more, &one_route(&upstream.url(""), "")), &[]).await;
+    for (name, place) in [
+        ("localhost", 0),
+        ("api.example.com", 1),
+        ("www.example.com", 1),
+        ("other.example.com", 2),
+        // What nobody has gets the first.
+        ("a.b.example.com", 0),
+        ("example.com", 0),
+        ("elsewhere.test", 0),
+        // An address is not asked for by name (RFC 6066 section 3).
+        ("127.0.0.1", 0),
+    ] {
+        let seen = crate::harness::tls::shown(proxy.address(), name).await;
+        assert_eq!(seen, made[place].chain[0], "{name}");
+    }
+    let mut end = End::over(connect(proxy.address(), "other.example.com", authority.client(&[], None)).await.unwrap());
+    end.send(GET).await;
+    assert_eq!(end.answer().await.text(), "ok");
+}
+
+#[tokio::test]
+async fn when_certificates_end_is_told_in_the_log_the_metrics_and_the_status() {
+    let (folder, clients) = (TempDir::new().unwrap(), Authority::new());
+    let authority = Authority::new();
+    let soon = |params: &mut rcgen::CertificateParams| {
+        params.not_after = (std::time::SystemTime::now() + Duration::from_secs(3 * 24 * 3600)).into();
+    };
+    authority.issue(&["soon.example"], soon).write(folder.path(), "server");
+    authority.identity(&["late.example"]).write(folder.path(), "further");
+    clients.issue(&["me.internal"], soon).write(folder.path(), "client");
+    clients.write(&folder.path().join("clients.pem"));
+    let yaml = listener(
+        ", client_ca: clients.pem, certificates: [{cert: further.crt, key: further.key}]",
+        "admin: {address: '127.0.0.1:0'}\nroutes:\n  - {name: a, upstream: {url: 'https://a.example', \
+         client_cert: client.crt, client_key: client.key}, credential: none}\n",
+    );
+    std::fs::write(folder.path().join("proxy.yaml"), crate::harness::proxy::complete(&yaml)).unwrap();
+    let process = Process::start_in(folder, &[]);
+    for field in ["listeners[0].tls.cert", "routes[0].upstream.client_cert"] {
+        let told = format!("{field}: the certificate expires in less than 3 days");
+        eventually("the warning", || process.log().contains(&told)).await;
+    }
+    assert_eq!(process.log().matches("the certificate expires").count(), 2, "{}", process.log());
+    let admin = process.admin().await;
+    let page = crate::harness::client::text(&crate::harness::client::get(admin, "/metrics").await);
+    let left = |field: &str, name: &str| {
+        let row = format!("tokenferry_certificate_expiry_seconds{{field=\"{field}\",name=\"{name}\"}} ");
+        page.lines()
+            .find_map(|line| line.strip_prefix(&row)?.parse::<f64>().ok())
+            .unwrap_or_else(|| panic!("no {row}: {page}"))
+    };
+    let days = 24.0 * 3600.0;
+    for (field, name) in [("listeners[0].tls.cert", "soon.example"), ("routes[0].upstream.client_cert", "me.internal")]
+    {
+        let left = left(field, name);
+        assert!((2.9 * days..=3.0 * days).contains(&left), "{field}: {left}");
+    }
+    assert!(left("listeners[0].tls.certificates[0].cert", "late.example") > 365.0 * days);
+    assert_eq!(page.matches("tokenferry_certificate_expiry_seconds{field=\"listeners[0].tls.client_ca\"").count(), 1);
+    let status = crate::harness::client::json(&crate::harness::client::get(admin, "/api/v1/status").await);
+    assert_eq!(status["certificates"].as_array().unwrap().len(), 4, "{status}");
+    assert_eq!(status["certificates"][0]["name"], "soon.example");
+}
