@@ -97,7 +97,7 @@ fn bomb() -> String {
 async fn a_hostile_or_unreadable_file_is_refused_in_a_moment_and_changes_nothing() {
     let upstream = Wire::ok().await;
     let good = configuration(&upstream, "");
-    let long_alias = format!("x-a: &a \"{}\"\nx-b: [{}]\n{good}", "y".repeat(100_000), ["*a"; 5000].join(", "));
+    let long_alias = format!("x-a: &a \"{}\"\nx-b: [{}]\n{good}", "y".repeat(100_000), vec!["*a"; 5000].join(", "));
     let blocks: String = (0..1000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     let hostile: Vec<(&str, Vec<u8>)> = vec![
         ("empty", Vec::new()),
