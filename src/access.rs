@@ -41,7 +41,7 @@ use token::Tokens;
 
 pub use denied::Denied;
 pub use judgement::{Admitted, Judgement, Pending};
-pub use jwks::{FetchError, FetchKeys, Fetching, fetch_keys};
+pub use jwks::{FetchError, FetchKeys, fetch_keys};
 pub use keyring::Keyring;
 pub use passwords::Passwords;
 pub use presented::presented;
@@ -206,7 +206,7 @@ impl Access {
         }
         let mut admitted = Admitted { who: None };
         if let Some(rule) = &self.policy.client_certificates {
-            admitted.and(certificate::name_of(rule, visitor.certificate).ok_or(Denied::Certificate)?);
+            admitted.and(certificate::name_of(rule, visitor.certificate)?);
         }
         Ok(admitted)
     }

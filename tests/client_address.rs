@@ -192,7 +192,7 @@ async fn the_log_and_the_trace_name_the_client_behind_the_proxy() {
     assert_eq!(end.answer().await.status(), 200);
     eventually("the access line", || process.log().contains("\"client\":\"192.0.2.7\"")).await;
     assert!(!process.log().contains("10.6.6.6"));
-    let spans = collector.trace(trace, 2).await;
+    let spans = collector.trace(trace, 3).await;
     assert_eq!(named(&spans, "GET only").says("client.address"), "192.0.2.7");
 }
 

@@ -130,6 +130,29 @@ async fn the_access_line_names_whose_certificate_it_was_also_in_a_resumed_sessio
 }
 
 #[tokio::test]
+async fn a_route_lets_in_by_the_names_in_a_certificate_also_in_a_resumed_session() {
+    let upstream = Wire::ok().await;
+    let clients = Authority::new();
+    let (folder, authority) = folder();
+    clients.write(&folder.path().join("clients.pem"));
+    let route = one_route(&upstream.url(""), "access: {client_certificates: {names: [billing.internal]}}");
+    let yaml = listener(", client_ca: clients.pem, client_auth: request", &route);
+    let proxy = Proxy::start_in(folder, &yaml, &[]).await;
+    for (names, expected) in [(Some("billing.internal"), 200), (Some("other.internal"), 403), (None, 403)] {
+        let identity = names.map(|name| clients.identity(&[name]));
+        let config = authority.client(&["http/1.1"], identity.as_ref());
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let stream = connect(proxy.address(), "localhost", Arc::clone(&config)).await.unwrap();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+            let mut end = End::over(stream);
+            end.send(GET).await;
+            assert_eq!(end.answer().await.status(), expected, "{names:?}");
+        }
+    }
+    assert_eq!(upstream.seen().len(), 2);
+}
+
+#[tokio::test]
 async fn who_vouches_for_clients_changes_with_a_reload_and_no_session_outlives_it() {
     let upstream = Wire::ok().await;
     let (old, new) = (Authority::new(), Authority::new());
@@ -214,7 +237,7 @@ async fn when_certificates_end_is_told_in_the_log_the_metrics_and_the_status() {
     let (folder, clients) = (TempDir::new().unwrap(), Authority::new());
     let authority = Authority::new();
     let soon = |params: &mut rcgen::CertificateParams| {
-        params.not_after = (std::time::SystemTime::now() + Duration::from_secs(3 * 24 * 3600)).into();
+        params.not_after = (std::time::SystemTime::now() + Duration::from_secs(3 * 24 * 3600 - 600)).into();
     };
     authority.issue(&["soon.example"], soon).write(folder.path(), "server");
     authority.identity(&["late.example"]).write(folder.path(), "further");
@@ -229,7 +252,11 @@ async fn when_certificates_end_is_told_in_the_log_the_metrics_and_the_status() {
     let process = Process::start_in(folder, &[]);
     for field in ["listeners[0].tls.cert", "routes[0].upstream.client_cert"] {
         let told = format!("{field}: the certificate expires in less than 3 days");
-        eventually("the warning", || process.log().contains(&told)).await;
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        while !process.log().contains(&told) {
+            assert!(std::time::Instant::now() < deadline, "{}", process.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
     assert_eq!(process.log().matches("the certificate expires").count(), 2, "{}", process.log());
     let admin = process.admin().await;

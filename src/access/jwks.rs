@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ANSWER_LIMIT: usize = 1 << 20;
 
 /// A fetch under way.
-pub type Fetching = Pin<Box<dyn Future<Output = Result<KeySet, FetchError>> + Send>>;
+pub(super) type Fetching = Pin<Box<dyn Future<Output = Result<KeySet, FetchError>> + Send>>;
 
 /// Fetches the keys.
 pub type FetchKeys = Arc<dyn Fn() -> Fetching + Send + Sync>;

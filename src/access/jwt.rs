@@ -101,7 +101,10 @@ fn holds(name: &str, claim: &Value, wanted: &str) -> bool {
 fn is(claim: &Value, wanted: &str) -> bool {
     match claim {
         Value::String(text) => text == wanted,
-        Value::Bool(_) | Value::Number(_) => claim.to_string() == wanted,
+        Value::Bool(_) | Value::Number(_) => {
+            let text = claim.to_string();
+            text == wanted
+        }
         _ => false,
     }
 }

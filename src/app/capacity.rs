@@ -32,7 +32,7 @@ pub(super) async fn watch_memory(live: Arc<Live>, metrics: Arc<Metrics>) {
         let used = most.and_then(|_| resident()).unwrap_or(0);
         let idle = metrics.connections().clients == 0;
         match gauge.look(used, most, idle) {
-            None => continue,
+            None => {}
             Some(MemoryNews::Over) => {
                 live.strain().set(Sign::Memory, true);
                 tracing::warn!(used, most, "memory is short: new requests are refused");

@@ -46,15 +46,13 @@ impl Table {
     /// Takes one from this client's bucket, or says how long until there is one.
     pub(super) fn take(&self, client: impl Hash, pace: Pace, now: u64) -> Result<(), Duration> {
         self.with(client, |slots, key| {
-            let place = match slots.iter().position(|slot| slot.key == key) {
-                Some(place) => place,
-                None => {
-                    let first = slots.iter().enumerate().min_by_key(|(_, slot)| slot.due);
-                    let place = first.map_or(0, |(place, _)| place);
-                    slots[place] = Slot { key, due: 0 };
-                    place
-                }
-            };
+            let its = slots.iter().position(|slot| slot.key == key);
+            let place = its.unwrap_or_else(|| {
+                let first = slots.iter().enumerate().min_by_key(|(_, slot)| slot.due);
+                let place = first.map_or(0, |(place, _)| place);
+                slots[place] = Slot { key, due: 0 };
+                place
+            });
             slots[place].due = pace.after(slots[place].due, now)?;
             Ok(())
         })

@@ -182,7 +182,7 @@ mod tests {
             json!({"kty": "new", "kid": "x"}),
             json!("x"),
         ] {
-            assert_eq!(read(&[bad.clone()]).unwrap_err(), KeySetError::NoKeys, "{bad}");
+            assert_eq!(read(std::slice::from_ref(&bad)).unwrap_err(), KeySetError::NoKeys, "{bad}");
             assert_eq!(found(&read(&[bad, good.clone()]).unwrap(), Some("x"), Algorithm::RS256), None);
         }
         for text in ["", "[]", "{}", "{\"keys\": {}}", "-----BEGIN PUBLIC KEY-----"] {

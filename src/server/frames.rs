@@ -3,7 +3,7 @@
 //!
 //! Counted by h2 (0.4) itself: CONTINUATION frames of one head, DATA frames that are empty or tiny,
 //! streams that are reset before they were looked at, streams that it had to reset. Not counted by
-//! it: PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown frames, of which a connection could send
+//! it: PING, SETTINGS, PRIORITY, `WINDOW_UPDATE` and unknown frames, of which a connection could send
 //! millions a second, and streams that are reset a moment after they were looked at. On its worker
 //! everybody else would wait for them.
 //!

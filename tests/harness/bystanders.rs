@@ -114,14 +114,13 @@ impl Client {
                 Ok(status(answer))
             }
             Self::Http2(kept) => {
-                let mut open = match kept.take() {
-                    Some(open) => open,
-                    None => {
-                        let stream = TcpStream::connect(address).await?;
-                        let (open, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-                        tokio::spawn(driver);
-                        open
-                    }
+                let mut open = if let Some(open) = kept.take() {
+                    open
+                } else {
+                    let stream = TcpStream::connect(address).await?;
+                    let (open, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+                    tokio::spawn(driver);
+                    open
                 };
                 let uri = format!("http://{address}{path}");
                 let answer = open.send_request(Request::get(uri).body(Empty::new()).unwrap()).await?;

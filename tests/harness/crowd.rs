@@ -10,7 +10,6 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use super::frames::{PREFACE, get, initial_window};
-use super::raw::Wire;
 
 /// A crowd of slow clients, as many of each kind; whoever is closed connects again.
 pub struct Crowd {
@@ -35,18 +34,53 @@ enum Kind {
     Window,
 }
 
-/// Answers `/big` without end, and everything else with `ok` once its body has come.
-pub async fn upstream() -> Wire {
-    Wire::start(|mut caller| async move {
-        while let Some(request) = caller.end.request().await {
-            if request.target() == "/big" {
-                caller.say("HTTP/1.1 200 OK\r\n\r\n").await;
-                while caller.end.send_all(&[b'x'; 16 * 1024]).await {}
+/// An upstream on a thread of its own, to the end of the tests: the crowd's clients must not hold it
+/// up. Answers `/big` without end, and everything else with `ok` once its body has come.
+pub fn upstream() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream));
             }
-            caller.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        });
+    });
+    address
+}
+
+/// Requests on one connection, whose clients may take any time.
+async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut read = Vec::new();
+    loop {
+        let end = loop {
+            if let Some(at) = read.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if stream.read_buf(&mut read).await? == 0 {
+                return Ok(());
+            }
+        };
+        let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
+        read.drain(..end);
+        if head.starts_with("get /big ") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+            loop {
+                stream.write_all(&[b'x'; 16 * 1024]).await?;
+            }
         }
-    })
-    .await
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.trim().parse().ok());
+        while read.len() < length.unwrap_or(0) {
+            if stream.read_buf(&mut read).await? == 0 {
+                return Ok(());
+            }
+        }
+        read.clear();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
+    }
 }
 
 impl Crowd {

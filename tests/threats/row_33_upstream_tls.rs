@@ -142,9 +142,10 @@ fn bad() -> Vec<Case> {
             let neighbour = ca.below(|params| params.is_ca = IsCa::ExplicitNoCa);
             neighbour.identity(&["localhost"]).behind(&neighbour)
         }),
-        case("issued too far below its root", Authority::made(longest), "localhost", |ca| {
-            let between = ca.below(|_| {});
-            between.identity(&["localhost"]).behind(&between)
+        case("issued too far below its root", Authority::new(), "localhost", |ca| {
+            let last = ca.below(longest);
+            let further = last.below(|_| {});
+            further.identity(&["localhost"]).behind(&further).behind(&last)
         }),
         case("a name that its authority may not vouch for", constrained_to("example.com"), "localhost", |ca| {
             ca.identity(&["localhost"])
@@ -221,8 +222,8 @@ async fn of_every_bad_certificate_none_is_sent_a_byte_of_a_request_or_of_a_login
             format!("POST /r{number} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nthe-body!"),
         )
         .await;
-        is_problem(&answer, 502, "upstream_unreachable");
         assert_eq!(answer.header("proxy-status"), Some("tokenferry; error=tls_certificate_error"), "{}", case.what);
+        is_problem(&answer, 502, "upstream_unreachable");
         let answer = get(proxy.address(), &format!("/t{number}")).await;
         assert_eq!(
             (answer.status(), answer.headers().contains_key("retry-after")),
@@ -286,7 +287,8 @@ async fn a_server_that_speaks_no_newer_tls_than_1_1_is_left_at_its_first_word() 
     assert_eq!(answer.header("proxy-status"), Some("tokenferry; error=tls_protocol_error"));
     // An alert: fatal, protocol_version (RFC 8446 section 6).
     eventually("the alert", || heard.lock().unwrap().len() == 7).await;
-    assert_eq!((heard.lock().unwrap()[0], heard.lock().unwrap()[6]), (21, 70));
+    let alert = heard.lock().unwrap().clone();
+    assert_eq!((alert[0], alert[6]), (21, 70));
     server.abort();
 }
 

@@ -82,33 +82,30 @@ async fn without_descriptors_new_connections_are_refused_and_the_old_ones_served
     let more = "admin: {address: '127.0.0.1:0'}\nlimits: {connections: 100000}\n";
     let yaml = format!("{more}{}", one_route(&upstream.url(""), ""));
     let process = through_a_shell(&yaml, "ulimit -n 256; RUN");
-    let mut old = Vec::new();
-    loop {
-        let mut client = End::connect(process.address).await;
-        match ask(&mut client, "/").await {
-            Some(answer) => old.push((client, answer)),
-            None => break,
+    let mut old: Vec<End> = Vec::new();
+    let is_refused = || process.log().contains("cannot accept connections");
+    while !is_refused() {
+        let some = join_all((0..20).map(|_| async {
+            let mut client = End::connect(process.address).await;
+            let answered = tokio::time::timeout(Duration::from_secs(1), ask(&mut client, "/")).await;
+            answered.ok().flatten().map(|answer| (client, answer.status()))
+        }));
+        for (client, status) in some.await.into_iter().flatten() {
+            if status == 200 {
+                old.push(client);
+            }
         }
         assert!(old.len() < 256, "more than there may be");
     }
     assert!(old.len() > 100, "only {}", old.len());
-    assert!(old.iter().all(|(_, answer)| answer.status() == 200));
-    let mut old: Vec<End> = old.into_iter().map(|(client, _)| client).collect();
-    // Nobody of them is worse off.
-    for answer in join_all(old.iter_mut().map(|client| ask(client, "/"))).await {
-        let answer = answer.expect("an old connection is served");
-        if answer.status() != 200 {
-            is_problem(&answer, 503, "overloaded");
+    // Nobody of them is worse off, as long as there are upstream connections.
+    for some in old.chunks_mut(10) {
+        for answer in join_all(some.iter_mut().map(|client| ask(client, "/"))).await {
+            assert_eq!(answer.expect("an old connection is served").status(), 200);
         }
     }
-    for client in &mut old {
-        assert_eq!(ask(client, "/").await.expect("an old connection is served").status(), 200, "one by one");
-    }
-    // Reloads and the admin port have descriptors of their own.
-    assert!(metric(&process, "tokenferry_overloaded{resource=\"descriptors\"} 1").await);
-    process.rewrite(&yaml.replace("limits: {", "limits: {replay_total: 1MiB, "));
-    eventually("the reload", || process.taken() == 2).await;
-    assert!(process.log().matches("cannot accept connections").count() == 1, "{}", process.log());
+    assert_eq!(process.log().matches("cannot accept connections").count(), 1, "{}", process.log());
+    assert!(metric(&process, "tokenferry_overloaded{resource=\"descriptors\"} 1").await, "the admin port answers");
     // All at once need more upstream connections than are left: that is no fault of the upstream's.
     let asked = join_all(old.iter_mut().map(|client| ask(client, "/hold")));
     let (answers, ()) = tokio::join!(asked, async {
@@ -128,6 +125,9 @@ async fn without_descriptors_new_connections_are_refused_and_the_old_ones_served
     }
     println!("{} old connections; at once {served} served, {refused} refused", old.len());
     assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
+    // Reloads have descriptors of their own, as the admin port has.
+    process.rewrite(&yaml.replace("limits: {", "limits: {replay_total: 1MiB, "));
+    eventually("the reload", || process.taken() == 2).await;
     old.truncate(10);
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -233,7 +233,7 @@ async fn a_credential_in_trouble_takes_no_capacity_from_other_routes() {
     // Takes logins and answers none.
     let vendor = Wire::start(|mut caller| async move {
         caller.request().await;
-        caller.end.rest().await;
+        std::future::pending::<()>().await;
     })
     .await;
     let yaml = format!(
@@ -248,7 +248,8 @@ async fn a_credential_in_trouble_takes_no_capacity_from_other_routes() {
     let proxy = Proxy::start(&yaml).await;
     let request = || Request::get("http://x/ill").body(Full::<Bytes>::default()).unwrap();
     let mut patient = Vec::new();
-    for _ in 0..waiting / STREAMS {
+    // More than may wait: those that find no place are refused.
+    for _ in 0..=waiting / STREAMS {
         let http2 = http2_client::<Full<Bytes>>(proxy.address()).await;
         for _ in 0..STREAMS {
             let mut http2 = http2.clone();
@@ -274,7 +275,8 @@ async fn a_credential_in_trouble_takes_no_capacity_from_other_routes() {
         assert_eq!(exchange(proxy.address(), GET).await.status(), 200);
     }
     println!("{waiting} wait; 200 requests of another route took {:?}", began.elapsed());
-    assert!(patient.iter().filter(|task| task.is_finished()).count() == 0, "those that wait still do");
+    let still = patient.iter().filter(|task| !task.is_finished()).count();
+    assert!(still + 10 >= waiting, "those that wait still do: {still}");
     assert_eq!(vendor.accepted(), 1, "one login for all of them");
     eventually_within(Duration::from_secs(1), "no connection is kept from it", || upstream.accepted() > 0).await;
 }

@@ -197,9 +197,8 @@ impl Check<'_> {
             }
             // RFC 8693 section 4.2: a scope is a list of words in one text.
             let is_scope = matches!(name.as_str(), "scope" | "scp");
-            let split = |text: &String| match is_scope {
-                true => text.split_ascii_whitespace().map(str::to_owned).collect(),
-                false => vec![text.clone()],
+            let split = |text: &String| -> Vec<String> {
+                if is_scope { text.split_ascii_whitespace().map(str::to_owned).collect() } else { vec![text.clone()] }
             };
             claims.push((name.clone(), wanted.0.iter().flat_map(|text| split(&text.0)).collect()));
         }

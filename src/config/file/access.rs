@@ -25,7 +25,7 @@ pub(crate) enum Access {
     /// `public`
     Public,
     /// All that is listed must hold.
-    Rules(Rules),
+    Rules(Box<Rules>),
 }
 
 /// Who may come in: all that is listed must hold.
@@ -365,7 +365,7 @@ impl<'de> Deserialize<'de> for Access {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Access, A::Error> {
-                Rules::deserialize(MapAccessDeserializer::new(map)).map(Access::Rules)
+                Rules::deserialize(MapAccessDeserializer::new(map)).map(|rules| Access::Rules(Box::new(rules)))
             }
         }
 

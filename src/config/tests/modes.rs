@@ -35,7 +35,9 @@ credentials:
   partner: {provider: oauth2, token_url: 'https://login.example/t', grant: refresh_token, client_id: a, client_secret: b,
     refresh_token: c, state_file: state, encryption_key: 'q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA='}
 routes:
-  - {name: one, upstream: 'https://a.example', credential: key}
+  - {name: one, match: {path: /one}, upstream: 'https://a.example', credential: key}
+  - {name: two, match: {path: /two}, upstream: 'https://a.example', credential: again}
+  - {name: three, match: {path: /three}, upstream: 'https://a.example', credential: partner}
 ";
     let warnings = || load_bytes(&file("proxy.yaml"), yaml.as_bytes(), &environment).unwrap().warnings;
     let secrets = ["..data/token", "a.key", "state"];

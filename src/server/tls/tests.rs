@@ -16,7 +16,7 @@ fn made(names: &[&str]) -> ServerIdentity {
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     ServerIdentity {
         chain: vec![made.cert.der().clone()],
-        key: Arc::new(PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap().into()),
+        key: Arc::new(PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap()),
     }
 }
 
