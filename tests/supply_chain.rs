@@ -18,8 +18,11 @@ use tree::{Package, Tree};
 const LICENCES: [&str; 10] =
     ["Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "Unicode-3.0", "Zlib"];
 
-/// What may be in no tree of ours, from which version on it may, and why.
-const BANNED: [(&str, Option<(u64, u64, u64)>, &str); 9] = [
+/// A name, the version from which on it may stand there (if ever), and why.
+type Ban = (&'static str, Option<(u64, u64, u64)>, &'static str);
+
+/// What may be in no tree of ours.
+const BANNED: [Ban; 9] = [
     ("hyper", Some((1, 12, 0)), "0.14 brings an h2 that nobody mends; before 1.6 its limit of resets was off"),
     ("h2", Some((0, 4, 16)), "RUSTSEC-2026-0258: a queue of empty DATA frames without a bound"),
     ("rustls", Some((0, 23, 0)), "what is older gets no mends"),

@@ -59,7 +59,7 @@ fn nominated(headers: &HeaderMap) -> Vec<String> {
 }
 
 /// The lines of these names, in their order.
-fn lines<'h>(headers: &'h HeaderMap, takes: impl Fn(&HeaderName) -> bool) -> Vec<(&'h str, Vec<&'h HeaderValue>)> {
+fn lines(headers: &HeaderMap, takes: impl Fn(&HeaderName) -> bool) -> Vec<(&str, Vec<&HeaderValue>)> {
     let mut lines: Vec<_> = headers
         .keys()
         .filter(|name| takes(name))

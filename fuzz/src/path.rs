@@ -39,7 +39,7 @@ pub fn path(data: &[u8]) {
         let taken = verdicts.iter().position(|verdict| *verdict == Verdict::Taken);
         assert_eq!(taken, found, "{raw:?}: explain says something else");
         if let Some(route) = found {
-            expected.assert_forwarded(raw, route);
+            assert_forwarded(raw, route);
         }
     }
 }
@@ -143,21 +143,21 @@ impl Reading {
             .max_by_key(|(_, prefix)| prefix.matches('/').count())?;
         Some(EXACT.len() + 1 + place)
     }
+}
 
-    /// What is forwarded is what was matched, as it came, less the prefix.
-    fn assert_forwarded(&self, raw: &str, route: usize) {
-        let target = table().1[route].forward(raw);
-        let prefix = route.checked_sub(EXACT.len() + 1).map(|place| PREFIXES[place]);
-        let expected = match prefix {
-            None if route < EXACT.len() => BASE.to_owned(),
-            None => format!("{BASE}{raw}"),
-            Some(prefix) => {
-                let depth = prefix.matches('/').count();
-                let slash = raw.match_indices('/').nth(depth).map(|(at, _)| at);
-                format!("{BASE}{}", slash.map_or("", |at| &raw[at..]))
-            }
-        };
-        assert_eq!(target, expected, "{raw:?}");
-        assert!(read(&target).is_some(), "{raw:?} became {target:?}, which is refused");
-    }
+/// What is forwarded is what was matched, as it came, less the prefix.
+fn assert_forwarded(raw: &str, route: usize) {
+    let target = table().1[route].forward(raw);
+    let prefix = route.checked_sub(EXACT.len() + 1).map(|place| PREFIXES[place]);
+    let expected = match prefix {
+        None if route < EXACT.len() => BASE.to_owned(),
+        None => format!("{BASE}{raw}"),
+        Some(prefix) => {
+            let depth = prefix.matches('/').count();
+            let slash = raw.match_indices('/').nth(depth).map(|(at, _)| at);
+            format!("{BASE}{}", slash.map_or("", |at| &raw[at..]))
+        }
+    };
+    assert_eq!(target, expected, "{raw:?}");
+    assert!(read(&target).is_some(), "{raw:?} became {target:?}, which is refused");
 }

@@ -174,6 +174,6 @@ async fn replicas_take_turns_and_none_uses_a_refresh_token_twice() {
     }
     of_one.stop().await.assert_all_served(20);
     // Renewed after 80 % of a second, by one of the two.
-    let (logins, most) = (simulator.token_requests(), begun.elapsed().as_millis() as u64 / 700 + 3);
+    let (logins, most) = (simulator.token_requests(), u64::try_from(begun.elapsed().as_millis() / 700).unwrap() + 3);
     assert!(logins <= most, "{logins} logins in {:?}", begun.elapsed());
 }

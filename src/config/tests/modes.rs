@@ -43,11 +43,15 @@ routes:
     let secrets = ["..data/token", "a.key", "state"];
     set(&file("a.crt"), 0o644);
     for mode in [0o600, 0o400, 0o440, 0o640] {
-        secrets.iter().for_each(|name| set(&file(name), mode));
+        for name in secrets {
+            set(&file(name), mode);
+        }
         assert_eq!(told(&warnings()), Vec::<String>::new(), "{mode:o}");
     }
     for mode in [0o644, 0o604, 0o660, 0o666, 0o700, 0o777] {
-        secrets.iter().for_each(|name| set(&file(name), mode));
+        for name in secrets {
+            set(&file(name), mode);
+        }
         let warnings = warnings();
         let paths: Vec<&str> = warnings.iter().map(|warning| warning.path.as_str()).collect();
         assert_eq!(
