@@ -255,16 +255,15 @@ async fn a_credential_in_trouble_takes_no_capacity_from_other_routes() {
             patient.push(tokio::spawn(async move { http2.send_request(request()).await.map(|a| a.status()) }));
         }
     }
-    let full = || async {
-        let answer = exchange(proxy.address(), "GET /ill HTTP/1.1\r\nHost: x\r\n\r\n");
-        tokio::time::timeout(Duration::from_millis(500), answer).await
-    };
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut extra = Vec::new();
     let refusal = loop {
-        match full().await {
-            Ok(answer) => break answer,
-            Err(_) => extra.push(()),
+        // One that finds a place keeps it: let go of, it would be free for the next.
+        let address = proxy.address();
+        let mut asked = tokio::spawn(exchange(address, "GET /ill HTTP/1.1\r\nHost: x\r\n\r\n"));
+        match tokio::time::timeout(Duration::from_millis(500), &mut asked).await {
+            Ok(answer) => break answer.unwrap(),
+            Err(_) => extra.push(asked),
         }
         assert!(Instant::now() < deadline, "all places are taken");
     };
