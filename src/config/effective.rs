@@ -263,7 +263,7 @@ fn fill_forward(route: &mut Map<String, Json>, node: &Node, defaults: Option<&No
         ("splice", json!(size(forward.limits.splice))),
         ("connections", json!(forward.limits.connections)),
         ("waiting", json!(forward.limits.waiting)),
-        ("body_rate", json!(size(forward.limits.body_rate))),
+        ("body_rate", json!(size(forward.limits.body_pace.rate))),
     ];
     route.insert("limits".to_owned(), inherited("limits", node, defaults, limits));
     let token_endpoint = match forward.token_endpoint {

@@ -41,6 +41,8 @@ pub use path::{CanonicalPath, EncodedSlash, PathError, PathPrefix};
 pub use problem::{Problem, Severity};
 pub use rate::{Per, Rate, RateError, RateRule};
 pub use route::{HeaderEdits, HeaderMatch, MatchSpec, PathRule};
-pub use rules::{HeaderCase, JsonMatch, JsonRefusal, Limits, Margin, ReadyWhen, RefusedWhen, Timeouts, TokenEndpoint};
+pub use rules::{
+    BodyPace, HeaderCase, JsonMatch, JsonRefusal, Limits, Margin, ReadyWhen, RefusedWhen, Timeouts, TokenEndpoint,
+};
 pub use tls::{ClientAuthority, ClientIdentity, Protocol, ServerIdentity, ServerTls, UpstreamTls};
 pub use visitor::{TrustedProxies, Visitor, unmapped};

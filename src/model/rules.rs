@@ -86,13 +86,45 @@ pub struct Limits {
     pub connections: Option<u32>,
     /// Requests that may wait for one credential's token at once; above it 503.
     pub waiting: u32,
-    /// The least pace of a body, in bytes a second of waiting for the client; 0 for none.
-    pub body_rate: u64,
+    /// The least pace of a request's body.
+    pub body_pace: BodyPace,
+}
+
+/// The least pace of a request's body, while its client is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BodyPace {
+    /// Bytes a second; 0 for none.
+    pub rate: u64,
+    /// What may be waited for beyond what the bytes that came have earned.
+    pub grace: Duration,
+}
+
+impl BodyPace {
+    /// The least grace where nobody asked for a pace: a short `timeouts.body` is about clients that stand
+    /// still, not about slow ones.
+    pub const GRACE: Duration = Duration::from_secs(60);
+
+    /// How much longer a client may be waited for that was waited for so long and sent so much:
+    /// `Duration::MAX` for ever.
+    pub fn left(self, waited: Duration, read: u64) -> Duration {
+        match read.saturating_mul(1000).checked_div(self.rate) {
+            None => Duration::MAX,
+            Some(earned) => self.grace.saturating_add(Duration::from_millis(earned)).saturating_sub(waited),
+        }
+    }
+}
+
+impl Default for BodyPace {
+    /// Far below what any network's user has, and far above what holds a request for a day.
+    fn default() -> Self {
+        Self { rate: 100, grace: Self::GRACE }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 100 << 20, replay: 1 << 20, splice: 1 << 20, connections: None, waiting: 10_000, body_rate: 100 }
+        let body_pace = BodyPace::default();
+        Self { body: 100 << 20, replay: 1 << 20, splice: 1 << 20, connections: None, waiting: 10_000, body_pace }
     }
 }
 

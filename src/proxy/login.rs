@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 use super::reply::Reply;
 use super::splice::read_whole;
 use crate::access::{Access, Denied, Judgement};
-use crate::model::Visitor;
+use crate::model::{BodyPace, Visitor};
 use crate::route::Credential;
 use crate::secret::Secret;
 use crate::vendor::OwnCall;
@@ -30,7 +30,7 @@ pub(super) struct Login<'a> {
     pub(super) call: OwnCall,
     pub(super) access: &'a Access,
     /// For the body to arrive: the longest silence, and the least pace.
-    pub(super) pace: (Duration, u64),
+    pub(super) pace: (Duration, BodyPace),
 }
 
 impl Login<'_> {

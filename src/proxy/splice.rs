@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::media::is_json;
 use super::refusal::Refusal;
 use super::upload::{Outbound, ReplayBudget, Upload};
-use crate::model::Place;
+use crate::model::{BodyPace, Place};
 use crate::route::Forward;
 use crate::secret::wiped_bytes;
 use crate::token::Guard;
@@ -143,20 +143,19 @@ pub(super) async fn take_in(
         Need::Whole => {
             let limit = forward.limits.splice.min(forward.limits.body);
             // Boxed, as all that is seldom awaited: a warm request carries no room for it about.
-            let pace = (forward.timeouts.body, forward.limits.body_rate);
+            let pace = (forward.timeouts.body, forward.limits.body_pace);
             let bytes = Box::pin(read_whole(body, limit, pace)).await?;
             Inbound::whole(bytes, headers, places)
         }
     }
 }
 
-/// Reads a body whole: no byte may take longer than the patience, nor all of them longer than that and
-/// what they earn at so many bytes a second (0: as long as they like). The first frame is the common
-/// case and is not copied.
+/// Reads a body whole: no byte may take longer than the patience, nor all of them longer than the pace
+/// allows. The first frame is the common case and is not copied.
 pub(super) async fn read_whole(
     mut body: Incoming,
     limit: u64,
-    (patience, rate): (Duration, u64),
+    (patience, pace): (Duration, BodyPace),
 ) -> Result<Bytes, Refusal> {
     let began = Instant::now();
     let mut first = Bytes::new();
@@ -166,8 +165,7 @@ pub(super) async fn read_whole(
     }
     loop {
         let read = (first.len() + rest.len()) as u64;
-        let earned = (read * 1000).checked_div(rate).map(Duration::from_millis);
-        let left = earned.map_or(patience, |earned| (patience + earned).saturating_sub(began.elapsed()));
+        let left = pace.left(began.elapsed(), read);
         let frame = match tokio::time::timeout(patience.min(left), body.frame()).await {
             Err(_) => return Err(Refusal::SlowBody),
             Ok(None) => break,

@@ -180,18 +180,11 @@ impl Upload {
         self.starved.get()
     }
 
-    /// How much longer the client may be waited for, beyond this grace for the whole body, before it is
-    /// slower than the limits allow. None, where what has come is too little; `Duration::MAX` for ever.
-    pub(super) fn pace_left(&self, grace: Duration) -> Duration {
-        let (rate, read) = {
-            let state = self.state.borrow();
-            (state.limits.body_rate, state.read)
-        };
+    /// How much longer the client may be waited for before it is slower than the limits allow.
+    pub(super) fn pace_left(&self) -> Duration {
         let waited = self.waited.get() + self.waiting.get().map_or(Duration::ZERO, |since| since.elapsed());
-        match read.saturating_mul(1000).checked_div(rate) {
-            None => Duration::MAX,
-            Some(earned) => grace.saturating_add(Duration::from_millis(earned)).saturating_sub(waited),
-        }
+        let state = self.state.borrow();
+        state.limits.body_pace.left(waited, state.read)
     }
 
     /// Why it went no further.

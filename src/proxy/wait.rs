@@ -71,7 +71,7 @@ fn left(began: Instant, upload: Option<&Rc<Upload>>, timeouts: &Timeouts) -> Res
     if !upload.starved() {
         return remaining(upload.progress(), timeouts.body).ok_or(Refusal::UpstreamTimeout);
     }
-    let pace = Some(upload.pace_left(timeouts.body)).filter(|left| !left.is_zero());
+    let pace = Some(upload.pace_left()).filter(|left| !left.is_zero());
     let still = remaining(upload.progress(), timeouts.body);
     still.zip(pace).map(|(still, pace)| still.min(pace)).ok_or(Refusal::SlowBody)
 }

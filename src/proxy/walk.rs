@@ -74,7 +74,7 @@ impl Proxy {
         let course = Course::of(entry, found, &parts)?;
         let visitor = client.visitor();
         if let Course::Login { forward, credential, call } = course {
-            let pace = (forward.timeouts.body, forward.limits.body_rate);
+            let pace = (forward.timeouts.body, forward.limits.body_pace);
             let login = login::Login { credential, call, access: &entry.access, pace };
             // A login may show its key in its body, which nobody has read yet.
             let guess = entry.access.guess(&parts.headers).unwrap_or_default();

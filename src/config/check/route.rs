@@ -14,7 +14,9 @@ use crate::config::nearest::nearest;
 use crate::config::spot::{Spot, plain};
 use crate::config::tree::{Node, Value};
 use crate::config::{CredentialSettings, ForwardSettings, RouteAction, RouteSettings};
-use crate::model::{Limits, MatchSpec, PathPrefix, PathRule, Placement, Protocol, Scheme, Timeouts, UpstreamTls};
+use crate::model::{
+    BodyPace, Limits, MatchSpec, PathPrefix, PathRule, Placement, Protocol, Scheme, Timeouts, UpstreamTls,
+};
 
 impl Check<'_> {
     /// All routes; `open` when other machines can reach a listener.
@@ -261,6 +263,7 @@ impl Check<'_> {
             }
         }
         let pool = fields.pool.as_ref();
+        let timeouts = timeouts(route.timeouts.as_ref(), &inherited.timeouts);
         Some(ForwardSettings {
             upstream: url.0.clone(),
             protocol,
@@ -270,8 +273,8 @@ impl Check<'_> {
             pool_idle: pool.and_then(|pool| pool.idle.as_ref()).map_or(Duration::from_secs(30), |idle| idle.0),
             pool_age: pool.and_then(|pool| pool.age.as_ref()).map_or(Duration::from_secs(300), |age| age.0),
             credential,
-            timeouts: timeouts(route.timeouts.as_ref(), &inherited.timeouts),
-            limits: limits(route.limits.as_ref(), &inherited.limits),
+            limits: limits(route.limits.as_ref(), &inherited.limits, timeouts.body),
+            timeouts,
             request_headers,
             response_headers,
             token_endpoint: route.token_endpoint.map(Into::into).unwrap_or_default(),
@@ -378,7 +381,8 @@ fn timeouts(own: Option<&RouteTimeouts>, inherited: &RouteTimeouts) -> Timeouts 
     Timeouts { connect: pick!(connect), response: pick!(response), body: pick!(body), token: pick!(token) }
 }
 
-fn limits(own: Option<&RouteLimits>, inherited: &RouteLimits) -> Limits {
+/// `standstill` is `timeouts.body`.
+fn limits(own: Option<&RouteLimits>, inherited: &RouteLimits, standstill: Duration) -> Limits {
     let default = Limits::default();
     macro_rules! pick {
         ($field:ident) => {
@@ -391,6 +395,9 @@ fn limits(own: Option<&RouteLimits>, inherited: &RouteLimits) -> Limits {
         splice: pick!(splice).map_or(default.splice, |size| size.0),
         connections: pick!(connections).map(|count| count.get()),
         waiting: pick!(waiting).map_or(default.waiting, |count| count.get()),
-        body_rate: pick!(body_rate).map_or(default.body_rate, |size| size.0),
+        body_pace: match pick!(body_rate) {
+            Some(rate) => BodyPace { rate: rate.0, grace: standstill },
+            None => BodyPace { grace: standstill.max(BodyPace::GRACE), ..BodyPace::default() },
+        },
     }
 }

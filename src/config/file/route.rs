@@ -121,7 +121,7 @@ pub(crate) struct RouteLimits {
     #[schemars(extend("examples" = [1000]))]
     pub(crate) waiting: Option<NonZeroU32>,
     /// The least pace of a request's body, in bytes a second while the client is waited for, once
-    /// `timeouts.body` has been waited in all; below it 408. `0` for none.
+    /// `timeouts.body` has been waited in all (by default at least 60s); below it 408. `0` for none.
     #[schemars(extend("default" = 100))]
     pub(crate) body_rate: Option<Of<Size>>,
     /// How often the route may be used, in each process: `100/s`, or a map or list of maps of `rate`, `burst` and
