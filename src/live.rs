@@ -156,11 +156,16 @@ pub struct Reloads {
     pub refused: u64,
 }
 
+/// The certificates of a `client_ca`.
+pub type Voucher = Arc<Vec<rustls::pki_types::CertificateDer<'static>>>;
+
 /// How a listener speaks to its clients.
 #[derive(Clone, Debug)]
 pub struct Door {
     /// TLS; `None` for plain.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// The authorities that vouch for its clients' certificates, where it asks for any.
+    pub voucher: Option<Voucher>,
     /// Whether connections begin with a head of the PROXY protocol, and trusted proxies alone connect.
     pub proxy_protocol: bool,
     /// How header names of answers are written over HTTP/1.

@@ -395,6 +395,19 @@ async fn x_forwarded_for_counts_behind_the_proxy_protocol_if_the_one_it_names_is
 }
 
 #[tokio::test]
+async fn nobody_speaks_for_a_connection_of_which_the_proxy_protocol_names_nobody() {
+    let upstream = Wire::ok().await;
+    let proxy = Proxy::start(&format!("{INTRODUCED}{}", guarded(&upstream, ""))).await;
+    let unix = [0; 216];
+    for head in [b"PROXY UNKNOWN\r\n".to_vec(), v2(0x21, 0, &[]), v2(0x21, 0x31, &unix), v2(0x20, 0, &[])] {
+        let mut end = from(TRUSTED, proxy.address()).await;
+        end.send([&head[..], request("X-Forwarded-For: 192.0.2.7\r\n").as_bytes()].concat()).await;
+        assert_eq!(end.answer().await.status(), 403, "{head:?}");
+    }
+    assert_eq!(upstream.accepted(), 0);
+}
+
+#[tokio::test]
 async fn the_proxy_protocol_is_turned_on_and_off_by_a_reload() {
     let yaml = |on: bool| {
         format!(

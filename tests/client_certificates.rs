@@ -194,6 +194,40 @@ async fn who_vouches_for_clients_changes_with_a_reload_and_no_session_outlives_i
 }
 
 #[tokio::test]
+async fn a_connection_whose_certificate_nobody_vouches_for_any_more_is_let_in_no_longer() {
+    let (folder, authority) = folder();
+    let (clients, others) = (Authority::new(), Authority::new());
+    clients.write(&folder.path().join("clients.pem"));
+    let mine = clients.identity(&["billing.internal"]);
+    let yaml =
+        listener(", client_ca: clients.pem", "routes: [{name: a, respond: 204, access: {client_certificates: any}}]\n");
+    let proxy = Proxy::start_in(folder, &yaml, &[]).await;
+    let config = authority.client(&["http/1.1"], Some(&mine));
+    let mut end = End::over(connect(proxy.address(), "localhost", config).await.unwrap());
+    end.send(GET).await;
+    assert_eq!(end.answer().await.status(), 204);
+
+    // A renewed certificate of the server's own changes nothing for its clients.
+    authority.identity(&["localhost"]).write(&proxy.folder(), "server");
+    proxy.hang_up().await;
+    end.send(GET).await;
+    assert_eq!(end.answer().await.status(), 204);
+
+    others.write(&proxy.folder().join("clients.pem"));
+    proxy.hang_up().await;
+    soon("the reload", async {
+        loop {
+            end.send(GET).await;
+            match end.answer().await.status() {
+                204 => tokio::time::sleep(Duration::from_millis(20)).await,
+                status => break assert_eq!(status, 403),
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
     let upstream = Wire::ok().await;
     let folder = TempDir::new().unwrap();

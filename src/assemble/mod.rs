@@ -9,6 +9,7 @@
 mod bounds;
 mod cells;
 mod collector;
+mod doors;
 mod entries;
 mod keeps;
 mod keyrings;
@@ -17,6 +18,7 @@ mod upstreams;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use tokio::runtime::Handle;
 
 use bounds::Known;
@@ -27,12 +29,12 @@ use keyrings::Keyrings;
 use upstreams::{LazyRoots, Upstreams};
 
 use crate::access::Passwords;
-use crate::config::{ListenAddress, ListenerSettings, Locator, RouteAction, Settings};
+use crate::config::{ListenAddress, Locator, RouteAction, Settings};
 use crate::limit::Pace;
 use crate::live::{Directory, Door, Patience, Snapshot};
-use crate::model::{HeaderCase, Origin, Problem, Severity};
+use crate::model::{HeaderCase, Origin, Problem, ServerTls, Severity};
 use crate::route::Table;
-use crate::server::{ListenOn, tls::server_config};
+use crate::server::ListenOn;
 use crate::token::{Cell, Store, TokenKey};
 use crate::upstream::{TlsSetupError, Upstream};
 
@@ -88,13 +90,18 @@ impl AssembleError {
     }
 }
 
+/// A listener's address, and how it speaks to its clients.
+type NextDoor = (ListenOn, Door);
+
 /// What outlives a Snapshot.
 #[derive(Debug)]
 pub struct Assembly {
     generation: u64,
     cells: Cells,
     upstreams: HashMap<Origin, Vec<Arc<Upstream>>>,
-    doors: Vec<(ListenOn, Door)>,
+    doors: Vec<NextDoor>,
+    /// TLS of the listeners that the file has now.
+    tls: Vec<(ServerTls, Arc<ServerConfig>)>,
     collector: Collector,
     bounds: Known,
     keyrings: Keyrings,
@@ -134,6 +141,7 @@ impl Assembly {
             cells: Cells::new(spawner.clone()),
             upstreams: HashMap::new(),
             doors: Vec::new(),
+            tls: Vec::new(),
             collector: Collector::new(spawner.clone()),
             keyrings: Keyrings::new(spawner.clone()),
             passwords: Passwords::new(spawner),
@@ -191,7 +199,7 @@ impl Assembly {
         let collector = settings.telemetry.as_ref().and_then(|telemetry| {
             built(upstreams.of_collector(telemetry, &mut roots), &|| "telemetry.otlp".to_owned())
         });
-        let doors = doors(&settings.listeners, record_case(settings), &mut errors);
+        let doors = self.next_doors(&settings.listeners, record_case(settings), &mut errors);
         if let Some((address, _)) = self.doors.iter().find(|(address, _)| address.is_open()) {
             let silent = settings.routes.iter().enumerate().filter(|(_, route)| !route.says_access);
             let told = |(place, _)| AssembleError {
@@ -206,6 +214,8 @@ impl Assembly {
 
         // Nothing fails from here on.
         let next = upstreams.next;
+        let with_tls = settings.listeners.iter().zip(&doors);
+        self.tls = with_tls.filter_map(|(listener, (_, door))| listener.tls.clone().zip(door.tls.clone())).collect();
         let (doors, mut restart_needed) = self.keep_doors(doors);
         if self.cells.store(&settings.store).0 != settings.store {
             restart_needed.push("`store` has changed".to_owned());
@@ -253,26 +263,6 @@ impl Assembly {
         let store = self.cells.shared().cloned();
         Ok(Assembled { snapshot, shadowed, restart_needed, cells, logins, store })
     }
-
-    /// The doors in the order in which they were bound. An address that came or went needs a
-    /// restart; one that is no longer named keeps what it had, above all its TLS.
-    fn keep_doors(&mut self, next: Vec<(ListenOn, Door)>) -> (Vec<Door>, Vec<String>) {
-        if self.doors.is_empty() {
-            self.doors = next;
-            return (self.doors.iter().map(|(_, door)| door.clone()).collect(), Vec::new());
-        }
-        let mut restart = Vec::new();
-        for (address, _) in next.iter().filter(|(a, _)| !self.doors.iter().any(|(known, _)| known == a)) {
-            restart.push(format!("the listener {address} is new"));
-        }
-        for (address, door) in &mut self.doors {
-            match next.iter().find(|(a, _)| a == address) {
-                Some((_, found)) => *door = found.clone(),
-                None => restart.push(format!("the listener {address} is gone from the file")),
-            }
-        }
-        (self.doors.iter().map(|(_, door)| door.clone()).collect(), restart)
-    }
 }
 
 /// Whether a listener wants answers' header names as the upstream wrote them.
@@ -294,23 +284,6 @@ pub fn listen_on(address: &ListenAddress) -> ListenOn {
         ListenAddress::Tcp(address) => ListenOn::Tcp(*address),
         ListenAddress::Unix(path) => ListenOn::Unix(path.clone()),
     }
-}
-
-fn doors(listeners: &[ListenerSettings], record_case: bool, errors: &mut Vec<AssembleError>) -> Vec<(ListenOn, Door)> {
-    let mut doors = Vec::with_capacity(listeners.len());
-    for (place, listener) in listeners.iter().enumerate() {
-        match listener.tls.as_ref().map(server_config).transpose() {
-            Ok(tls) => {
-                let ListenerSettings { proxy_protocol, header_case, connections, .. } = *listener;
-                let door = Door { tls, proxy_protocol, header_case, record_case, connections };
-                doors.push((listen_on(&listener.address), door));
-            }
-            Err(cause) => {
-                errors.push(AssembleError { path: format!("listeners[{place}].tls"), cause: cause.into() });
-            }
-        }
-    }
-    doors
 }
 
 #[cfg(test)]

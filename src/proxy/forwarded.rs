@@ -44,7 +44,7 @@ fn address(element: &[u8]) -> Option<IpAddr> {
 impl Client {
     /// Whose request it is, on a connection of a trusted proxy; `None` where it is the connection's.
     pub(super) fn behind(&self, trusted: Option<&TrustedProxies>, headers: &HeaderMap) -> Option<Self> {
-        let trusted = trusted.filter(|trusted| trusted.trusts(self.peer))?;
+        let trusted = trusted.filter(|trusted| !self.nameless && trusted.trusts(self.peer))?;
         let told = self.told.clone().trusted(true);
         Some(Self { peer: client_address(trusted, self.peer, headers), told, ..self.clone() })
     }

@@ -92,7 +92,7 @@ impl Record {
         let wanted = log != AccessLog::Off && tracing::enabled!(target: TARGET, tracing::Level::INFO);
         let line = wanted.then(|| {
             let (always, uri) = (log == AccessLog::All, request.uri().clone());
-            let certificate = client.certificate.clone();
+            let certificate = client.certificate.as_ref().map(|(certificate, _)| Rc::clone(certificate));
             Box::new(Line { always, client: client.peer, uri, certificate, upstream: None, key: None, cause: None })
         });
         Self {

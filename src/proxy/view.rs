@@ -18,7 +18,7 @@ use super::request_id::Mint;
 use super::upload::{Outbound, ReplayBudget};
 use crate::limit::Guesses;
 use crate::live;
-use crate::live::{Live, Snapshot};
+use crate::live::{Door, Live, Snapshot, Voucher};
 use crate::model::{ClientCertificate, Visitor};
 use crate::route::Action;
 use crate::telemetry::metrics::{Connected, Metrics, NO_ROUTE, Sheet, Side};
@@ -54,12 +54,15 @@ impl Shared {
 pub struct Client {
     /// The socket's address, or the one that a trusted proxy tells; `None` on a Unix socket.
     pub peer: Option<IpAddr>,
+    /// Whether that is a trusted proxy of which nobody knows for whom it asks: its PROXY protocol named
+    /// nobody, and what the client writes in a header would be all there is.
+    pub nameless: bool,
     /// The connection, as upstreams are told of it.
     pub told: Peer,
     /// Whether the connection is TLS.
     pub tls: bool,
-    /// What the client showed in the handshake, if the listener's `client_ca` vouches for it.
-    pub certificate: Option<Rc<ClientCertificate>>,
+    /// What the client showed in the handshake, and the listener's `client_ca` that vouched for it then.
+    pub certificate: Option<(Rc<ClientCertificate>, Voucher)>,
     /// Whether answers are written with the header names' case as the upstream wrote them.
     pub preserve_case: bool,
     /// Told when requests begin and end.
@@ -67,9 +70,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Who asks, as access rules know them.
-    pub(super) fn visitor(&self) -> Visitor<'_> {
-        Visitor { address: self.peer, certificate: self.certificate.as_deref() }
+    /// Who asks, as access rules know them. A certificate counts as long as a listener still has the
+    /// `client_ca` that vouched for it: a connection outlives a reload.
+    pub(super) fn visitor(&self, doors: &[Door]) -> Visitor<'_> {
+        let vouched = self.certificate.as_ref().filter(|(_, voucher)| {
+            doors.iter().filter_map(|door| door.voucher.as_ref()).any(|now| Arc::ptr_eq(now, voucher) || now == voucher)
+        });
+        Visitor { address: self.peer, certificate: vouched.map(|(certificate, _)| &**certificate) }
     }
 }
 

@@ -72,7 +72,7 @@ impl Proxy {
         let handles = view.handles.get(found.place).ok_or(Refusal::Internal)?;
         record.routed(&handles.tag);
         let course = Course::of(entry, found, &parts)?;
-        let visitor = client.visitor();
+        let visitor = client.visitor(&view.snapshot.doors);
         if let Course::Login { forward, credential, call } = course {
             let pace = (forward.timeouts.body, forward.limits.body_pace);
             let login = login::Login { credential, call, access: &entry.access, pace };

@@ -50,6 +50,7 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
     let watch = Arc::clone(&member.watch);
     let (header_case, record_case) = (knock.door.header_case, knock.door.record_case);
     let tls = knock.door.tls.is_some();
+    let voucher = knock.door.voucher.clone();
     let opened = {
         let mut opening = pin!(open(knock, watch, &patience, &proxy));
         poll_fn(|cx| match member.verdict(cx.waker()) {
@@ -59,12 +60,12 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
         })
         .await
     };
-    let Some(Opened { socket, http2, peer, certificate }) = opened else { return };
+    let Some(Opened { socket, http2, peer, nameless, certificate }) = opened else { return };
     let connection: Rc<dyn crate::proxy::OnIdle> = Rc::<Member>::clone(&member);
     let preserve_case = header_case == HeaderCase::Preserve;
     let told = Peer::new(peer, tls);
-    let certificate = certificate.map(Rc::new);
-    let client = Rc::new(Client { peer, told, tls, certificate, preserve_case, connection });
+    let certificate = certificate.zip(voucher).map(|(certificate, voucher)| (Rc::new(certificate), voucher));
+    let client = Rc::new(Client { peer, nameless, told, tls, certificate, preserve_case, connection });
     let its = Rc::clone(&member);
     let service = service_fn(move |request: Request<Incoming>| {
         let (proxy, client, its) = (Rc::clone(&proxy), Rc::clone(&client), Rc::clone(&its));

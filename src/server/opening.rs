@@ -25,6 +25,8 @@ pub(super) struct Opened {
     pub(super) http2: bool,
     /// The address of whoever is at its other end; `None` on a Unix socket.
     pub(super) peer: Option<IpAddr>,
+    /// Whether the PROXY protocol named nobody: the address is the trusted proxy's own.
+    pub(super) nameless: bool,
     /// What that one showed.
     pub(super) certificate: Option<ClientCertificate>,
 }
@@ -44,16 +46,18 @@ pub(super) async fn open(knock: Knock, watch: Arc<Watch>, patience: &Patience, p
     let door = &knock.door;
     let opening = async {
         let mut stream = Fresh::new(knock.stream);
-        let mut peer = knock.peer;
+        let (mut peer, mut nameless) = (knock.peer, false);
         if door.proxy_protocol {
             if !proxy.trusts(peer) {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not of a trusted proxy"));
             }
-            peer = introduced(&mut stream).await?.or(peer);
+            let named = introduced(&mut stream).await?;
+            nameless = named.is_none();
+            peer = named.or(peer);
         }
-        let Some(config) = &door.tls else { return Ok((Shaken::Plain(stream), peer)) };
+        let Some(config) = &door.tls else { return Ok((Shaken::Plain(stream), peer, nameless)) };
         let stream = shake(stream, config).await?;
-        Ok((Shaken::Tls(Box::new(stream)), peer))
+        Ok((Shaken::Tls(Box::new(stream)), peer, nameless))
     };
     let opened = if door.tls.is_some() || door.proxy_protocol {
         tokio::time::timeout(patience.handshake, opening).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -62,14 +66,18 @@ pub(super) async fn open(knock: Knock, watch: Arc<Watch>, patience: &Patience, p
     };
     let opened = match opened {
         // The roster keeps the time of what follows.
-        Ok((Shaken::Plain(stream), peer)) => Socket::plain(stream, watch).await.map(|it| (it, peer, None)),
-        Ok((Shaken::Tls(stream), peer)) => {
-            certificate(&stream).map(|certificate| (Socket::tls(*stream, watch), peer, certificate))
+        Ok((Shaken::Plain(stream), peer, nameless)) => {
+            Socket::plain(stream, watch).await.map(|it| (it, peer, nameless, None))
+        }
+        Ok((Shaken::Tls(stream), peer, nameless)) => {
+            certificate(&stream).map(|certificate| (Socket::tls(*stream, watch), peer, nameless, certificate))
         }
         Err(error) => Err(error),
     };
     match opened {
-        Ok(((socket, http2), peer, certificate)) => Some(Opened { socket, http2, peer, certificate }),
+        Ok(((socket, http2), peer, nameless, certificate)) => {
+            Some(Opened { socket, http2, peer, nameless, certificate })
+        }
         Err(error) => {
             tracing::debug!(%error, peer = knock.peer.map(tracing::field::display), "connection not opened");
             None

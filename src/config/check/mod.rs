@@ -105,6 +105,7 @@ pub(crate) fn check(
         read(root, Keep::Top(PARTS), PARTS, &Spot::ROOT, check.report, General::deserialize).unwrap_or_default();
     let client = check.client(&general);
     let trusted_proxies = trusted_proxies(&general);
+    warn_of_everyone(trusted_proxies.as_ref(), check.report);
     let listeners = check.listeners(root, trusted_proxies.is_some());
     check.has_certificates = listener::asks_for_certificates(root);
     let inherited = check.inherited(root, &general);
@@ -148,6 +149,17 @@ pub(crate) fn check(
         files: Vec::new(),
         fingerprint: [0; 32],
     })
+}
+
+/// "Trusted" that means everyone lets each client say where it is.
+fn warn_of_everyone(trusted: Option<&TrustedProxies>, report: &mut Report) {
+    if trusted.is_some_and(|trusted| trusted.networks.iter().any(|network| network.prefix_len() == 0)) {
+        report.warning(
+            &Spot::ROOT.key("trusted_proxies"),
+            "every client is trusted to say where it is",
+            "name the proxies' own addresses",
+        );
+    }
 }
 
 fn trusted_proxies(general: &General) -> Option<TrustedProxies> {
