@@ -74,7 +74,11 @@ impl Locator {
     pub(crate) fn locate(&self, finding: &Finding) -> Problem {
         let mark = self.tree().map_or(Mark::NONE, |root| place(root, &self.source, &finding.path, finding.at));
         let own = (finding.at == At::Key).then_some(mark);
-        self.at(finding.severity, mark, &finding.path, own, finding.message.clone(), finding.mend.clone())
+        let mut path = finding.path.clone();
+        if finding.at == At::HiddenKey {
+            path.0.pop();
+        }
+        self.at(finding.severity, mark, &path, own, finding.message.clone(), finding.mend.clone())
     }
 
     /// A flaw of the document; where there is no tree, its line is blanked by its look.
@@ -202,7 +206,7 @@ fn place(root: &Node, source: &Source, path: &Path, at: At) -> Mark {
     loop {
         let found = match (wanted, path.0.last()) {
             (_, None) => return Mark::new(1, 1),
-            (At::Key, Some(Step::Key(_))) => root.key_mark(&path),
+            (At::Key | At::HiddenKey, Some(Step::Key(_))) => root.key_mark(&path),
             _ => root.at(&path).and_then(|node| match &node.value {
                 Value::Map(_) | Value::List(_) => root.key_mark(&path).or_else(|| beginning(node, source)),
                 _ => Some(node.mark),

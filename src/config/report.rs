@@ -11,6 +11,8 @@ const MOST: usize = 100;
 pub(crate) enum At {
     /// The key.
     Key,
+    /// The key, which may be part of a secret, and so is neither named nor shown.
+    HiddenKey,
     /// The value.
     Value,
 }
@@ -47,6 +49,11 @@ impl Report {
     /// Adds an error at the key.
     pub(crate) fn error_at_key(&mut self, spot: &Spot<'_>, message: impl Into<String>, mend: impl Into<String>) {
         self.add(Severity::Error, spot, At::Key, message, mend);
+    }
+
+    /// Adds an error at a key that may be part of a secret.
+    pub(crate) fn error_at_hidden_key(&mut self, spot: &Spot<'_>, message: impl Into<String>, mend: impl Into<String>) {
+        self.add(Severity::Error, spot, At::HiddenKey, message, mend);
     }
 
     /// Adds a warning at the value.

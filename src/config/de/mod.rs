@@ -11,7 +11,7 @@ pub(crate) use reader::{Keep, Reader};
 use crate::config::nearest::nearest;
 use crate::config::report::Report;
 use crate::config::spot::{Path, Spot, Step, key_name};
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 use fault::Kind;
 
 /// Reads a node with every error in it: what is wrong is reported and taken out, and the rest is
@@ -46,6 +46,16 @@ fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'
             }
         }
         Kind::Unknown { key, expected } => {
+            // Between brackets a value in no quotes ends at a comma, and what is behind it reads as a key.
+            let known_here = expected.iter().copied().chain(known.iter().copied());
+            if matches!(culprit.value, Value::Null) && nearest(key, known_here).is_none() {
+                report.error_at_hidden_key(
+                    spot,
+                    "a field without a value: perhaps the rest of a value with a comma in it",
+                    "put such a value in quotes, or better write ${NAME}; or take the field out",
+                );
+                return;
+            }
             let name = key_name(key);
             if key.contains(':') {
                 report.error_at_key(spot, format!("unknown field `{name}`"), "put a space behind the ':'");

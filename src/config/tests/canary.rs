@@ -188,3 +188,17 @@ fn no_message_shows_any_value_at_all() {
         }
     }
 }
+
+#[test]
+fn the_rest_of_a_secret_with_a_comma_is_neither_named_nor_shown() {
+    for (yaml, secret) in [
+        ("access: {users: [{name: a, password: $argon2id$v=19$m=19456,t=2,p=1$SALTSALT$HASHHASH}]}", "HASHHASH"),
+        ("access: {api_keys: [{name: a, key: canary-abc,canary-def}]}", "canary"),
+    ] {
+        let yaml = format!("listeners: [{{address: '127.0.0.1:0'}}]\nroutes:\n  - {{name: a, respond: 204, {yaml}}}\n");
+        let problems = load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &|_| None).unwrap_err();
+        let told = format!("{problems:?}");
+        assert!(told.contains("perhaps the rest of a value with a comma in it"), "{told}");
+        assert!(!told.contains(secret), "{told}");
+    }
+}
