@@ -314,8 +314,12 @@ fn filled<const N: usize>(node: Option<&Node>, defaults: [(&str, Json); N]) -> J
 /// The route's own fields, then those of `defaults`, then the built-in ones.
 fn inherited<const N: usize>(field: &str, node: &Node, defaults: Option<&Node>, built_in: [(&str, Json); N]) -> Json {
     let mut fields = node.get(field).map(|node| object(node, false)).unwrap_or_default();
+    let own_rate = fields.contains_key("rate");
     for entry in defaults.and_then(|defaults| defaults.get(field)).map_or(&[][..], Node::entries) {
-        fill(&mut fields, &entry.key, json_of(&entry.node, &entry.key, false));
+        // A burst belongs to its rate.
+        if entry.key != "burst" || !own_rate {
+            fill(&mut fields, &entry.key, json_of(&entry.node, &entry.key, false));
+        }
     }
     for (name, default) in built_in {
         if !default.is_null() {

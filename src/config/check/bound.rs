@@ -18,8 +18,10 @@ pub(super) fn wrong_keys(rate: Option<Rate>, burst: Option<NonZeroU32>) -> Guess
 
 /// What a route's requests are held to, each part by its own word or else by what all inherit.
 pub(super) fn bounds(own: Option<&RouteLimits>, inherited: &RouteLimits) -> BoundSettings {
-    let rate = own.and_then(|own| own.rate.as_ref()).or(inherited.rate.as_ref());
-    let burst = own.and_then(|own| own.burst).or(inherited.burst);
+    let own_rate = own.and_then(|own| own.rate.as_ref());
+    let rate = own_rate.or(inherited.rate.as_ref());
+    // A burst belongs to its rate: a route with a rate of its own has nobody else's.
+    let burst = own.and_then(|own| own.burst).or(inherited.burst.filter(|_| own_rate.is_none()));
     let concurrency = own.and_then(|own| own.concurrency).or(inherited.concurrency).map(NonZeroU32::get);
     let rule = |rate: Rate, burst: Option<NonZeroU32>, per| {
         let burst = burst.map_or(rate.in_a_second(), NonZeroU32::get);

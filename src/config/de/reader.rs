@@ -5,6 +5,7 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess, 
 
 use crate::config::de::Fault;
 use crate::config::de::fault::one_of;
+use crate::config::interpolate::MASK;
 use crate::config::spot::Step;
 use crate::config::tree::{Entry, Node, Value};
 use crate::secret::Secret;
@@ -167,6 +168,12 @@ impl<'n> Deserializer<'n> for Reader<'n> {
     fn deserialize_newtype_struct<V: Visitor<'n>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
         if name == Secret::SERDE_NAME {
             self.node.secret.set(true);
+            if self.node.text() == Some(MASK) {
+                return Err(Fault::told(
+                    "is the mask of `tokenferry config`, not a value",
+                    "write the value, or better ${NAME} or ${file:/path}",
+                ));
+            }
         }
         visitor.visit_newtype_struct(self)
     }

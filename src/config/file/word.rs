@@ -467,6 +467,14 @@ pub(crate) fn digest(key: &str) -> Result<KeyDigest, Complaint> {
         return complaint("the key is empty", "give the key, or sha256: and its digest in hex");
     }
     let Some(hex) = key.strip_prefix("sha256:") else {
+        // Taken as it is, the digest itself would be the key.
+        let digest = |hex: &str| hex.len() >= 32 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+        if key.split_once(':').is_some_and(|(_, hex)| digest(hex)) || (key.len() == 64 && digest(key)) {
+            return complaint(
+                "looks like a digest, and would be taken as the key itself",
+                "write sha256: before a SHA-256 in hex, or the key itself",
+            );
+        }
         if key.chars().any(char::is_control) || key.trim() != key {
             return complaint("the key has a space at an end, or a control character", "no client could present it");
         }

@@ -337,6 +337,16 @@ fn routes_are_checked() {
         ),
         (
             "name: one",
+            "name: one\n    access: {api_keys: [{name: a, key: '***'}]}",
+            "6:40 routes[0].access.api_keys[0].key: is the mask of `tokenferry config`, not a value | write the value, or better ${NAME} or ${file:/path}",
+        ),
+        (
+            "name: one",
+            "name: one\n    access: {api_keys: [{name: a, key: 'SHA256:5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8'}]}",
+            "6:40 routes[0].access.api_keys[0].key: looks like a digest, and would be taken as the key itself | write sha256: before a SHA-256 in hex, or the key itself",
+        ),
+        (
+            "name: one",
             "name: one\n    access: {api_keys: [{name: a, key: 'sha256:12'}]}",
             "6:40 routes[0].access.api_keys[0].key: sha256: must be followed by 64 hex digits | printf %s KEY | sha256sum gives them",
         ),

@@ -481,7 +481,7 @@ routes:
     let bounds: Vec<_> =
         settings.routes.iter().map(|route| (&route.bounds.rates[..], route.bounds.concurrency)).collect();
     assert_eq!(bounds[0], (&[rule("10/m", 3, Per::Route)][..], Some(4)));
-    assert_eq!(bounds[1], (&[rule("100/s", 3, Per::Route)][..], Some(5)));
+    assert_eq!(bounds[1], (&[rule("100/s", 100, Per::Route)][..], Some(5)), "a burst belongs to its rate");
     let each = [rule("10/h", 2, Per::Address), rule("5/s", 5, Per::Key), rule("1000/s", 1000, Per::Route)];
     assert_eq!(bounds[2], (&each[..], Some(4)), "those of one client first");
     let shown = effective(&loaded, Format::Yaml);
