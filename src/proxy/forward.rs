@@ -326,12 +326,18 @@ impl Exchange<'_> {
         if let Some(upload) = prepared.body.upload() {
             upload.count(None);
         }
-        drop(guard);
         let mut response = match sent {
             Ok(response) => response,
             Err(wait::NoHead::Refusal(refusal)) => return Err(refusal),
-            Err(wait::NoHead::Send(error)) => return send_failed(error, prepared),
+            Err(wait::NoHead::Send(error)) => {
+                drop(guard);
+                return send_failed(error, prepared);
+            }
         };
+        if let (Some(guard), Some(name)) = (&guard, splice::query_name(places(self.credential))) {
+            mapping::conceal(response.headers_mut(), name, |text| guard.is_told_by(text));
+        }
+        drop(guard);
         let Some((generation, credential)) = generation.zip(self.credential) else {
             return Ok(Outcome::Answered(response, VecDeque::new()));
         };

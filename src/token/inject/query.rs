@@ -37,6 +37,32 @@ pub fn has_parameter(query: &str, name: &str) -> bool {
     query.split('&').any(|parameter| is_named(parameter, name))
 }
 
+/// Whether a text of an answer tells the token: as it is, or percent-encoded (a space also as `+`), up to
+/// as often as an address within an address within an address is.
+pub(in crate::token) fn tells(text: &[u8], token: &[u8]) -> bool {
+    let holds = |text: &[u8]| !token.is_empty() && text.windows(token.len()).any(|window| window == token);
+    if holds(text) {
+        return true;
+    }
+    // Clients drop tabs from URLs, wherever they stand.
+    let mut text: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_control()).collect();
+    for _ in 0..4 {
+        if holds(&text) {
+            return true;
+        }
+        let plain: Vec<u8> = decoded(&text).collect();
+        // In a path a plus sign is one.
+        if holds(&percent_encoding::percent_decode(&text).collect::<Vec<u8>>()) {
+            return true;
+        }
+        if plain == text {
+            return false;
+        }
+        text = plain;
+    }
+    holds(&text)
+}
+
 /// The query without the parameter, in a string with room for `more` bytes.
 fn kept(query: &str, name: &str, more: usize) -> String {
     let mut rest = String::with_capacity(query.len() + more);
