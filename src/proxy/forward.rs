@@ -382,7 +382,8 @@ impl Exchange<'_> {
             let counted = (&self.proxy.sheet, self.present);
             return upgrade::tunnel(response, protocol, client, self.client, counted);
         }
-        clean_response(response.headers_mut());
+        let status = response.status();
+        clean_response(response.headers_mut(), status);
         if self.forward.rewrite_response {
             let query = self.credential.and_then(|c| splice::query_name(&c.placement));
             mapping::map_back(response.headers_mut(), &self.forward.rewrite, query, !self.client.tls);
@@ -399,7 +400,9 @@ impl Exchange<'_> {
         if upload.is_some() {
             response.body_mut().keep_to_itself();
         }
-        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload).with_present(self.present)))
+        let barred = self.forward.response_headers.names().cloned().collect();
+        let reply = |answer| Reply::stream(answer, ahead, silence, upload).without_trailers(barred);
+        Ok(response.map(|answer| reply(answer).with_present(self.present)))
     }
 }
 

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use zeroize::Zeroizing;
 
+use super::headers::barred;
 use super::media::is_json;
 use super::refusal::Refusal;
 use super::upload::{Outbound, ReplayBudget, Upload};
@@ -139,7 +140,10 @@ pub(super) async fn take_in(
         return Ok(Inbound::none(places));
     }
     match Need::of(headers, places)? {
-        Need::Stream => Ok(Inbound::Upload(Upload::new(body, forward.limits, places, Arc::clone(budget)))),
+        Need::Stream => {
+            let barred = barred(places, &forward.request_headers);
+            Ok(Inbound::Upload(Upload::new(body, forward.limits, barred, Arc::clone(budget))))
+        }
         Need::Whole => {
             let limit = forward.limits.splice.min(forward.limits.body);
             // Boxed, as all that is seldom awaited: a warm request carries no room for it about.
