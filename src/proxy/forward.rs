@@ -122,7 +122,8 @@ impl Prepared {
             (_, query) => {
                 let query = query.now(self.query.as_deref());
                 let text = match query {
-                    Some(query) => format!("{}?{query}", self.path),
+                    // In one piece: a text that grows leaves copies behind.
+                    Some(query) => [self.path.as_str(), "?", query].concat(),
                     None => self.path.clone(),
                 };
                 // The token may be in it.

@@ -201,8 +201,8 @@ pub(super) async fn read_whole(
 pub(super) enum Query {
     /// It stays as it came.
     Kept,
-    /// It is this now; `None` where nothing of it is left.
-    Changed(Option<String>),
+    /// It is this now, which may hold the token; `None` where nothing of it is left.
+    Changed(Option<Zeroizing<String>>),
 }
 
 impl Query {
@@ -210,7 +210,7 @@ impl Query {
     pub(super) fn now<'a>(&'a self, before: Option<&'a str>) -> Option<&'a str> {
         match self {
             Self::Kept => before,
-            Self::Changed(query) => query.as_deref(),
+            Self::Changed(query) => query.as_ref().map(|query| query.as_str()),
         }
     }
 }
@@ -243,10 +243,12 @@ pub(super) fn inject(
         let (Place::Query { name } | Place::Json { name } | Place::Parameter { name }) = place else { continue };
         let now = injected.query.now(query);
         match (in_body, place) {
-            (false, _) => injected.query = Query::Changed(Some(splice_query(now, name, token))),
+            (false, _) => {
+                injected.query = Query::Changed(Some(Zeroizing::new(splice_query(now, name, token))));
+            }
             (true, Place::Parameter { .. }) => {
                 if let Some(now) = now {
-                    injected.query = Query::Changed(remove_parameter(now, name));
+                    injected.query = Query::Changed(remove_parameter(now, name).map(Zeroizing::new));
                 }
             }
             (true, _) => {}
