@@ -1,7 +1,7 @@
 //! Headers: what is meant for one hop ends there, what the client says of itself or sends in the
 //! credential's place is gone, and everything else is as it came.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use tokenferry::model::Place;
 use tokenferry::proxy::headers::{
     Peer, clean_request, clean_response, clean_trailers, has_been_here, requested_upgrade, set_forwarded, via,
@@ -131,7 +131,7 @@ fn trusted(came: &HeaderMap) {
 
 fn answer(came: &HeaderMap) {
     let mut headers = came.clone();
-    clean_response(&mut headers);
+    clean_response(&mut headers, StatusCode::OK);
     let named = nominated(came);
     let stays = |name: &HeaderName| {
         let name = folded(name);
@@ -161,7 +161,7 @@ fn trailers(came: &HeaderMap) {
         "x-forwarded-for",
     ];
     let mut headers = came.clone();
-    clean_trailers(&mut headers, &[Place::Header { name: HeaderName::from_static("x-secret"), scheme: None }]);
+    clean_trailers(&mut headers, &[HeaderName::from_static("x-secret")]);
     for name in headers.keys() {
         let name = folded(name);
         let forbidden = NEVER.contains(&name.as_str()) || OF_ONE_HOP.contains(&name.as_str());

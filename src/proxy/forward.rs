@@ -122,7 +122,8 @@ impl Prepared {
             (_, query) => {
                 let query = query.now(self.query.as_deref());
                 let text = match query {
-                    Some(query) => format!("{}?{query}", self.path),
+                    // In one piece: a text that grows leaves copies behind.
+                    Some(query) => [self.path.as_str(), "?", query].concat(),
                     None => self.path.clone(),
                 };
                 // The token may be in it.
@@ -326,12 +327,18 @@ impl Exchange<'_> {
         if let Some(upload) = prepared.body.upload() {
             upload.count(None);
         }
-        drop(guard);
         let mut response = match sent {
             Ok(response) => response,
             Err(wait::NoHead::Refusal(refusal)) => return Err(refusal),
-            Err(wait::NoHead::Send(error)) => return send_failed(error, prepared),
+            Err(wait::NoHead::Send(error)) => {
+                drop(guard);
+                return send_failed(error, prepared);
+            }
         };
+        if let (Some(guard), Some(name)) = (&guard, splice::query_name(places(self.credential))) {
+            mapping::conceal(response.headers_mut(), name, |text| guard.is_told_by(text));
+        }
+        drop(guard);
         let Some((generation, credential)) = generation.zip(self.credential) else {
             return Ok(Outcome::Answered(response, VecDeque::new()));
         };
@@ -376,7 +383,8 @@ impl Exchange<'_> {
             let counted = (&self.proxy.sheet, self.present);
             return upgrade::tunnel(response, protocol, client, self.client, counted);
         }
-        clean_response(response.headers_mut());
+        let status = response.status();
+        clean_response(response.headers_mut(), status);
         if self.forward.rewrite_response {
             let query = self.credential.and_then(|c| splice::query_name(&c.placement));
             mapping::map_back(response.headers_mut(), &self.forward.rewrite, query, !self.client.tls);
@@ -393,7 +401,9 @@ impl Exchange<'_> {
         if upload.is_some() {
             response.body_mut().keep_to_itself();
         }
-        Ok(response.map(|answer| Reply::stream(answer, ahead, silence, upload).with_present(self.present)))
+        let barred = self.forward.response_headers.names().cloned().collect();
+        let reply = |answer| Reply::stream(answer, ahead, silence, upload).without_trailers(barred);
+        Ok(response.map(|answer| reply(answer).with_present(self.present)))
     }
 }
 

@@ -8,15 +8,15 @@
 
 use std::net::IpAddr;
 
-use http::Version;
 use http::header::{
     self, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
+use http::{StatusCode, Version};
 
 use super::forwarded::FORWARDED_FOR;
 use super::framing::is_token;
 use crate::model::{HeaderEdits, Place};
-use crate::token::inject::{remove_headers, remove_spellings, spelled_alike};
+use crate::token::inject::{remove_spellings, spelled_alike};
 
 /// What ends at each hop, with its framing: RFC 9110 sections 7.6.1 (`Connection` and what it must
 /// nominate), 10.1.1 (`Expect`: hyper's server has answered it), 11.7 (proxy authentication); RFC
@@ -140,9 +140,10 @@ pub fn clean_request(headers: &mut HeaderMap) -> Cleaned {
 }
 
 /// Takes off an answer what was meant for this hop. `Content-Length` stays (hyper holds the body to
-/// it, and the pool has refused an ambiguous one), and so does `Trailer`. `Alt-Svc` goes: it would send the
-/// client past this proxy, to an authority that answers for the proxy's own origin (RFC 7838 section 3).
-pub fn clean_response(headers: &mut HeaderMap) {
+/// it, and the pool has refused an ambiguous one) but where there may be none, and so does `Trailer`.
+/// `Alt-Svc` goes: it would send the client past this proxy, to an authority that answers for the proxy's
+/// own origin (RFC 7838 section 3). So do names that only HTTP/2 can carry.
+pub fn clean_response(headers: &mut HeaderMap, status: StatusCode) {
     let (found, mut odd) = hops(headers);
     odd.retain(|name| !matches!(hop(name.as_str()), Some(CONTENT_LENGTH_AT | EXPECT_AT)));
     if found & 1 << CONNECTION_AT != 0 {
@@ -154,6 +155,16 @@ pub fn clean_response(headers: &mut HeaderMap) {
     }
     remove(headers, found & !(1 << CONTENT_LENGTH_AT | 1 << EXPECT_AT), odd);
     headers.remove(header::ALT_SVC);
+    // RFC 9110 section 8.6. Of 304 it tells what a GET would get.
+    if status.is_informational() || status == StatusCode::NO_CONTENT {
+        remove_spellings(headers, &CONTENT_LENGTH);
+    }
+    if headers.keys().any(|name| !is_token(name)) {
+        let odd: Vec<HeaderName> = headers.keys().filter(|name| !is_token(name)).cloned().collect();
+        for name in odd {
+            headers.remove(name);
+        }
+    }
 }
 
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -274,9 +285,20 @@ pub fn has_been_here(headers: &HeaderMap, pseudonym: &str) -> bool {
     })
 }
 
-/// Takes out of trailers what decides about framing, routing, authentication or the content, which
-/// no recipient may take from there (RFC 9110 section 6.5.1), and the credential's headers.
-pub fn clean_trailers(trailers: &mut HeaderMap, places: &[Place]) {
+/// The names that no trailer of a request may have: the credential's, and those in which the operator has a
+/// say.
+pub(super) fn barred(places: &[Place], edits: &HeaderEdits) -> Vec<HeaderName> {
+    let carries = |place: &Place| match place {
+        Place::Header { name, .. } => Some(name.clone()),
+        _ => None,
+    };
+    places.iter().filter_map(carries).chain(edits.names().cloned()).collect()
+}
+
+/// Takes out of trailers, either way, what decides about framing, routing, authentication or the content,
+/// which no recipient may take from there (RFC 9110 section 6.5.1), and what is `barred`: a recipient may
+/// put trailers to the head, beside or in place of what stands there.
+pub fn clean_trailers(trailers: &mut HeaderMap, barred: &[HeaderName]) {
     let forbidden: Vec<HeaderName> = trailers
         .keys()
         .filter(|name| {
@@ -288,15 +310,19 @@ pub fn clean_trailers(trailers: &mut HeaderMap, places: &[Place]) {
     for name in forbidden {
         trailers.remove(name);
     }
-    remove_headers(trailers, places);
+    for name in barred {
+        remove_spellings(trailers, name);
+    }
 }
 
 /// Beside [`HOP`] and what tells where a request came from.
-const NO_TRAILER: [&str; 27] = [
+const NO_TRAILER: [&str; 32] = [
     "age",
+    "alt-svc",
     "authorization",
     "cache-control",
     "content-encoding",
+    "content-location",
     "content-range",
     "content-type",
     "cookie",
@@ -314,12 +340,15 @@ const NO_TRAILER: [&str; 27] = [
     "range",
     "retry-after",
     "set-cookie",
+    "traceparent",
+    "tracestate",
     "trailer",
     "vary",
     "via",
     "www-authenticate",
     "x-api-key",
     "x-http-method-override",
+    "x-request-id",
 ];
 
 /// The operator's own edits: first what goes, then what is set. Both with `_` for `-` too: a client

@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderName;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::caught::{Panicked, caught_now};
+use super::headers::clean_trailers;
 use super::record::Record;
 use super::upload::Upload;
 use crate::limit::Present;
@@ -59,6 +61,8 @@ struct Streamed {
     timer: Option<Pin<Box<Sleep>>>,
     /// The request's body, while it may still be on its way: its bytes count as a sign of life.
     upload: Option<Rc<Upload>>,
+    /// Names that no trailer may carry.
+    barred: Vec<HeaderName>,
 }
 
 /// Counts a request as under way on its client's connection until dropped.
@@ -128,8 +132,17 @@ impl Reply {
         silence: Option<Duration>,
         upload: Option<Rc<Upload>>,
     ) -> Self {
-        let kind = Kind::Stream(Streamed { ahead, answer, silence, since: Instant::now(), timer: None, upload });
-        Self::of(kind)
+        let (since, timer, barred) = (Instant::now(), None, Vec::new());
+        Self::of(Kind::Stream(Streamed { ahead, answer, silence, since, timer, upload, barred }))
+    }
+
+    /// Keeps these names out of an upstream's trailers: what the operator says of the head is not undone
+    /// behind the body.
+    pub(super) fn without_trailers(mut self, barred: Vec<HeaderName>) -> Self {
+        if let Kind::Stream(streamed) = &mut self.kind {
+            streamed.barred = barred;
+        }
+        self
     }
 
     fn of(kind: Kind) -> Self {
@@ -165,6 +178,24 @@ impl Reply {
 
 impl Streamed {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
+        self.poll_raw(cx).map(|polled| match polled {
+            Some(Ok(frame)) => self.cleaned(frame).map(Ok),
+            other => other,
+        })
+    }
+
+    /// A frame as the client may see it; `None` where nothing is left of trailers, which are the end.
+    fn cleaned(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        match frame.into_trailers() {
+            Ok(mut trailers) => {
+                clean_trailers(&mut trailers, &self.barred);
+                (!trailers.is_empty()).then(|| Frame::trailers(trailers))
+            }
+            Err(data) => Some(data),
+        }
+    }
+
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         if let Some(frame) = self.ahead.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }

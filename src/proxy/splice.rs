@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use zeroize::Zeroizing;
 
+use super::headers::barred;
 use super::media::is_json;
 use super::refusal::Refusal;
 use super::upload::{Outbound, ReplayBudget, Upload};
@@ -139,7 +140,10 @@ pub(super) async fn take_in(
         return Ok(Inbound::none(places));
     }
     match Need::of(headers, places)? {
-        Need::Stream => Ok(Inbound::Upload(Upload::new(body, forward.limits, places, Arc::clone(budget)))),
+        Need::Stream => {
+            let barred = barred(places, &forward.request_headers);
+            Ok(Inbound::Upload(Upload::new(body, forward.limits, barred, Arc::clone(budget))))
+        }
         Need::Whole => {
             let limit = forward.limits.splice.min(forward.limits.body);
             // Boxed, as all that is seldom awaited: a warm request carries no room for it about.
@@ -195,8 +199,8 @@ pub(super) async fn read_whole(
 pub(super) enum Query {
     /// It stays as it came.
     Kept,
-    /// It is this now; `None` where nothing of it is left.
-    Changed(Option<String>),
+    /// It is this now, which may hold the token; `None` where nothing of it is left.
+    Changed(Option<Zeroizing<String>>),
 }
 
 impl Query {
@@ -204,7 +208,7 @@ impl Query {
     pub(super) fn now<'a>(&'a self, before: Option<&'a str>) -> Option<&'a str> {
         match self {
             Self::Kept => before,
-            Self::Changed(query) => query.as_deref(),
+            Self::Changed(query) => query.as_ref().map(|query| query.as_str()),
         }
     }
 }
@@ -237,10 +241,12 @@ pub(super) fn inject(
         let (Place::Query { name } | Place::Json { name } | Place::Parameter { name }) = place else { continue };
         let now = injected.query.now(query);
         match (in_body, place) {
-            (false, _) => injected.query = Query::Changed(Some(splice_query(now, name, token))),
+            (false, _) => {
+                injected.query = Query::Changed(Some(Zeroizing::new(splice_query(now, name, token))));
+            }
             (true, Place::Parameter { .. }) => {
                 if let Some(now) = now {
-                    injected.query = Query::Changed(remove_parameter(now, name));
+                    injected.query = Query::Changed(remove_parameter(now, name).map(Zeroizing::new));
                 }
             }
             (true, _) => {}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Response, Version};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
@@ -62,7 +62,7 @@ pub(super) fn tunnel(
             Err(error) => tracing::debug!(%error, "tunnel broke off"),
         }
     });
-    clean_response(response.headers_mut());
+    clean_response(response.headers_mut(), StatusCode::SWITCHING_PROTOCOLS);
     let headers = response.headers_mut();
     set_upgrade(headers, protocol.clone());
     response.extensions_mut().clear();

@@ -13,10 +13,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderName;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::headers::clean_trailers;
-use crate::model::{Limits, Place};
+use crate::model::Limits;
 use crate::token::Slot;
 
 /// The bound on all bodies kept for replay together, shared by all workers.
@@ -94,15 +95,21 @@ struct State {
     ended: bool,
     read: u64,
     limits: Limits,
-    /// Header names of the credential, which no trailer may carry.
-    places: Vec<Place>,
+    /// Names that no trailer may carry.
+    barred: Vec<HeaderName>,
     /// The sending that may read from the source.
     sending: u32,
 }
 
 impl Upload {
-    /// Takes the client's body. It is kept for replay unless it says itself that it is too long.
-    pub(super) fn new(source: Incoming, limits: Limits, places: &[Place], budget: Arc<ReplayBudget>) -> Rc<Self> {
+    /// Takes the client's body, without the trailers that are `barred`. It is kept for replay unless it says
+    /// itself that it is too long.
+    pub(super) fn new(
+        source: Incoming,
+        limits: Limits,
+        barred: Vec<HeaderName>,
+        budget: Arc<ReplayBudget>,
+    ) -> Rc<Self> {
         let keeping = source.size_hint().lower() <= limits.replay;
         Rc::new(Self {
             state: RefCell::new(State {
@@ -114,7 +121,7 @@ impl Upload {
                 ended: false,
                 read: 0,
                 limits,
-                places: places.to_vec(),
+                barred,
                 sending: 0,
             }),
             progress: Cell::new(Instant::now()),
@@ -270,7 +277,7 @@ impl State {
             }
             Err(frame) => match frame.into_trailers() {
                 Ok(mut trailers) => {
-                    clean_trailers(&mut trailers, &self.places);
+                    clean_trailers(&mut trailers, &self.barred);
                     Frame::trailers(trailers)
                 }
                 Err(other) => other,

@@ -56,6 +56,15 @@ pub(super) fn back(rewrite: &Rewrite, location: &str, injected_query: Option<&st
     (out != location).then_some(out)
 }
 
+/// The reference without every query parameter of this name, wherever it leads.
+pub fn without_parameter(location: &str, name: &str) -> String {
+    let (rest, fragment) = location.split_at(location.find('#').unwrap_or(location.len()));
+    let Some((rest, query)) = rest.split_once('?') else { return location.to_owned() };
+    let query = remove_parameter(query, name);
+    let mark = if query.is_some() { "?" } else { "" };
+    [rest, mark, query.as_deref().unwrap_or(""), fragment].concat()
+}
+
 /// Whether it is the upstream's host, though under another scheme or port: where it leads is left as
 /// it is, but it does not carry our token there.
 fn is_host_of(head: &str, upstream: &Origin) -> bool {

@@ -14,6 +14,7 @@ mod shadow;
 mod table;
 mod tree;
 
+pub use location::without_parameter;
 pub use plan::{Action, Credential, Forward, Route};
 pub use rewrite::{Rewrite, Target};
 pub use table::{Found, RequestLine, Table, Verdict};

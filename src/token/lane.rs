@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Request};
 use zeroize::Zeroizing;
 
 use super::cell::{COME_AGAIN, Slot, Tally};
-use super::inject::insert_headers;
+use super::inject::{insert_headers, tells};
 use super::{Cell, Token, Unavailable};
 use crate::model::{Place, Placement};
 use crate::secret::{Secret, secret_header};
@@ -72,6 +72,11 @@ impl Guard {
     /// The token, for the query and the body of a request that is then sealed.
     pub fn text(&self) -> &str {
         self.rendered.secret.expose()
+    }
+
+    /// Whether a text of an answer tells the token, in whatever percent-encoding.
+    pub fn is_told_by(&self, text: &[u8]) -> bool {
+        tells(text, self.rendered.secret.expose().as_bytes())
     }
 
     /// Writes the token's headers into a request, and addresses it to the one upstream that this token

@@ -131,11 +131,9 @@ fn host_value(authority: &Authority) -> Option<HeaderValue> {
 }
 
 /// Refuses what hyper would take but the next recipient might read in another way (RFC 9112
-/// section 6.3, RFC 9110 section 8.6). HTTP/2 frames by itself.
+/// section 6.3, RFC 9110 section 8.6). HTTP/2 frames by itself, and its library refuses the headers of
+/// connections and codings; but what it says of a length goes to HTTP/1 clients too.
 pub(super) fn framing<B>(response: &Response<B>) -> Result<(), Malformed> {
-    if response.version() == Version::HTTP_2 {
-        return Ok(());
-    }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Malformed::Unasked101);
     }

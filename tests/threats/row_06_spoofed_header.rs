@@ -1,6 +1,9 @@
 //! Row 6: the credential's own place, as a client fills it in: every spelling goes, and the upstream
 //! sees the credential once.
 
+use crate::harness::frames::{
+    DATA, END_HEADERS, END_STREAM, Field, HEADERS, Http2, Outcome, block, field, frame, head,
+};
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{Wire, exchange};
 use crate::harness::yaml::{TOKEN, injecting, one_route};
@@ -148,4 +151,52 @@ async fn no_trailer_carries_a_credential_or_framing() {
     assert_eq!((seen.text().as_str(), seen.all("x-api-key")), ("hi", vec![TOKEN]));
     assert!(!format!("{}{}", seen.head, seen.trailers).contains("mine"), "{seen:?} {}", seen.trailers);
     assert!(seen.trailers.is_empty() || seen.trailers.eq_ignore_ascii_case("x-sum: 1\r\n"), "{}", seen.trailers);
+}
+
+#[tokio::test]
+async fn no_trailer_undoes_what_the_operator_says_or_tells_where_a_request_came_from() {
+    const TRAILERS: [&str; 12] = [
+        "X-Tenant",
+        "x_tenant",
+        "X-Admin-Of",
+        "x-admin_of",
+        "X-Forwarded-For",
+        "x_forwarded_host",
+        "X-Forwarded-User",
+        "Forwarded",
+        "X-Real-IP",
+        "X-Request-Id",
+        "traceparent",
+        "X-Sum",
+    ];
+    let upstream = Wire::ok().await;
+    let more = "request_headers: {set: {X-Tenant: acme}, remove: [X-Admin-Of]}";
+    let proxy = Proxy::start(&one_route(&upstream.url(""), more)).await;
+    let names = TRAILERS.join(", ");
+    let trailers: String = TRAILERS.iter().map(|name| format!("{name}: mine\r\n")).collect();
+    let answer = exchange(
+        proxy.address(),
+        format!(
+            "POST / HTTP/1.1\r\nHost: x\r\nTrailer: {names}\r\nTransfer-Encoding: chunked\r\n\r\n\
+             2\r\nhi\r\n0\r\n{trailers}\r\n"
+        ),
+    )
+    .await;
+    assert_eq!(answer.status(), 200);
+
+    let mut client = Http2::connect(proxy.address()).await;
+    let mut fields = head("POST", "/");
+    fields.push(field("trailer", names.to_lowercase()));
+    let trailers: Vec<Field> = TRAILERS.iter().map(|name| field(name.to_lowercase(), "mine")).collect();
+    client.send(frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
+    client.send(frame(DATA, 0, 1, b"hi")).await;
+    client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&trailers))).await;
+    assert_eq!(client.outcome(1).await, Outcome::Status(200));
+
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 2);
+    for seen in seen {
+        assert_eq!((seen.text().as_str(), seen.all("x-tenant")), ("hi", vec!["acme"]), "{seen:?}");
+        assert_eq!(seen.trailers.to_lowercase(), "x-sum: mine\r\n", "{seen:?}");
+    }
 }

@@ -8,7 +8,7 @@ use crate::harness::client::{get, text};
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{End, Wire, exchange};
 use crate::harness::vendors::{config, crayon, crewmojo, crm, partner, route, simulate};
-use crate::harness::yaml::{TOKEN, one_route};
+use crate::harness::yaml::{TOKEN, injecting, one_route};
 
 /// Every status that some client follows by itself, and the one that offers a choice.
 const STATUSES: [u16; 6] = [300, 301, 302, 303, 307, 308];
@@ -114,4 +114,71 @@ async fn a_redirect_that_tells_the_token_in_its_own_words_is_not_followed_either
     let answer = exchange(proxy.address(), "GET /data/x HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(answer.status(), 503, "{answer:?}");
     assert_eq!(second.accepted(), 0);
+}
+
+/// Lines of an answer (`N` for the header's name, `UP` for the upstream) that hold the token of the query,
+/// and those that the client sees of them where they are mapped.
+const TELLING: [(&[u8], &[&str]); 14] = [
+    (b"N: http://UP/abc\r\nN: http://UP/abc?x=1&key=T0K3N", &["/abc", "/abc?x=1"]),
+    (b"N: /a?key=T0K3N\r\nn: ?key=T0K3N&b\r\nN: b?key=T0K3N", &["/a", "?b", "b"]),
+    (b"N: http://elsewhere.example/?a=1&key=T0K3N", &["http://elsewhere.example/?a=1"]),
+    (b"N: //elsewhere.example/a?k%65y=%54%30K3N#b", &["//elsewhere.example/a#b"]),
+    // What is no text, or has what clients drop, cannot be looked at as they do.
+    (b"N: /caf\xe9?key=T0K3N", &[]),
+    (b"N: http://UP/a\tb?key=T0K3N", &[]),
+    (b"N: /a?k\tey=T0\tK3N", &[]),
+    // In no parameter of its own.
+    (b"N: /login?next=%2Fa%3Fkey%3DT0K3N", &[]),
+    (b"N: /login?next=%252Fa%253Fkey%253D%25540K3N", &[]),
+    (b"N: /a#key=T0K3N", &[]),
+    (b"N: /T0K3N/a", &[]),
+    (b"N: /a?b=1;key=T0K3N", &[]),
+    (b"N: http://elsewhere.example/a\r\nN: /T0K3N", &["http://elsewhere.example/a"]),
+    // Another's parameter of that name.
+    (b"N: http://elsewhere.example/?key=other", &["http://elsewhere.example/?key=other"]),
+];
+
+#[tokio::test]
+async fn no_line_that_leads_on_tells_the_token_of_the_query() {
+    let upstream = Wire::start(|mut caller| async move {
+        while let Some(request) = caller.request().await {
+            let (name, number) = request.target()[1..].split_once('?').unwrap().0.split_once('/').unwrap();
+            let mut answer = b"HTTP/1.1 302 Elsewhere\r\nContent-Length: 0\r\n".to_vec();
+            for line in TELLING[number.parse::<usize>().unwrap()].0.split(|byte| *byte == b'\n') {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                answer.extend_from_slice(name.as_bytes());
+                let (before, after) = match line.windows(4).position(|window| window == b"//UP") {
+                    Some(at) => (&line[1..at + 2], &line[at + 4..]),
+                    None => (&line[1..], &b""[..]),
+                };
+                answer.extend_from_slice(before);
+                if !after.is_empty() {
+                    answer.extend_from_slice(request.header("host").unwrap().as_bytes());
+                }
+                answer.extend_from_slice(&[after, b"\r\n"].concat());
+            }
+            caller.say([&answer[..], b"\r\n"].concat()).await;
+        }
+    })
+    .await;
+    for more in ["", "rewrite_response: false"] {
+        let proxy = Proxy::start(&injecting(&upstream.url(""), "{query: key}", more)).await;
+        for name in ["Location", "Content-Location"] {
+            for (number, (lines, seen)) in TELLING.iter().enumerate() {
+                let request = format!("GET /{name}/{number} HTTP/1.1\r\nHost: x\r\n\r\n");
+                let answer = exchange(proxy.address(), request).await;
+                let told = String::from_utf8_lossy(lines);
+                assert_eq!(answer.status(), 302, "{told}");
+                let mut head = answer.head.replace('\t', "");
+                for _ in 0..3 {
+                    assert!(!head.contains(TOKEN), "{name}, {more:?}: {told}: {answer:?}");
+                    head = percent_encoding::percent_decode_str(&head).decode_utf8_lossy().into_owned();
+                }
+                if more.is_empty() {
+                    assert_eq!(answer.all(name), *seen, "{told}");
+                }
+            }
+        }
+    }
+    assert!(upstream.seen().iter().all(|seen| seen.target().ends_with("?key=T0K3N")));
 }

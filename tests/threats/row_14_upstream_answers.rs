@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::answers_of_its_own::is_problem;
+use crate::harness::frames::{
+    DATA, END_HEADERS, END_STREAM, Field, HEADERS, Http2, PING, PREFACE, SETTINGS, block, field, frame,
+};
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{End, Message, Wire, exchange};
 use crate::harness::yaml::one_route;
@@ -358,5 +361,139 @@ async fn no_malformed_answer_comes_whole_and_its_connection_carries_nothing_any_
         }
     }
     println!("{} malformed answers, {} wrong", cases.len(), wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What an HTTP/2 upstream answers: heads and data, the last of which ends the stream.
+struct Speaks {
+    name: &'static str,
+    heads: Vec<Vec<Field>>,
+    data: Option<&'static str>,
+    trailers: Vec<Field>,
+    status: u16,
+    comes: Comes,
+}
+
+fn speaks(name: &'static str, fields: &[(&str, &str)], data: Option<&'static str>, comes: Comes) -> Speaks {
+    let heads = vec![fields.iter().map(|(name, value)| field(name, value)).collect()];
+    let status = fields[0].1.parse().unwrap_or_default();
+    Speaks { name, heads, data, trailers: Vec::new(), status, comes }
+}
+
+impl Speaks {
+    fn frames(&self, stream: u32) -> Vec<u8> {
+        let ends = |more: bool| if more { 0 } else { END_STREAM };
+        let mut frames = Vec::new();
+        for (place, head) in self.heads.iter().enumerate() {
+            let last = place + 1 == self.heads.len() && self.data.is_none();
+            frames.extend(frame(HEADERS, END_HEADERS | ends(!last), stream, &block(head)));
+        }
+        if let Some(data) = self.data {
+            frames.extend(frame(DATA, ends(!self.trailers.is_empty()), stream, data.as_bytes()));
+        }
+        if !self.trailers.is_empty() {
+            frames.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&self.trailers)));
+        }
+        frames
+    }
+}
+
+fn over_http2() -> Vec<Speaks> {
+    let ok = [(":status", "200"), ("content-length", "2")];
+    let with = |name, value| [ok[0], ok[1], (name, value)];
+    let trailing = |name, fields: &[(&str, &str)]| Speaks {
+        trailers: fields.iter().map(|(name, value)| field(name, value)).collect(),
+        ..speaks(name, &ok[..1], Some("ok"), Whole("ok"))
+    };
+    let mut early = speaks("a length of an interim answer", &ok, Some("ok"), Whole("ok"));
+    early.heads.insert(0, vec![field(":status", "103"), field("content-length", "5")]);
+    vec![
+        speaks("204 with a length and DATA", &[(":status", "204"), ("content-length", "5")], Some("hello"), Whole("")),
+        speaks("204 with a length", &[(":status", "204"), ("content-length", "5")], None, Whole("")),
+        speaks("204 with DATA", &[(":status", "204")], Some("hello"), Whole("")),
+        speaks("204 with another spelling", &[(":status", "204"), ("content_length", "5")], None, Whole("")),
+        speaks("304 with a length and DATA", &[(":status", "304"), ("content-length", "5")], Some("hello"), Whole("")),
+        speaks("304 with a length", &[(":status", "304"), ("content-length", "5")], None, Whole("")),
+        early,
+        speaks("a name that HTTP/1 has not", &with("x\"y", "1"), Some("ok"), Whole("ok")),
+        speaks("a name of quotation marks", &with("\"", "1"), Some("ok"), Whole("ok")),
+        trailing("trailers of framing", &[("content-length", "9"), ("x\"y", "1"), ("transfer_encoding", "chunked")]),
+        speaks("two lengths", &with("content-length", "2"), Some("ok"), Refused),
+        speaks("two lengths that differ", &with("content-length", "3"), Some("ok"), Refused),
+        speaks("a length with a sign", &[ok[0], ("content-length", "+2")], Some("ok"), Refused),
+        speaks("more than its length", &ok, Some("hello"), Cut),
+        speaks("less than its length", &ok, Some("o"), Cut),
+        speaks("a coding", &with("transfer-encoding", "chunked"), Some("ok"), Refused),
+        speaks("a connection header", &with("connection", "close"), Some("ok"), Refused),
+        speaks("101", &[(":status", "101"), ("upgrade", "websocket")], Some("EVIL"), Refused),
+        speaks("no status", &[(":path", "/")], Some("ok"), Refused),
+        speaks("plain", &ok, Some("ok"), Whole("ok")),
+    ]
+}
+
+/// An upstream that answers the first request of each connection so, and every further one with `next`.
+async fn speaker(case: Arc<Speaks>) -> Wire {
+    let next = Arc::new(speaks("next", &[(":status", "200"), ("content-length", "4")], Some("next"), Whole("next")));
+    let asked = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    Wire::start(move |caller| {
+        let (case, next, asked) = (Arc::clone(&case), Arc::clone(&next), Arc::clone(&asked));
+        async move {
+            let mut end = Http2 { end: caller.end };
+            end.end.exactly(PREFACE.len()).await;
+            end.send(frame(SETTINGS, 0, 0, &[])).await;
+            while let Some(came) = end.frame().await {
+                match came.kind {
+                    SETTINGS if came.flags == 0 => end.send(frame(SETTINGS, 1, 0, &[])).await,
+                    PING if came.flags == 0 => end.send(frame(PING, 1, 0, &came.payload)).await,
+                    HEADERS => {
+                        let first = !asked.swap(true, std::sync::atomic::Ordering::SeqCst);
+                        end.send(if first { &case } else { &next }.frames(came.stream)).await;
+                    }
+                    _ => {}
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// The same promise where an upstream speaks HTTP/2, whose framing HTTP/1 clients do not see: what they are
+/// told of it is read by nobody as the beginning or the end of another answer.
+#[tokio::test]
+async fn nothing_that_an_http_2_upstream_says_frames_an_answer_for_an_http_1_client() {
+    let mut wrong = Vec::new();
+    for case in over_http2().into_iter().map(Arc::new) {
+        let upstream = speaker(Arc::clone(&case)).await;
+        let proxy = Proxy::start(&one_route(&format!("{{url: '{}', protocol: h2c}}", upstream.url("")), "")).await;
+        let mut client = End::connect(proxy.address()).await;
+        client.send("GET /a HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: TE\r\n\r\n").await;
+        let answer = client.answer_if_any("GET").await;
+        let came = Comes::of(answer.as_ref());
+        let right = match (case.comes, &came) {
+            (Whole(body), Err(text)) => body == text,
+            (expected, Ok(came)) => expected == *came,
+            _ => false,
+        };
+        if !right {
+            wrong.push(format!("{}: {came:?}, not {:?}", case.name, case.comes));
+        }
+        let Some(answer) = answer.filter(|answer| matches!(case.comes, Whole(_)) && answer.whole) else { continue };
+        if answer.status() != case.status {
+            wrong.push(format!("{}: {answer:?}", case.name));
+        }
+        let lengths = answer.all("content-length").len() + answer.all("transfer-encoding").len();
+        if answer.status() == 204 && (lengths > 0 || answer.header("content_length").is_some()) {
+            wrong.push(format!("{}: a length where there is no content: {answer:?}", case.name));
+        }
+        if answer.head.contains('"') || answer.trailers.contains('"') || !answer.trailers.is_empty() {
+            wrong.push(format!("{}: {answer:?} {}", case.name, answer.trailers));
+        }
+        // Over the same connection: who had read a body that did not come reads on in this one.
+        client.send("GET /b HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        match client.answer_if_any("GET").await {
+            Some(next) if next.status() == 200 && next.text() == "next" => {}
+            next => wrong.push(format!("{}: then {next:?}", case.name)),
+        }
+    }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }

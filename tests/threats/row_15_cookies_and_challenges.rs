@@ -3,15 +3,17 @@
 
 use std::collections::HashSet;
 
-use http_body_util::Full;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use tempfile::TempDir;
 
 use crate::harness::client::{Connection, get};
 use crate::harness::proxy::Proxy;
-use crate::harness::raw::{End, exchange};
+use crate::harness::raw::{End, Wire, exchange};
 use crate::harness::tls::Authority;
 use crate::harness::upstream::Upstream;
 use crate::harness::yaml::one_route;
+use crate::protocols::http2_client;
 
 const ASK: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -84,6 +86,38 @@ async fn a_route_may_drop_cookies_and_challenges_both_ways() {
     let answer = exchange(proxy.address(), "GET /a HTTP/1.1\r\nHost: x\r\nCookie: sid=mine\r\n\r\n").await;
     assert_eq!((answer.all("set-cookie").len(), answer.header("www-authenticate")), (0, None), "{answer:?}");
     assert!(!upstream.last().headers.contains_key("cookie"));
+}
+
+/// Trailers are headers that come late: what a route takes out of a head, and what belongs to a hop or to a
+/// head alone, does not come behind the body.
+#[tokio::test]
+async fn no_trailer_brings_a_cookie_or_what_the_route_drops_and_none_breaks_the_answer() {
+    const TRAILERS: &str = "Set-Cookie: sid=1\r\nSet_Cookie: sid=1\r\nX-Internal: leak\r\nx_internal: leak\r\n\
+        X-Source: upstream\r\nAlt-Svc: h2=\":1\"\r\nLocation: /a\r\nContent-Location: /a\r\nContent-Length: 7\r\n\
+        Transfer-Encoding: chunked\r\nConnection: close\r\nKeep-Alive: timeout=5\r\nWWW-Authenticate: Basic\r\n";
+    let names = TRAILERS.lines().filter_map(|line| line.split(':').next()).collect::<Vec<_>>().join(", ");
+    for sum in ["X-Sum: 7\r\n", ""] {
+        let upstream = Wire::always(format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: {names}, X-Sum\r\n\r\n2\r\nok\r\n0\r\n\
+             {TRAILERS}{sum}\r\n"
+        ))
+        .await;
+        let more = "response_headers: {set: {X-Source: ours}, remove: [X-Internal]}";
+        let proxy = Proxy::start(&one_route(&upstream.url(""), more)).await;
+        let ask = "GET / HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: TE\r\n\r\n";
+        let answer = exchange(proxy.address(), ask).await;
+        assert_eq!((answer.whole, answer.text().as_str(), answer.header("x-source")), (true, "ok", Some("ours")));
+        assert_eq!(answer.trailers.to_lowercase(), sum.to_lowercase());
+
+        let mut client = http2_client::<Full<Bytes>>(proxy.address()).await;
+        let request = http::Request::get("http://x/").header("te", "trailers").body(Full::default()).unwrap();
+        let answer = client.send_request(request).await.unwrap();
+        let collected = answer.into_body().collect().await.expect("a whole answer");
+        let left = collected.trailers().cloned().unwrap_or_default();
+        assert_eq!(left.len(), usize::from(!sum.is_empty()), "{left:?}");
+        assert_eq!(left.contains_key("x-sum"), !sum.is_empty(), "{left:?}");
+        assert_eq!(collected.to_bytes().as_ref(), b"ok");
+    }
 }
 
 /// Two routes to one origin, each with its own credential.

@@ -129,11 +129,23 @@ fn an_answer_keeps_its_length_and_loses_what_was_for_this_hop() {
         ("Trailer", "grpc-status"),
         ("WWW-Authenticate", "Bearer"),
     ]);
-    clean_response(&mut headers);
+    clean_response(&mut headers, StatusCode::OK);
     assert_eq!(
         lines(&headers),
         ["content-length: 5", "set-cookie: a", "set-cookie: b", "trailer: grpc-status", "www-authenticate: Bearer"]
     );
+}
+
+/// Threats row 14: over HTTP/2 a length means nothing, and a client's next hop may heed it.
+#[test]
+fn no_answer_without_content_has_a_length_and_no_name_is_none_of_http_1() {
+    for (status, length) in [(200, true), (204, false), (101, false), (304, true), (205, true)] {
+        let mut headers = map(&[("content-length", "5"), ("accept", "a")]);
+        headers.insert(HeaderName::from_lowercase(b"x\"y").unwrap(), HeaderValue::from_static("1"));
+        clean_response(&mut headers, StatusCode::from_u16(status).unwrap());
+        assert_eq!(headers.contains_key(CONTENT_LENGTH), length, "{status}");
+        assert!(headers.contains_key("accept") && headers.len() == 1 + usize::from(length), "{headers:?}");
+    }
 }
 
 /// Row 6 and CVE-2025-64484: nothing that the client said of its way here is believed.
@@ -235,6 +247,10 @@ fn trailers_lose_framing_routing_and_credentials_and_keep_the_rest() {
         Place::Header { name: HeaderName::from_static("x-vendor-token"), scheme: None },
         Place::Query { name: "grpc-status".to_owned() },
     ];
+    let edits = HeaderEdits {
+        set: vec![(HeaderName::from_static("x-tenant"), HeaderValue::from_static("acme"))],
+        remove: vec![HeaderName::from_static("x-internal")],
+    };
     let mut trailers = map(&[
         ("grpc-status", "0"),
         ("grpc-message", "ok"),
@@ -244,6 +260,9 @@ fn trailers_lose_framing_routing_and_credentials_and_keep_the_rest() {
         ("X-Vendor-Token", "evil"),
         ("x_vendor_token", "evil"),
         ("X-Api-Key", "evil"),
+        ("X-Tenant", "evil"),
+        ("x_tenant", "evil"),
+        ("x_internal", "evil"),
         ("Content-Length", "5"),
         ("content_length", "5"),
         ("Transfer-Encoding", "chunked"),
@@ -256,7 +275,7 @@ fn trailers_lose_framing_routing_and_credentials_and_keep_the_rest() {
         ("Via", "x"),
         ("Trailer", "x"),
     ]);
-    clean_trailers(&mut trailers, &places);
+    clean_trailers(&mut trailers, &barred(&places, &edits));
     assert_eq!(lines(&trailers), ["grpc-message: ok", "grpc-status: 0", "server-timing: x", "x-checksum: 1"]);
 }
 
@@ -341,7 +360,7 @@ proptest! {
         }
         has_been_here(&headers, "x");
         requested_upgrade(&headers);
-        clean_response(&mut headers.clone());
+        clean_response(&mut headers.clone(), StatusCode::NO_CONTENT);
         clean_trailers(&mut headers.clone(), &[]);
         let mut forwarded = headers.clone();
         set_forwarded(&mut forwarded, &Peer::new(None, false), Some(&value), &HeaderValue::from_static("1.1 x"));

@@ -14,12 +14,15 @@ pub fn remove_parameter(query: &str, name: &str) -> Option<String> {
     Some(kept(query, name, 0)).filter(|rest| !rest.is_empty())
 }
 
-/// Takes every parameter of this name out, and puts one with `value` (escaped) at the end.
+/// Takes every parameter of this name out, and puts one with `value` (escaped) at the end. There is one copy
+/// of the value, which the caller can wipe: the text does not grow.
 pub fn splice_query(query: Option<&str>, name: &str, value: &str) -> String {
+    // An escape is three bytes.
+    let room = 3 * (name.len() + value.len()) + 2;
     let mut spliced = match query {
-        None | Some("") => String::new(),
+        None | Some("") => String::with_capacity(room),
         Some(query) => {
-            let mut rest = kept(query, name, name.len() + value.len() + 2);
+            let mut rest = kept(query, name, room);
             if !rest.is_empty() || query.split('&').any(str::is_empty) {
                 rest.push('&');
             }
@@ -35,6 +38,32 @@ pub fn splice_query(query: Option<&str>, name: &str, value: &str) -> String {
 /// Whether a raw query has a parameter of this name.
 pub fn has_parameter(query: &str, name: &str) -> bool {
     query.split('&').any(|parameter| is_named(parameter, name))
+}
+
+/// Whether a text of an answer tells the token: as it is, or percent-encoded (a space also as `+`), up to
+/// as often as an address within an address within an address is.
+pub(in crate::token) fn tells(text: &[u8], token: &[u8]) -> bool {
+    let holds = |text: &[u8]| !token.is_empty() && text.windows(token.len()).any(|window| window == token);
+    if holds(text) {
+        return true;
+    }
+    // Clients drop tabs from URLs, wherever they stand.
+    let mut text: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_control()).collect();
+    for _ in 0..4 {
+        if holds(&text) {
+            return true;
+        }
+        let plain: Vec<u8> = decoded(&text).collect();
+        // In a path a plus sign is one.
+        if holds(&percent_encoding::percent_decode(&text).collect::<Vec<u8>>()) {
+            return true;
+        }
+        if plain == text {
+            return false;
+        }
+        text = plain;
+    }
+    holds(&text)
 }
 
 /// The query without the parameter, in a string with room for `more` bytes.
@@ -126,6 +155,32 @@ mod tests {
             assert_eq!(splice_query(query, "token", "T"), spliced, "{query:?}");
         }
         assert_eq!(splice_query(None, "api key", "a+b/c=&%\u{e9}-._~9"), "api%20key=a%2Bb%2Fc%3D%26%25%C3%A9-._~9");
+    }
+
+    #[test]
+    fn a_token_is_found_in_every_encoding_and_nothing_else_is() {
+        let token = "a+b/c d";
+        let (once, form) = ("a%2Bb%2fc%20d", "a%2Bb%2Fc+d");
+        let twice = utf8_percent_encode(once, NON_ALPHANUMERIC).to_string();
+        for text in
+            [token, once, form, &twice, &format!("/x?y={once}&z"), &format!("{token}#"), "a+b%2Fc%20d", "a+\tb/c d"]
+        {
+            assert!(tells(text.as_bytes(), token.as_bytes()), "{text}");
+        }
+        for text in ["", "a", "a%2Bb%2Fc", "A+B/C D", "a%2Bb/c%2Bd"] {
+            assert!(!tells(text.as_bytes(), token.as_bytes()), "{text}");
+        }
+        assert!(!tells(b"a", b""));
+    }
+
+    #[test]
+    fn a_token_is_written_once_and_not_moved_as_the_text_grows() {
+        let value = "\u{e9}=".repeat(500);
+        for query in [None, Some(""), Some("a=1&b"), Some("&&")] {
+            let before = query.map_or(0, str::len);
+            let spliced = splice_query(query, "k y", &value);
+            assert!(spliced.capacity() <= before + 3 * (3 + value.len()) + 2, "{query:?}: it grew");
+        }
     }
 
     proptest! {

@@ -284,6 +284,7 @@ where
         let response =
             answering.await.map_err(|error| Failure::new(error, self.streams.answered.get(), &self.upstream))?;
         self.streams.answered.set(true);
+        sound(&response)?;
         let lease = if response.body().is_end_stream() { Lease::None } else { Lease::Http2(busy) };
         Ok(response.map(|incoming| Answer::new(incoming, lease, self.peer)))
     }
