@@ -129,7 +129,8 @@ fn goaway(mut stream: TcpStream) -> Option<u32> {
 }
 
 impl Toll {
-    fn add(&mut self, other: Self) {
+    /// Counts another's connections too.
+    pub fn add(&mut self, other: Self) {
         self.connections += other.connections;
         self.frames += other.frames;
         self.silent += other.silent;
