@@ -291,6 +291,40 @@ async fn taken(client: &mut Http2, stream: u32, answer: impl Fn(u32, u32) -> Vec
     }
 }
 
+/// Each window of a byte makes a frame of ours, which must not pay for PINGs (CVE-2019-9511).
+#[tokio::test]
+async fn windows_that_are_opened_byte_by_byte_earn_no_credit_for_pings() {
+    let upstream = upstream().await;
+    let process = proxy(&upstream, "");
+    let mut client = Http2::connect(process.address).await;
+    let streams = || (0..100).map(|n| 2 * n + 1);
+    client
+        .send([vec![initial_window(0)], streams().map(|stream| get(stream, "/big")).collect()].concat().concat())
+        .await;
+    let round = [streams().map(|stream| window_update(stream, 1)).collect(), vec![frame(PING, 0, 0, &[0; 8]); 300]];
+    let round = round.concat().concat();
+    let mut heads = 0;
+    while heads < 100 {
+        heads += usize::from(client.frame().await.expect("a frame").kind == HEADERS);
+    }
+    let (begun, mut rounds) = (Instant::now(), 0);
+    // In step, since windows that are opened faster than they are used make fewer frames.
+    'flood: loop {
+        assert!(begun.elapsed() < Duration::from_secs(20), "still open after {rounds} rounds");
+        client.send(&round).await;
+        let (mut bytes, mut pongs) = (0, 0);
+        while bytes < 100 || pongs < 300 {
+            match client.frame().await.map(|frame| (frame.kind, frame.payload.len())) {
+                Some((DATA, length)) => bytes += length,
+                Some((PING, _)) => pongs += 1,
+                Some((GOAWAY, _)) | None => break 'flood,
+                Some(_) => {}
+            }
+        }
+        rounds += 1;
+    }
+}
+
 /// What Go's client does: each read of 4 KiB opens the windows of the stream and of the connection.
 #[tokio::test]
 async fn a_large_download_in_reads_of_4_kib_is_no_flood() {
