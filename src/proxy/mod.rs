@@ -37,5 +37,5 @@ mod walk;
 
 pub use headers::Peer;
 pub use refusal::Refusal;
-pub use reply::{Busy, OnIdle, Reply};
+pub use reply::{Busy, OnIdle, Reply, STALL};
 pub use view::{Client, Proxy, Shared};

@@ -65,12 +65,19 @@ struct Streamed {
     barred: Vec<HeaderName>,
 }
 
+/// How long the proxy's own answers may wait for their client. Others have their route's
+/// `timeouts.body`.
+pub const STALL: Duration = Duration::from_secs(60);
+
 /// Counts a request as under way on its client's connection until dropped.
 #[derive(Debug)]
 pub struct Busy {
     connection: Rc<dyn OnIdle>,
-    /// Whether it is the client's turn: to take what there is of the answer.
-    holds: bool,
+    /// How long the client may take for a part of the answer; `None` for ever.
+    patience: Option<Duration>,
+    /// While it is the client's turn, to take what there is of the answer: its place among those
+    /// that wait.
+    waits: Option<usize>,
 }
 
 /// What is told when a request is done with.
@@ -83,27 +90,30 @@ pub trait OnIdle: std::fmt::Debug {
     fn answered_early(&self);
     /// An answer begins: writing to the client may stand still for this long; `None` for ever.
     fn stall_after(&self, patience: Option<Duration>);
-    /// There is a part of an answer that the client has not taken.
-    fn holds(&self);
+    /// There is a part of an answer that the client has not taken, and may take for this long.
+    /// Asked in the task that would send it; gives its place among those that wait.
+    fn holds(&self, patience: Option<Duration>) -> usize;
     /// It has.
-    fn releases(&self);
+    fn releases(&self, place: usize);
 }
 
 impl Busy {
     /// Counts one request.
     pub fn new(connection: Rc<dyn OnIdle>) -> Self {
         connection.begin();
-        Self { connection, holds: false }
+        Self { connection, patience: Some(STALL), waits: None }
     }
 
     /// Says whose turn it is.
     fn hold(&mut self, holds: bool) {
-        match (self.holds, holds) {
-            (false, true) => self.connection.holds(),
-            (true, false) => self.connection.releases(),
+        match self.waits {
+            None if holds => self.waits = Some(self.connection.holds(self.patience)),
+            Some(place) if !holds => {
+                self.connection.releases(place);
+                self.waits = None;
+            }
             _ => {}
         }
-        self.holds = holds;
     }
 }
 
@@ -169,6 +179,9 @@ impl Reply {
     /// Keeps the client's connection counted as busy until the body is done with.
     #[must_use]
     pub fn with_busy(mut self, mut busy: Busy) -> Self {
+        if let Kind::Stream(streamed) = &self.kind {
+            busy.patience = streamed.silence;
+        }
         // Over HTTP/2 nobody asks for the body before the client has opened a window for it.
         busy.hold(true);
         self.busy = Some(busy);

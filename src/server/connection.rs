@@ -15,6 +15,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use super::cut::LocalExecutor;
 use super::opening::{Opened, open};
 use super::roster::{Member, Verdict};
 use super::socket::Plain;
@@ -28,19 +29,6 @@ pub(super) struct Knock {
     pub(super) stream: Plain,
     pub(super) peer: Option<IpAddr>,
     pub(super) door: Door,
-}
-
-/// Runs hyper's tasks on this worker's own thread.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
-
-impl<F> hyper::rt::Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        drop(tokio::task::spawn_local(future));
-    }
 }
 
 /// Serves a connection until it closes.

@@ -1,14 +1,17 @@
 //! What HTTP/2 frames cost us that bring no request forward. The library bounds what a client can
 //! make us keep; what it can make us do is bounded here.
 //!
-//! Counted by h2 (0.4) itself: CONTINUATION frames of one head, DATA frames that are empty or tiny,
-//! streams that are reset before they were looked at, streams that it had to reset. Not counted by
-//! it: PING, SETTINGS, PRIORITY, `WINDOW_UPDATE` and unknown frames, of which a connection could send
-//! millions a second, and streams that are reset a moment after they were looked at. On its worker
-//! everybody else would wait for them.
+//! Counted by h2 (0.4) itself: CONTINUATION frames of one head, DATA frames that are empty or tiny
+//! while they lie unread, streams that are reset before they were looked at, streams that it had to
+//! reset. Not counted by it: PING, SETTINGS, PRIORITY, `WINDOW_UPDATE` and unknown frames, of which a
+//! connection could send millions a second, and streams that are reset a moment after they were
+//! looked at. On its worker everybody else would wait for them. Tiny DATA frames that an upstream
+//! takes as they come cost nothing here: they bring a body forward.
 //!
-//! So each frame takes from a purse, which fills up by time and by what we answer: Envoy's limits
-//! are of this kind, nginx compares the bytes of frames with those of bodies.
+//! So each frame takes from a purse, which fills up by time, by what we answer and by the bytes of
+//! bodies. Not by frames of bodies: how many of those there are is up to the client, which may open
+//! its windows byte by byte (CVE-2019-9511). Envoy's limits are of this kind, nginx compares the
+//! bytes of frames with those of bodies.
 
 /// A frame's type (RFC 9113 section 6).
 const DATA: u8 = 0;
@@ -20,19 +23,20 @@ const HEAD: usize = 9;
 
 /// What a client may spend at once: 128 streams that are cancelled with a PING each (as Go's client
 /// does) four times over.
-const FULL: u32 = 4_000;
-/// What comes back in a second: 128 streams that are all given up after half a second, again and
-/// again. As PINGs it is a thousandth of a worker's time.
-const A_SECOND: u64 = 2_000;
+const FULL: u32 = 10_000;
+/// What comes back in a second: a PING and a window for each of 5,000 small messages (gRPC's clients
+/// measure the way with a PING a round trip), or 128 streams that are all given up after half a
+/// second, again and again. As PINGs it is half a hundredth of a worker's time.
+const A_SECOND: u64 = 10_000;
 /// What a frame costs.
 const A_FRAME: u32 = 1;
 /// A request that was begun for nothing is dearer than an answered PING.
-const A_RESET: u32 = 5;
+const A_RESET: u32 = 17;
 /// What an answer's head gives back: its request's own frames, and that the rest of it is cancelled.
-const AN_ANSWER: u32 = 12;
-/// What a DATA frame of ours gives back: the window is opened again for its stream and for the
-/// connection, and a client may do that after each.
-const OUR_DATA: u32 = 4;
+const AN_ANSWER: u32 = 20;
+/// So many bytes of a body, either way, give back a frame. A client that reads 4 KiB at a time (as
+/// Go's does) opens the windows of its stream and of the connection after each: half of what it has.
+const A_PIECE: usize = 1024;
 
 /// A SETTINGS frame on a stream: whoever reads it must end the connection with GOAWAY (RFC 9113
 /// section 6.5). It is how hyper, which offers no other way, is made to say that this is the end.
@@ -73,6 +77,8 @@ pub(super) struct Purse {
     coming: Frames,
     going: Frames,
     left: u32,
+    /// Bytes of bodies, either way, that have given nothing back yet.
+    carried: usize,
     /// When it was last filled up, in milliseconds.
     filled: u64,
 }
@@ -84,6 +90,7 @@ impl Purse {
             coming: Frames { payload: preface, ..Frames::default() },
             going: Frames::default(),
             left: FULL,
+            carried: 0,
             filled: now,
         }
     }
@@ -99,7 +106,10 @@ impl Purse {
         let mut left = bytes;
         while let Some((kind, length)) = self.coming.next(&mut left) {
             let price = match kind {
-                DATA if length > 0 => 0,
+                DATA if length > 0 => {
+                    self.carry(length);
+                    0
+                }
                 RST_STREAM => A_RESET,
                 _ => A_FRAME,
             };
@@ -114,17 +124,23 @@ impl Purse {
     /// Credits frames of ours that went; whether any was of a body.
     pub(super) fn credit(&mut self, mut bytes: &[u8]) -> bool {
         let mut body = false;
-        while let Some((kind, _)) = self.going.next(&mut bytes) {
+        while let Some((kind, length)) = self.going.next(&mut bytes) {
             match kind {
                 DATA => {
                     body = true;
-                    self.earn(OUR_DATA);
+                    self.carry(length);
                 }
                 HEADERS => self.earn(AN_ANSWER),
                 _ => {}
             }
         }
         body
+    }
+
+    fn carry(&mut self, length: usize) {
+        self.carried += length;
+        self.earn(u32::try_from(self.carried / A_PIECE).unwrap_or(FULL));
+        self.carried %= A_PIECE;
     }
 
     fn earn(&mut self, gained: u32) {
@@ -139,10 +155,17 @@ mod tests {
     const PING: u8 = 6;
     const WINDOW_UPDATE: u8 = 8;
 
-    fn frame(kind: u8, length: u8) -> Vec<u8> {
-        let mut frame = vec![0, 0, length, kind, 0, 0, 0, 0, 1];
-        frame.resize(HEAD + usize::from(length), 0);
+    fn frame(kind: u8, length: usize) -> Vec<u8> {
+        let long = u32::try_from(length).unwrap().to_be_bytes();
+        let mut frame = [&long[1..], &[kind, 0, 0, 0, 0, 1]].concat();
+        frame.resize(HEAD + length, 0);
         frame
+    }
+
+    /// How many of so many rounds a full purse pays for, with no time going by.
+    fn rounds(most: u32, mut round: impl FnMut(&mut Purse) -> Result<(), usize>) -> u32 {
+        let mut purse = Purse::new(0, 0);
+        (0..most).find(|_| round(&mut purse).is_err()).unwrap_or(most)
     }
 
     #[test]
@@ -188,12 +211,48 @@ mod tests {
     }
 
     #[test]
-    fn a_download_pays_for_the_windows_that_it_needs_and_an_upload_costs_nothing() {
+    fn a_download_pays_for_the_windows_of_whoever_reads_4_kib_at_a_time() {
+        let (answer, windows) = (frame(DATA, 16 * 1024), frame(WINDOW_UPDATE, 4).repeat(8));
+        let paid = rounds(100_000, |purse| {
+            purse.credit(&answer);
+            purse.pay(&windows, 0)
+        });
+        assert_eq!(paid, 100_000);
+    }
+
+    #[test]
+    fn an_upload_costs_nothing_and_pays_for_a_ping_now_and_then() {
+        let (small, ping) = (frame(DATA, 128), frame(PING, 8));
+        let paid = rounds(100_000, |purse| {
+            (0..8).try_for_each(|_| purse.pay(&small, 0))?;
+            purse.pay(&ping, 0)
+        });
+        assert_eq!(paid, 100_000);
+    }
+
+    #[test]
+    fn windows_of_a_byte_earn_nothing_to_send_pings_with() {
+        let (answer, window, ping) = (frame(DATA, 1), frame(WINDOW_UPDATE, 4), frame(PING, 8));
+        for pings in [0, 1, 3] {
+            let round = [window.clone(), ping.repeat(pings)].concat();
+            let paid = rounds(100_000, |purse| {
+                purse.pay(&round, 0)?;
+                purse.credit(&answer);
+                Ok(())
+            });
+            assert!(paid < FULL + FULL / 100, "{pings} PINGs a window: {paid} rounds");
+        }
+    }
+
+    #[test]
+    fn a_ping_and_a_window_for_each_of_thousands_of_small_messages_a_second_are_paid_by_time() {
+        let (message, asked) = (frame(DATA, 105), [frame(WINDOW_UPDATE, 4), frame(PING, 8)].concat());
         let mut purse = Purse::new(0, 0);
-        for _ in 0..100_000 {
-            purse.credit(&frame(DATA, 1));
-            purse.pay(&frame(WINDOW_UPDATE, 4).repeat(2), 0).unwrap();
-            purse.pay(&frame(DATA, 1), 0).unwrap();
+        for now in 0..60_000 {
+            for _ in 0..5 {
+                purse.credit(&message);
+                purse.pay(&asked, now).unwrap();
+            }
         }
     }
 }

@@ -8,15 +8,13 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::cut::{self, Cut};
 use super::turnstile::Ticket;
 use crate::live::Patience;
-use crate::proxy::OnIdle;
+use crate::proxy::{OnIdle, STALL};
 
 /// How often connections are looked at: the precision of the client's timeouts.
 pub(super) const TICK: Duration = Duration::from_millis(200);
-
-/// How long the proxy's own answers may wait to be written. Others have their route's `timeouts.body`.
-const STALL: Duration = Duration::from_secs(60);
 
 /// How long a connection may be silent in a gentle drain before it is closed: a client that has not
 /// asked for so long is hardly about to.
@@ -47,11 +45,9 @@ pub(super) struct Watch {
     /// Whether a request was answered before its body had come whole.
     early: AtomicU8,
     clock: Arc<AtomicU64>,
-    /// How long a write may stand still, in milliseconds; the largest number is for ever.
+    /// How long a write may stand still over HTTP/1, in milliseconds; the largest number is for ever.
     stall: AtomicU64,
-    /// Answers whose next part waits until the client takes the one before.
-    held: AtomicU32,
-    /// When one of them was last taken, in milliseconds of the worker's clock.
+    /// When a part of an answer was last taken, in milliseconds of the worker's clock.
     taken: AtomicU64,
 }
 
@@ -67,7 +63,7 @@ impl Watch {
 
     /// Bytes came: on an idle HTTP/1 connection a head has begun.
     pub(super) fn heard(&self) {
-        if self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 && self.http2.load(Ordering::Relaxed) == 0 {
+        if self.phase.load(Ordering::Relaxed) == Phase::Idle as u8 && !self.is_http2() {
             self.set(Phase::Head);
         }
     }
@@ -82,8 +78,12 @@ impl Watch {
         self.taken.store(self.now(), Ordering::Relaxed);
     }
 
-    /// How long a write may stand still.
+    /// How long a write may stand still. Over HTTP/2, where it may be any stream's, each has its own
+    /// bound ([`Member::cut_unread`]), and a connection without streams that of an idle one.
     pub(super) fn stall(&self) -> Option<Duration> {
+        if self.is_http2() {
+            return None;
+        }
         Some(self.stall.load(Ordering::Relaxed)).filter(|millis| *millis != u64::MAX).map(Duration::from_millis)
     }
 
@@ -93,10 +93,14 @@ impl Watch {
         self.set(Phase::Idle);
     }
 
+    fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether the client may still be sending the body of a request that is answered: closing then
     /// would reset the connection, and the client might lose its answer. HTTP/2 resets streams.
     pub(super) fn may_send_on(&self) -> bool {
-        self.early.load(Ordering::Relaxed) != 0 && self.http2.load(Ordering::Relaxed) == 0
+        self.early.load(Ordering::Relaxed) != 0 && !self.is_http2()
     }
 
     /// Nothing of an earlier request is on its way any more.
@@ -109,26 +113,24 @@ impl Watch {
         let bound = match self.phase.load(Ordering::Relaxed) {
             p if p == Phase::Head as u8 => patience.header,
             p if p == Phase::Idle as u8 => patience.idle,
-            _ => return self.is_unread(),
+            _ => return false,
         };
         Duration::from_millis(waited) > bound
-    }
-
-    /// Whether an HTTP/2 client has opened no window for too long: its socket is written to all the
-    /// same, so that no write stands still.
-    ///
-    /// Any part of an answer that is taken counts for all of the connection's, as any byte written
-    /// does over HTTP/1.
-    fn is_unread(&self) -> bool {
-        self.http2.load(Ordering::Relaxed) != 0
-            && self.held.load(Ordering::Relaxed) != 0
-            && self.now().saturating_sub(self.taken.load(Ordering::Relaxed)) > self.stall.load(Ordering::Relaxed)
     }
 
     /// Whether it has been waiting for its client since this moment of the worker's clock.
     fn silent_since(&self, moment: u64) -> bool {
         self.phase.load(Ordering::Relaxed) != Phase::Busy as u8 && self.since.load(Ordering::Relaxed) <= moment
     }
+}
+
+/// An HTTP/2 stream with a part of an answer that its client has not taken.
+#[derive(Debug)]
+struct Held {
+    /// Since when, and for how long it may, in milliseconds.
+    since: u64,
+    patience: u64,
+    cut: Cut,
 }
 
 /// What a connection is told.
@@ -149,6 +151,8 @@ pub(super) struct Member {
     pub(super) watch: Arc<Watch>,
     verdict: Cell<Verdict>,
     waker: RefCell<Option<Waker>>,
+    /// Its streams that wait for their client, over HTTP/2; free places among them.
+    held: RefCell<Vec<Option<Held>>>,
     load: Arc<AtomicUsize>,
     /// When its worker's gentle drain began, by the worker's clock.
     leaving: Rc<Cell<Option<u64>>>,
@@ -169,6 +173,21 @@ impl Member {
             *known = Some(waker.clone());
         }
         self.verdict.get()
+    }
+
+    /// Ends each stream for which its HTTP/2 client has opened no window for too long: the socket is
+    /// written to all the same, so that no write stands still.
+    ///
+    /// Any part of an answer that is taken counts for all of the connection's, as any byte written
+    /// does over HTTP/1; how long is each stream's own.
+    fn cut_unread(&self) {
+        let (now, taken) = (self.watch.now(), self.watch.taken.load(Ordering::Relaxed));
+        for held in self.held.borrow().iter().flatten() {
+            if now.saturating_sub(held.since.max(taken)) > held.patience {
+                tracing::debug!("stream reset: its client does not take the answer");
+                held.cut.cut();
+            }
+        }
     }
 
     fn tell(&self, verdict: Verdict) {
@@ -202,13 +221,26 @@ impl OnIdle for Member {
         self.watch.stall.store(millis(patience), Ordering::Relaxed);
     }
 
-    fn holds(&self) {
-        self.watch.held.fetch_add(1, Ordering::Relaxed);
-        self.watch.taken();
+    fn holds(&self, patience: Option<Duration>) -> usize {
+        // Over HTTP/1 a write stands still.
+        if !self.watch.is_http2() {
+            return 0;
+        }
+        let (since, patience) = (self.watch.now(), millis(patience));
+        let one = Some(Held { since, patience, cut: cut::this_stream() });
+        let mut held = self.held.borrow_mut();
+        let free = held.iter().position(Option::is_none);
+        match free.and_then(|place| held.get_mut(place)) {
+            Some(place) => *place = one,
+            None => held.push(one),
+        }
+        free.unwrap_or(held.len() - 1)
     }
 
-    fn releases(&self) {
-        self.watch.held.fetch_sub(1, Ordering::Relaxed);
+    fn releases(&self, place: usize) {
+        if let Some(place) = self.held.borrow_mut().get_mut(place) {
+            *place = None;
+        }
         self.watch.taken();
     }
 }
@@ -256,12 +288,12 @@ impl Roster {
             early: AtomicU8::new(0),
             clock: Arc::clone(&self.clock),
             stall: AtomicU64::new(millis(Some(STALL))),
-            held: AtomicU32::new(0),
             taken: AtomicU64::new(0),
         });
         let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });
         let (load, leaving) = (Arc::clone(&self.load), Rc::clone(&self.leaving));
-        let member = Rc::new(Member { watch, verdict, waker: RefCell::default(), load, leaving, _ticket: ticket });
+        let (waker, held) = (RefCell::default(), RefCell::default());
+        let member = Rc::new(Member { watch, verdict, waker, held, load, leaving, _ticket: ticket });
         self.members.borrow_mut().push(Rc::downgrade(&member));
         member
     }
@@ -272,9 +304,10 @@ impl Roster {
         self.clock.store(millis, Ordering::Relaxed);
         self.members.borrow_mut().retain(|member| {
             let Some(member) = member.upgrade() else { return false };
+            member.cut_unread();
             if member.watch.overdue(patience) {
                 let again = member.verdict.get() == Verdict::Finish;
-                let http2 = member.watch.http2.load(Ordering::Relaxed) != 0;
+                let http2 = member.watch.is_http2();
                 // HTTP/2 clients are told first (GOAWAY); at the next look they are overdue again.
                 member.tell(if http2 && !again { Verdict::Finish } else { Verdict::Close });
             } else if let Some(began) = self.leaving.get() {
@@ -287,7 +320,7 @@ impl Roster {
     /// A gentle drain's look at one connection.
     fn part(&self, member: &Member, began: u64, now: u64) {
         // GOAWAY loses nothing: what crosses it is still answered (RFC 9113 section 6.8).
-        let http2 = member.watch.http2.load(Ordering::Relaxed) != 0;
+        let http2 = member.watch.is_http2();
         let lull = self.lull.get();
         let silent = now.saturating_sub(began) > lull && member.watch.silent_since(now.saturating_sub(lull));
         if (http2 || silent) && member.verdict.get() == Verdict::GoOn {

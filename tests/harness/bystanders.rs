@@ -15,11 +15,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use super::client::Connection;
+use super::soak::long_or;
 
 /// How long each waits between an answer and its next request.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Whoever waits longer for an answer counts it as lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Whoever waits longer for an answer counts it as lost. In `make test` other tests run on the same
+/// cores.
+fn patience() -> Duration {
+    long_or(Duration::from_secs(5), Duration::from_secs(10))
+}
 
 /// A thread of their own, since the test's may be busy with making trouble: a client that keeps its
 /// HTTP/1 connection, one that makes a new one for each request, and one that speaks HTTP/2.
@@ -86,7 +90,7 @@ async fn ask(mut client: Client, address: SocketAddr, path: &str, stop: Arc<Atom
     let mut seen = Seen { served: 0, failed: Vec::new(), latency: Histogram::new(3).unwrap() };
     while !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        match tokio::time::timeout(PATIENCE, client.get(address, path)).await {
+        match tokio::time::timeout(patience(), client.get(address, path)).await {
             Ok(Ok(StatusCode::OK)) => seen.served += 1,
             Ok(Ok(status)) => seen.failed.push(status.to_string()),
             Ok(Err(error)) => seen.failed.push(format!("{error:?}")),
@@ -143,6 +147,14 @@ impl Seen {
     pub fn assert_all_served(&self, at_least: u64, beside: &str) {
         assert!(self.failed.is_empty(), "{beside}: {} failed, first: {}", self.failed.len(), self.failed[0]);
         assert!(self.served >= at_least, "{beside}: only {} requests", self.served);
+    }
+}
+
+impl Seen {
+    /// Asserts, in a long run, that 99 of 100 waited for half a second at most.
+    pub fn assert_quick(&self, beside: &str) {
+        let slow = self.quantile(0.99);
+        assert!(slow < long_or(500.0, f64::INFINITY), "{beside}: p99 is {slow:.1} ms");
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Toll {
     pub silent: u64,
     /// The longest time from a connection's first frame to its end.
     pub longest: Duration,
-    /// Connections that nobody closed.
+    /// Connections that nobody closed in time.
     pub open: u64,
 }
 
@@ -53,13 +53,14 @@ impl Flood {
         Self { name, opening: Vec::new(), round: Arc::new(round), pause: Duration::ZERO }
     }
 
-    /// Floods on so many connections at a time, for so long.
-    pub async fn run(&self, address: SocketAddr, at_a_time: usize, time: Duration) -> Toll {
+    /// Floods on so many connections at a time, for so long; the last ones go on until they are
+    /// closed, or have lived for this long.
+    pub async fn run(&self, address: SocketAddr, at_a_time: usize, time: Duration, life: Duration) -> Toll {
         let end = Instant::now() + time;
         let threads: Vec<_> = (0..at_a_time)
             .map(|_| {
                 let flood = self.clone();
-                tokio::task::spawn_blocking(move || flood.until(address, end))
+                tokio::task::spawn_blocking(move || flood.until(address, end, life))
             })
             .collect();
         let mut all = Toll::default();
@@ -69,17 +70,17 @@ impl Flood {
         all
     }
 
-    fn until(&self, address: SocketAddr, end: Instant) -> Toll {
+    fn until(&self, address: SocketAddr, end: Instant, life: Duration) -> Toll {
         let mut toll = Toll::default();
         while Instant::now() < end {
-            self.connection(address, end, &mut toll);
+            self.connection(address, life, &mut toll);
             // Else the ports of loopback would run out in a minute.
             std::thread::sleep(Duration::from_millis(5));
         }
         toll
     }
 
-    fn connection(&self, address: SocketAddr, end: Instant, toll: &mut Toll) {
+    fn connection(&self, address: SocketAddr, life: Duration, toll: &mut Toll) {
         let Ok(mut stream) = TcpStream::connect(address) else { return };
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -89,7 +90,7 @@ impl Flood {
         let begun = Instant::now();
         let mut sent = 0;
         let mut alive = stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &self.opening].concat()).is_ok();
-        while alive && Instant::now() < end {
+        while alive && begun.elapsed() < life {
             let (frames, bytes) = (self.round)(sent);
             alive = stream.write_all(&bytes).is_ok();
             sent += frames;
@@ -128,7 +129,8 @@ fn goaway(mut stream: TcpStream) -> Option<u32> {
 }
 
 impl Toll {
-    fn add(&mut self, other: Self) {
+    /// Counts another's connections too.
+    pub fn add(&mut self, other: Self) {
         self.connections += other.connections;
         self.frames += other.frames;
         self.silent += other.silent;

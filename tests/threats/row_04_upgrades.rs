@@ -2,10 +2,14 @@
 //! that allows the protocol.
 
 use crate::answers_of_its_own::is_problem;
+use crate::harness::frames::{
+    DATA, END_HEADERS, GOAWAY, HEADERS, Http2, RST_STREAM, SETTINGS, block, field, frame, head,
+};
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{End, Wire, exchange};
 use crate::harness::yaml::one_route;
 
+const PROTOCOL_ERROR: u32 = 1;
 const ASK: &str = "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\n\r\n";
 
 #[tokio::test]
@@ -41,6 +45,33 @@ async fn http_1_0_and_http_2_clients_upgrade_nothing() {
     client.send("GET /a HTTP/1.0\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
     assert_eq!(client.answer().await.text(), "ok");
     assert_eq!((upstream.only().header("upgrade"), upstream.only().header("connection")), (None, None));
+    // RFC 9113 section 8.2.2, and RFC 8441 section 3: nothing was said of extended CONNECT.
+    let extended = vec![
+        field(":method", "CONNECT"),
+        field(":protocol", "websocket"),
+        field(":scheme", "http"),
+        field(":path", "/a"),
+        field(":authority", "x"),
+        field("sec-websocket-version", "13"),
+    ];
+    let plain = [head("GET", "/a"), vec![field("upgrade", "websocket")]].concat();
+    let both = [head("GET", "/a"), vec![field("connection", "upgrade"), field("upgrade", "websocket")]].concat();
+    for asked in [extended, plain, both] {
+        let mut client = Http2::connect(proxy.address()).await;
+        client.send([frame(HEADERS, END_HEADERS, 1, &block(&asked)), frame(DATA, 0, 1, b"hello")].concat()).await;
+        let outcome = loop {
+            let frame = client.frame().await.expect("an answer");
+            match frame.kind {
+                // SETTINGS_ENABLE_CONNECT_PROTOCOL is 8.
+                SETTINGS => assert!(frame.payload.chunks(6).all(|one| one[..2] != [0, 8]), "{frame:?}"),
+                RST_STREAM | GOAWAY => break frame.code(),
+                HEADERS => panic!("{} to {asked:?}", frame.status()),
+                _ => {}
+            }
+        };
+        assert_eq!(outcome, PROTOCOL_ERROR, "{asked:?}");
+    }
+    assert_eq!(upstream.seen().len(), 1, "none of them went on");
 }
 
 #[tokio::test]
