@@ -35,19 +35,21 @@ FUZZ_SECONDS ?= 5
 fuzz: rust-tools fuzz-tools ## Every fuzz target of fuzz/src for FUZZ_SECONDS, guided by coverage
 	fuzz/run.sh $(FUZZ_SECONDS)
 
-# How long a rotation runs; a flood or a crowd runs half a minute of it at most. All of it takes 25 minutes at
+# How long a rotation runs; a flood or a crowd runs half a minute of it at most. All of it takes half an hour at
 # most on two cores, behind the build. Each of these tests runs a short form in `make test`:
 #   rotation, replicas   an exclusive token that changes under full load, on one process and on replicas
+#   row 01               2,000 crafted requests a second of it, judged by servers of other habits
 #   row 17               floods of HTTP/2 frames beside others' requests, half a minute a kind
 #   row 18               5,000 slow connections beside others' requests
 #   row 24               a configuration cut at each byte, and hostile ones, under load
 #   row 25               1,000 reloads under 500 requests a second
 #   row 26               100 swaps of a secret under load
-#   row 28               ten minutes of a vendor that refuses
+#   row 28               a vendor that refuses, as long as a rotation
 #   row 30               kills between a refresh token's answer and its keeping
+#   row 34               10,000 requests that wait for a token that does not come
 #   row 35               restarts under load
 SOAK_SECONDS ?= 60
-SOAK ?= rotation:: replicas:: threats::row_17 threats::row_18 threats::row_24 threats::row_25 threats::row_26 threats::row_28 threats::row_30 threats::row_35
+SOAK ?= rotation:: replicas:: threats::row_01 threats::row_17 threats::row_18 threats::row_24 threats::row_25 threats::row_26 threats::row_28 threats::row_30 threats::row_34 threats::row_35
 
 .PHONY: soak
 soak: rust-tools test-tools ## What takes minutes: tokens, configurations and secrets that change under full load, floods, 5,000 slow clients, restarts, each fuzz target

@@ -144,6 +144,36 @@ fn no_process_is_started() {
     assert_none(&sources().iter().flat_map(|source| mentions(source, &source.code, &words)).collect::<Vec<_>>());
 }
 
+/// Modules of the tests that ask how long they may run, by the paths of their tests.
+fn long_runs() -> Vec<String> {
+    let tests = src().parent().unwrap().join("tests");
+    let asks = ["TOKENFERRY_SOAK_SECONDS", "long_or(", "soak::seconds()", "seconds()).await", "time("];
+    let mut modules = Vec::new();
+    for (folder, path) in [(tests.clone(), ""), (tests.join("threats"), "threats::")] {
+        for entry in fs::read_dir(folder).unwrap() {
+            let file = entry.unwrap().path();
+            let Ok(text) = fs::read_to_string(&file) else { continue };
+            let long = text.contains(asks[0]) || text.contains("soak::") && asks.iter().any(|ask| text.contains(ask));
+            if long || text.contains("rotation::") && text.contains("seconds()") {
+                modules.push(format!("{path}{}", file.file_stem().unwrap().to_str().unwrap()));
+            }
+        }
+    }
+    modules.retain(|module| module != "house");
+    modules
+}
+
+#[test]
+fn whatever_has_a_long_form_has_it_in_make_soak() {
+    let makefile = fs::read_to_string(src().parent().unwrap().join("Makefile")).unwrap();
+    let soak: Vec<&str> =
+        makefile.lines().find_map(|line| line.strip_prefix("SOAK ?= ")).unwrap().split_whitespace().collect();
+    let modules = long_runs();
+    assert!(modules.len() >= 10, "{modules:?}");
+    let is_run = |module: &String| soak.iter().any(|name| format!("{module}::").starts_with(name));
+    assert_none(&modules.into_iter().filter(|module| !is_run(module)).collect::<Vec<_>>());
+}
+
 #[test]
 fn the_door_of_the_binary_is_a_door() {
     let main = fs::read_to_string(src().join("main.rs")).unwrap();

@@ -1,8 +1,9 @@
 //! A request in an envelope: it says for which upstream it was made, and no other one's pool opens it.
 //!
-//! This is how a credential's token stays with the origins that its routes name. A token is written
-//! into a request in one way only, which puts the request into an envelope to the [`Destination`] that
-//! the token was handed out for; a destination is made for an upstream only where the credential's
+//! This is how a credential's token stays with the origins that its routes name. A token's header is
+//! written into a request in one way only, which puts the request into an envelope to the [`Destination`]
+//! that the token was handed out for. (In a query or a JSON body a token is text, which the walk of the
+//! request writes there: of it no type tells where it goes.) A destination is made for an upstream only where the credential's
 //! [`Reach`] covers it; and a [`Pool`](super::Pool) takes envelopes, opens those to its own upstream and
 //! refuses all others. A bare request is nothing that it takes:
 //!

@@ -55,6 +55,8 @@ impl Process {
     /// Runs a command that becomes the proxy, and waits until it listens.
     pub fn launch(folder: Arc<TempDir>, mut command: Command) -> Self {
         secrets::keep_those_of(&std::fs::read_to_string(folder.path().join("proxy.yaml")).unwrap_or_default());
+        let given = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        secrets::keep_variables(given);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = Arc::new(Mutex::new(String::new()));
         let mut readers = vec![collect(child.stderr.take().unwrap(), Arc::clone(&stderr))];

@@ -53,6 +53,7 @@ impl Proxy {
     async fn launch(folder: TempDir, yaml: &str, variables: &[(&str, &str)], watch: bool) -> Self {
         secrets::watch_the_log();
         secrets::keep_those_of(yaml);
+        secrets::keep_variables(variables.iter().map(|(name, value)| (name.as_ref(), value.as_ref())));
         std::fs::write(folder.path().join("proxy.yaml"), complete(yaml)).unwrap();
         let (hangups, inbox) = mpsc::channel(8);
         let (stop, stopped) = oneshot::channel::<()>();
