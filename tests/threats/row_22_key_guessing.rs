@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use tokenferry::access::{Access, Passwords};
-use tokenferry::demo::Crewmojo;
+use tokenferry::demo::{Crewmojo, Simulator};
 use tokenferry::model::{AccessPolicy, ApiKey, KeyDigest, Visitor};
 use tokio::runtime::Handle;
 
@@ -188,11 +188,12 @@ async fn who_hangs_up_before_the_answer_has_tried_too() {
 }
 
 /// A vendor, and a proxy whose route takes logins of those who have the key.
-async fn with_logins(limits: &str, access: &str) -> (Proxy, Upstream) {
+async fn with_logins(limits: &str, access: &str) -> (Proxy, (Upstream, Simulator)) {
     let simulator = simulate(Crewmojo::default()).await;
     let tap = Upstream::before(simulator.origin()).await;
     let listed = route("it", &tap.url("/v1"), "crewmojo", access);
-    (Proxy::start(&format!("{limits}{}", config(&[crewmojo(&tap.url(""), "")], &[listed]))).await, tap)
+    let yaml = format!("{limits}{}", config(&[crewmojo(&tap.url(""), "")], &[listed]));
+    (Proxy::start(&yaml).await, (tap, simulator))
 }
 
 fn login_of(secret: &str) -> (String, String) {
@@ -213,7 +214,7 @@ async fn login(proxy: &Proxy, secret: &str) -> u16 {
 #[tokio::test]
 async fn logins_whose_bodies_come_all_at_once_are_as_many_as_one_after_the_other() {
     let access = ", access: {api_keys: [{name: a, key: k3y-one}]}";
-    let (proxy, _tap) = with_logins(SLOW, access).await;
+    let (proxy, _vendor) = with_logins(SLOW, access).await;
     let mut all = Vec::new();
     for n in 0..50 {
         let (head, body) = login_of(&if n == 49 { "k3y-one".to_owned() } else { format!("wr{n:05}") });
@@ -233,7 +234,7 @@ async fn logins_whose_bodies_come_all_at_once_are_as_many_as_one_after_the_other
 #[tokio::test]
 async fn who_logged_in_before_goes_on_at_an_address_from_which_keys_are_tried() {
     let access = ", access: {api_keys: [{name: a, key: k3y-one}, {name: b, key: k3y-two}]}";
-    let (proxy, _tap) = with_logins(SLOW, access).await;
+    let (proxy, _vendor) = with_logins(SLOW, access).await;
     assert_eq!(login(&proxy, "k3y-one").await, 200);
     assert_eq!([login(&proxy, "wrong").await, login(&proxy, "wrong").await], [401, 429]);
     assert_eq!(login(&proxy, "k3y-two").await, 429, "it is not looked at");
