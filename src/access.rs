@@ -7,7 +7,7 @@
 //! [`Access::admit`] is what each request walks through, and waits for nothing. What cannot be said at
 //! once is [`Pending`]: a password that was not found right before, a token that may be signed with a
 //! key that is not at hand. `key`, `network`, `certificate`, `user` and `jwt` each judge one kind of
-//! rule, `presented` reads what a request presents, `passwords` and `keyring` are what all requests
+//! rule, `presented` and `shown` read what a request presents, `passwords` and `keyring` are what all requests
 //! share, `jwks` asks an issuer for its keys, `seen` is their memory.
 
 mod certificate;
@@ -21,6 +21,7 @@ mod network;
 mod passwords;
 mod presented;
 mod seen;
+mod shown;
 mod token;
 mod user;
 
@@ -29,25 +30,23 @@ use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use zeroize::Zeroizing;
 
 use crate::model::{AccessPolicy, KeySource, Visitor, unmapped};
-use crate::secret::Secret;
 
 use judgement::Check;
-use key::X_API_KEY;
 use presented::presented_in;
 use token::Tokens;
 
 pub use denied::Denied;
-pub use judgement::{Admitted, Judgement, Pending};
+pub use judgement::{Admitted, Identity, Judgement, Pending};
 pub use jwks::{FetchError, FetchKeys, fetch_keys};
 pub use keyring::Keyring;
 pub use passwords::Passwords;
 pub use presented::presented;
+pub use shown::{KeyPlace, Shown};
 
 /// A kind of rule, as `explain` tells of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Rule {
     /// `api_keys`
     Key,
@@ -112,14 +111,13 @@ impl Access {
         self.asks_for_a_key() || !self.policy.users.is_empty()
     }
 
-    /// What a request shows of what can be guessed, as it is written; `None` where it shows nothing.
-    pub fn guess<'h>(&self, headers: &'h HeaderMap) -> Option<[&'h [u8]; 2]> {
-        let of = |name: &HeaderName, is_guess: bool| {
-            headers.get(name).filter(|_| is_guess).map(HeaderValue::as_bytes).unwrap_or_default()
-        };
-        let authorization = of(&AUTHORIZATION, self.tokens.is_none() && self.can_be_guessed());
-        let guess = [authorization, of(&X_API_KEY, self.asks_for_a_key())];
-        guess.iter().any(|value| !value.is_empty()).then_some(guess)
+    /// What a request shows of what can be guessed.
+    pub fn shown<'h>(&self, headers: &'h HeaderMap) -> Shown<'h> {
+        if !self.can_be_guessed() {
+            return Shown::default();
+        }
+        let takes_user = !self.policy.users.is_empty();
+        Shown::read(headers, self.asks_for_a_key(), takes_user, self.claims_authorization())
     }
 
     /// Whether `Authorization` is for a user or a token, and so for no key and not for the upstream.
@@ -133,23 +131,36 @@ impl Access {
     /// enough, whatever stands in the other: that may be for the upstream. Beside users or a token it is
     /// `X-Api-Key` alone. A place that is written twice is not guessed at.
     pub fn admit<'a>(&'a self, visitor: &Visitor<'a>, headers: &HeaderMap) -> Result<Judgement<'a>, Denied> {
+        self.admit_shown(visitor, headers, &self.shown(headers), &KeyPlace::ALL)
+    }
+
+    /// The same of what was read already; keys count at these places only.
+    pub fn admit_shown<'a>(
+        &'a self,
+        visitor: &Visitor<'a>,
+        headers: &HeaderMap,
+        shown: &Shown<'_>,
+        places: &[KeyPlace],
+    ) -> Result<Judgement<'a>, Denied> {
         let mut admitted = self.admit_visitor(visitor)?;
         if self.asks_for_a_key() {
-            admitted.and(Some(self.key_in(headers).ok_or(Denied::Key)?));
+            let named = |place: &KeyPlace| Some((*place, key::name_of(&self.policy.api_keys, shown.key(*place)?)?));
+            let (place, name) = places.iter().find_map(named).ok_or(Denied::Key)?;
+            admitted.and(Rule::Key, Some(name));
+            admitted.key = Some(place);
         }
-        let authorization = || single(headers, &AUTHORIZATION);
         if let Some(tokens) = &self.tokens {
-            match tokens.judge(authorization(), headers.contains_key(AUTHORIZATION))? {
-                token::Judged::Known(who) => admitted.and_owned(who),
+            match tokens.judge(single(headers, &AUTHORIZATION), headers.contains_key(AUTHORIZATION))? {
+                token::Judged::Known(bearer) => admitted.and_bearer(&bearer),
                 token::Judged::Asked(check) => {
                     return Ok(Judgement::Pending(Pending::new(admitted, Check::Token(check))));
                 }
             }
         }
         if !self.policy.users.is_empty() {
-            let value = authorization().ok_or(Denied::User)?;
-            match user::judge(&self.policy.users, &self.passwords, value)? {
-                user::Judged::Known(who) => admitted.and(Some(who)),
+            let pair = shown.user().ok_or(Denied::User)?;
+            match user::judge(&self.policy.users, &self.passwords, pair)? {
+                user::Judged::Known(who) => admitted.and(Rule::User, Some(who)),
                 user::Judged::Asked(check) => {
                     return Ok(Judgement::Pending(Pending::new(admitted, Check::Password(check))));
                 }
@@ -158,37 +169,14 @@ impl Access {
         Ok(Judgement::Admitted(admitted))
     }
 
-    /// Judges who asks, and this text as the key: for a login's `client_secret`. Where more is asked for
-    /// than a key, a login presents it as every other request does.
-    pub fn admit_key<'a>(&'a self, visitor: &Visitor<'a>, key: &str) -> Result<Admitted<'a>, Denied> {
-        let mut admitted = self.admit_visitor(visitor)?;
-        if self.claims_authorization() {
-            return Err(Denied::Key);
-        }
-        if self.asks_for_a_key() {
-            let name = key::name_of(&self.policy.api_keys, key.as_bytes()).ok_or(Denied::Key)?;
-            admitted.and(Some(name));
-        }
-        Ok(admitted)
-    }
-
-    /// The key that let a request in, as text: a login's placeholder token. `None` where no key is
-    /// asked for.
-    pub fn presented_key(&self, headers: &HeaderMap) -> Option<Secret> {
-        if !self.asks_for_a_key() {
-            return None;
-        }
-        let authorization = headers.get(AUTHORIZATION).filter(|_| !self.claims_authorization()).and_then(presented_in);
-        let bare = headers.get(&X_API_KEY).map(|value| Zeroizing::new(value.as_bytes().to_vec()));
-        let key = authorization.into_iter().chain(bare).find(|key| self.is_key(key))?;
-        std::str::from_utf8(&key).ok().map(Secret::new)
-    }
-
     /// Takes out of the headers what let the request in: it never goes upstream. `X-Api-Key` goes
     /// in every spelling that a server might take for it. `Authorization` goes where it is for a user or a
     /// token, whatever it holds; where only a key is asked for, if it holds one: it may else be meant for
     /// the upstream.
     pub fn remove_key(&self, headers: &mut HeaderMap) {
+        if !self.asks_for_a_key() && !self.claims_authorization() {
+            return;
+        }
         let holds_key = |value: &HeaderValue| presented_in(value).is_some_and(|key| self.is_key(&key));
         let all = headers.get_all(AUTHORIZATION);
         if self.claims_authorization() || (self.asks_for_a_key() && all.iter().any(holds_key)) {
@@ -199,26 +187,16 @@ impl Access {
         }
     }
 
-    /// The client's network and certificate.
-    fn admit_visitor<'a>(&'a self, visitor: &Visitor<'a>) -> Result<Admitted<'a>, Denied> {
+    /// Judges the client's network and certificate alone, which takes no look at the request.
+    pub fn admit_visitor<'a>(&'a self, visitor: &Visitor<'a>) -> Result<Admitted<'a>, Denied> {
         if !network::is_let_in(visitor.address, &self.policy.allow, &self.policy.deny) {
             return Err(Denied::Network);
         }
-        let mut admitted = Admitted { who: None };
+        let mut admitted = Admitted::default();
         if let Some(rule) = &self.policy.client_certificates {
-            admitted.and(certificate::name_of(rule, visitor.certificate)?);
+            admitted.and(Rule::Certificate, certificate::name_of(rule, visitor.certificate)?);
         }
         Ok(admitted)
-    }
-
-    fn key_in(&self, headers: &HeaderMap) -> Option<&str> {
-        if is_doubled(headers, &AUTHORIZATION) || is_doubled(headers, &X_API_KEY) {
-            return None;
-        }
-        let name_of = |presented: &[u8]| key::name_of(&self.policy.api_keys, presented);
-        let authorization = headers.get(AUTHORIZATION).filter(|_| !self.claims_authorization()).and_then(presented_in);
-        let bare = || headers.get(&X_API_KEY).and_then(|value| name_of(value.as_bytes()));
-        authorization.and_then(|key| name_of(&key)).or_else(bare)
     }
 
     fn is_key(&self, presented: &[u8]) -> bool {

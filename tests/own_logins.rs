@@ -245,6 +245,19 @@ async fn where_a_user_is_asked_for_a_login_presents_them_as_every_request_does()
 }
 
 #[tokio::test]
+async fn logins_are_held_to_their_routes_bounds_each_key_to_its_own() {
+    let keys = ", access: {api_keys: [{name: one, key: k3y-one}, {name: two, key: k3y-two}]}";
+    let set = Set::crewmojo(&format!("{keys}, limits: {{rate: {{rate: 1/h, per: key}}}}")).await;
+    let login = async |key: &str| {
+        let body = format!("grant_type=client_credentials&client_id=a&client_secret={key}");
+        set.post("/it/oauth/token", FORM, &body).await.status().as_u16()
+    };
+    for (key, status) in [("k3y-one", 200), ("k3y-two", 200), ("k3y-one", 429), ("k3y-two", 429), ("wrong", 401)] {
+        assert_eq!(login(key).await, status, "{key}");
+    }
+}
+
+#[tokio::test]
 async fn crayons_sdk_says_the_key_as_its_client_secret_in_a_basic_header() {
     let set = Set::crayon(KEYS).await;
     let basic = format!("Basic {}", STANDARD.encode(format!("client:{KEY}")));

@@ -5,6 +5,8 @@
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
+use super::Rule;
+use super::judgement::{Identity, identity};
 use crate::model::{JwtRules, KeySet};
 
 /// Longer ones are not looked at.
@@ -17,6 +19,8 @@ const LONGEST_NAME: usize = 64;
 pub(super) struct Verified {
     /// Its subject, as it may be logged.
     pub(super) who: Option<String>,
+    /// The issuer's whole subject. Tokens without one are all of the same bearer.
+    pub(super) identity: Identity,
     /// When it ends, leeway included, in seconds since 1970.
     pub(super) end: u64,
 }
@@ -77,7 +81,11 @@ fn judge(rules: &JwtRules, claims: &Map<String, Value>, now: u64) -> Option<Veri
     let has = |(name, wanted): &(String, Vec<String>)| {
         claims.get(name).is_some_and(|claim| wanted.iter().all(|wanted| holds(name, claim, wanted)))
     };
-    (is_meant && rules.claims.iter().all(has)).then(|| Verified { who: claims.get("sub").and_then(name), end })
+    (is_meant && rules.claims.iter().all(has)).then(|| {
+        let subject = claims.get("sub");
+        let whole = subject.map(Value::to_string);
+        Verified { who: subject.and_then(name), identity: identity((Rule::Token, &rules.issuer, whole)), end }
+    })
 }
 
 /// Seconds since 1970, perhaps with a fraction (RFC 7519 section 2, `NumericDate`).

@@ -58,19 +58,27 @@ impl Passwords {
         self.right.find(mark).is_some()
     }
 
-    /// Checks a password. Who asks for a check that is under way waits for that one.
+    /// Checks a password. Who asks for a check that is under way waits for that one. `keeps` says whether it is
+    /// remembered when it is right.
     pub(super) async fn check(
         self: &Arc<Self>,
         mark: Mark,
         hash: &PasswordHash,
         password: Zeroizing<Vec<u8>>,
+        keeps: bool,
     ) -> Result<bool, Denied> {
         let way = Way::join(self, mark);
-        let checked = way.cell.get_or_try_init(|| self.run(mark, hash, password)).await;
+        let checked = way.cell.get_or_try_init(|| self.run(mark, hash, password, keeps)).await;
         checked.copied()
     }
 
-    async fn run(&self, mark: Mark, hash: &PasswordHash, password: Zeroizing<Vec<u8>>) -> Result<bool, Denied> {
+    async fn run(
+        &self,
+        mark: Mark,
+        hash: &PasswordHash,
+        password: Zeroizing<Vec<u8>>,
+        keeps: bool,
+    ) -> Result<bool, Denied> {
         // One that was under way when this one was asked for may be over.
         if self.is_known(&mark) {
             return Ok(true);
@@ -86,7 +94,7 @@ impl Passwords {
             is_right
         });
         let is_right = check.await.map_err(|_| Denied::Crowded)?.map_err(|_| Denied::Crowded)?;
-        if is_right {
+        if is_right && keeps {
             self.right.keep(mark, ());
         }
         Ok(is_right)

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -18,13 +19,21 @@ fn ready(policy: AccessPolicy) -> Access {
 }
 
 /// What is said without waiting.
-fn admit<'a>(access: &'a Access, visitor: &Visitor<'a>, headers: &HeaderMap) -> Result<Admitted<'a>, Denied> {
-    access.admit(visitor, headers)?.at_once()
+fn admit(access: &Access, visitor: &Visitor<'_>, headers: &HeaderMap) -> Result<Option<String>, Denied> {
+    access.admit(visitor, headers)?.at_once().map(|admitted| admitted.who.map(Cow::into_owned))
+}
+
+/// The same of a login with this `client_secret`.
+fn admit_key(access: &Access, visitor: &Visitor<'_>, key: &str) -> Result<Option<String>, Denied> {
+    let none = HeaderMap::new();
+    let shown = access.shown(&none).in_body(Some(key.as_bytes()));
+    let judged = access.admit_shown(visitor, &none, &shown, &KeyPlace::ALL)?;
+    judged.at_once().map(|admitted| admitted.who.map(Cow::into_owned))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it stands for what the judgement gives")]
-fn as_who(name: &str) -> Result<Admitted<'_>, Denied> {
-    Ok(Admitted { who: Some(name.into()) })
+fn as_who(name: &str) -> Result<Option<String>, Denied> {
+    Ok(Some(name.to_owned()))
 }
 
 fn access(keys: &[&str], allow: &[&str], deny: &[&str]) -> Access {
@@ -51,8 +60,8 @@ fn basic(pair: &str) -> String {
 fn nothing_listed_lets_everyone_in() {
     let open = access(&[], &[], &[]);
     assert!(open.is_open());
-    assert_eq!(admit(&open, &Visitor::default(), &HeaderMap::new()), Ok(Admitted { who: None }));
-    assert_eq!(admit(&open, &from("192.0.2.1"), &headers(&[("x-api-key", "any")])), Ok(Admitted { who: None }));
+    assert_eq!(admit(&open, &Visitor::default(), &HeaderMap::new()), Ok(None));
+    assert_eq!(admit(&open, &from("192.0.2.1"), &headers(&[("x-api-key", "any")])), Ok(None));
     for closed in [access(&["k"], &[], &[]), access(&[], &["::/0"], &[]), access(&[], &[], &["::/0"])] {
         assert!(!closed.is_open());
     }
@@ -133,7 +142,7 @@ fn an_empty_key_opens_nothing_even_if_one_was_configured() {
     for lines in [&[][..], &[("x-api-key", "")], &[("authorization", "Basic dXNlcjo=")]] {
         assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), Err(Denied::Key));
     }
-    assert_eq!(access.admit_key(&Visitor::default(), ""), Err(Denied::Key));
+    assert_eq!(admit_key(&access, &Visitor::default(), ""), Err(Denied::Key));
 }
 
 #[test]
@@ -152,8 +161,8 @@ fn networks_are_judged_before_keys_and_deny_before_allow() {
     ] {
         assert_eq!(admit(&access, &from(client), &good).map(drop), with_key, "{client}");
         assert_eq!(admit(&access, &from(client), &bad).map(drop), without, "{client}");
-        assert_eq!(access.admit_key(&from(client), "billing").map(drop), with_key, "{client}");
-        assert_eq!(access.admit_key(&from(client), "other").map(drop), without, "{client}");
+        assert_eq!(admit_key(&access, &from(client), "billing").map(drop), with_key, "{client}");
+        assert_eq!(admit_key(&access, &from(client), "other").map(drop), without, "{client}");
     }
 }
 
@@ -239,8 +248,8 @@ fn a_user_is_let_in_by_their_own_password_alone() {
     assert_eq!(admit(&access, &Visitor::default(), &headers(&[("x-api-key", "hunter2")])), Err(Denied::User));
     let twice = headers(&[("authorization", &right), ("authorization", &right)]);
     assert_eq!(admit(&access, &Visitor::default(), &twice), Err(Denied::User));
-    assert_eq!(access.admit_key(&Visitor::default(), "hunter2"), Err(Denied::Key));
-    assert_eq!(access.presented_key(&headers(&[("authorization", &right)])), None);
+    assert_eq!(admit_key(&access, &Visitor::default(), "hunter2"), Err(Denied::User));
+    assert!(access.shown(&headers(&[("authorization", &right)])).key(KeyPlace::Authorization).is_none());
     for value in [right.as_str(), "Bearer of-the-upstream", "Basic !!!"] {
         let mut left = headers(&[("authorization", value), ("x-api-key", "of-the-upstream")]);
         access.remove_key(&mut left);
@@ -257,7 +266,8 @@ async fn a_password_that_was_right_is_not_checked_again_and_a_wrong_one_always_i
     let visitor = Visitor::default();
     for (headers, expected) in [(&right, as_who("alice")), (&wrong, Err(Denied::User)), (&unknown, Err(Denied::User))] {
         let Ok(Judgement::Pending(pending)) = access.admit(&visitor, headers) else { panic!("nothing is known yet") };
-        assert_eq!(pending.settle().await, expected);
+        let settled = pending.settle().await;
+        assert_eq!(settled.map(|admitted| admitted.who.map(Cow::into_owned)), expected);
     }
     assert!(matches!(access.admit(&visitor, &right), Ok(Judgement::Admitted(_))));
     assert!(matches!(access.admit(&visitor, &wrong), Ok(Judgement::Pending(_))));
@@ -288,8 +298,9 @@ fn beside_users_a_key_is_in_its_own_header_and_both_must_be_right() {
         assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), expected, "{lines:?}");
     }
     let lines = headers(&[("authorization", &right), ("x-api-key", "k3y")]);
-    assert_eq!(access.presented_key(&lines), Some(Secret::new("k3y")));
-    assert_eq!(access.admit_key(&Visitor::default(), "k3y"), Err(Denied::Key));
+    let admitted = access.admit(&Visitor::default(), &lines).unwrap().at_once().unwrap();
+    assert_eq!(admitted.key, Some(KeyPlace::Own));
+    assert_eq!(admit_key(&access, &Visitor::default(), "k3y"), Err(Denied::Key));
     let mut left = lines;
     access.remove_key(&mut left);
     assert!(left.is_empty());
@@ -318,8 +329,8 @@ fn a_certificate_lets_in_by_its_alternative_names_alone() {
         let visitor = Visitor { address: None, certificate: Some(&shown) };
         let expected = by_name.map_or(Err(Denied::Certificate), as_who);
         assert_eq!(admit(&named, &visitor, &HeaderMap::new()), expected, "{shown:?}");
-        let told = Admitted { who: by_any.map(Into::into) };
-        assert_eq!(admit(&any, &visitor, &HeaderMap::new()), Ok(told), "{shown:?}");
+        let told = Ok(by_any.map(str::to_owned));
+        assert_eq!(admit(&any, &visitor, &HeaderMap::new()), told, "{shown:?}");
     }
     for access in [&named, &any] {
         assert!(!access.is_open());
@@ -342,8 +353,29 @@ fn networks_come_before_certificates_and_those_before_keys() {
     ] {
         assert_eq!(admit(&access, &visitor, headers), expected);
     }
-    assert_eq!(access.admit_key(&visitor("10.0.0.1", None), "k3y"), Err(Denied::Certificate));
+    assert_eq!(admit_key(&access, &visitor("10.0.0.1", None), "k3y"), Err(Denied::Certificate));
     assert!(access.rules().eq([Rule::Network, Rule::Certificate, Rule::Key]));
+}
+
+#[test]
+fn a_key_a_user_and_a_certificate_of_one_name_are_told_apart() {
+    let alice = ApiKey { name: "alice".to_owned(), digest: KeyDigest::of(b"k3y") };
+    let by_key = ready(AccessPolicy { api_keys: vec![alice], ..AccessPolicy::default() });
+    let by_user = ready(AccessPolicy { users: users(), ..AccessPolicy::default() });
+    let any = Some(CertificateRule::Any);
+    let by_certificate = ready(AccessPolicy { client_certificates: any, ..AccessPolicy::default() });
+    let shown = ClientCertificate { names: vec!["alice".to_owned()], common_name: None };
+    let visitor = Visitor { address: None, certificate: Some(&shown) };
+    let (key, user) = (headers(&[("x-api-key", "k3y")]), headers(&[("authorization", &basic("alice:hunter2"))]));
+    let mut identities = Vec::new();
+    for (access, headers) in [(&by_key, &key), (&by_user, &user), (&by_certificate, &HeaderMap::new())] {
+        let admitted = access.admit(&visitor, headers).unwrap().at_once().unwrap();
+        assert_eq!(admitted.who.as_deref(), Some("alice"));
+        identities.push(admitted.identity.unwrap());
+    }
+    identities.sort_unstable();
+    identities.dedup();
+    assert_eq!(identities.len(), 3);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Tokens that requests present, and what is remembered of those that were verified.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,6 +7,7 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use super::denied::Denied;
+use super::judgement::Identity;
 use super::jwt::{Verified, Wrong, verify};
 use super::keyring::{Keyring, Refreshed};
 use super::seen::{Marker, Seen};
@@ -26,13 +26,21 @@ pub(super) struct Tokens {
 struct Remembered {
     keys: [u8; 32],
     end: u64,
-    who: Option<Arc<str>>,
+    bearer: Bearer,
+}
+
+/// Whose token it is.
+#[derive(Clone)]
+pub(super) struct Bearer {
+    /// As it may be logged.
+    pub(super) who: Option<Arc<str>>,
+    pub(super) identity: Identity,
 }
 
 /// What came of a look at a token.
 pub(super) enum Judged<'a> {
     /// It holds, and is of this one.
-    Known(Option<Cow<'a, str>>),
+    Known(Bearer),
     /// It may be signed with a key that is to be fetched.
     Asked(TokenCheck<'a>),
 }
@@ -56,7 +64,7 @@ impl Tokens {
         let keys = self.keyring.keys();
         let keys = keys.as_deref().ok_or(Denied::NoKeys)?;
         match self.verify(keys, token) {
-            Ok(who) => Ok(Judged::Known(who)),
+            Ok(bearer) => Ok(Judged::Known(bearer)),
             Err(Wrong::Token) => Err(Denied::Token { presented: true }),
             Err(Wrong::UnknownKey) => {
                 Ok(Judged::Asked(TokenCheck { tokens: self, token: Zeroizing::new(token.to_vec()) }))
@@ -64,26 +72,25 @@ impl Tokens {
         }
     }
 
-    fn verify<'a>(&self, keys: &KeySet, token: &[u8]) -> Result<Option<Cow<'a, str>>, Wrong> {
+    fn verify(&self, keys: &KeySet, token: &[u8]) -> Result<Bearer, Wrong> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());
         let mark = self.marker.mark([token]);
-        let told = |who: &Arc<str>| Cow::Owned(String::from(&**who));
         if let Some(seen) = self.seen.find(&mark)
             && seen.keys == *keys.digest()
             && seen.end > now
         {
-            return Ok(seen.who.as_ref().map(told));
+            return Ok(seen.bearer);
         }
-        let Verified { who, end } = verify(&self.rules, keys, token, now)?;
-        let who: Option<Arc<str>> = who.map(Arc::from);
-        self.seen.keep(mark, Remembered { keys: *keys.digest(), end, who: who.clone() });
-        Ok(who.as_ref().map(told))
+        let Verified { who, identity, end } = verify(&self.rules, keys, token, now)?;
+        let bearer = Bearer { who: who.map(Arc::from), identity };
+        self.seen.keep(mark, Remembered { keys: *keys.digest(), end, bearer: bearer.clone() });
+        Ok(bearer)
     }
 }
 
-impl<'a> TokenCheck<'a> {
+impl TokenCheck<'_> {
     /// Waits for newer keys, where they may be asked for.
-    pub(super) async fn settle(self) -> Result<Option<Cow<'a, str>>, Denied> {
+    pub(super) async fn settle(self) -> Result<Bearer, Denied> {
         match self.tokens.keyring.refreshed().await {
             Refreshed::Crowded => return Err(Denied::NoKeys),
             Refreshed::TooSoon => return Err(Denied::Token { presented: true }),

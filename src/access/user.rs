@@ -33,9 +33,8 @@ pub(super) struct PasswordCheck<'a> {
 pub(super) fn judge<'a>(
     users: &'a [BasicUser],
     passwords: &'a Arc<Passwords>,
-    value: &HeaderValue,
+    pair: &[u8],
 ) -> Result<Judged<'a>, Denied> {
-    let pair = pair_in(value).ok_or(Denied::User)?;
     let colon = pair.iter().position(|byte| *byte == b':').ok_or(Denied::User)?;
     let (name, password) = pair.split_at_checked(colon).ok_or(Denied::User)?;
     let password = password.get(1..).unwrap_or_default();
@@ -62,7 +61,8 @@ pub(super) fn judge<'a>(
 impl<'a> PasswordCheck<'a> {
     /// Waits for it.
     pub(super) async fn settle(self) -> Result<&'a str, Denied> {
-        let is_right = self.passwords.check(self.mark, self.hash, self.password).await?;
+        let keeps = self.user.is_some();
+        let is_right = self.passwords.check(self.mark, self.hash, self.password, keeps).await?;
         self.user.filter(|_| is_right).ok_or(Denied::User)
     }
 
@@ -74,7 +74,7 @@ impl<'a> PasswordCheck<'a> {
 }
 
 /// User, colon and password.
-fn pair_in(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
+pub(super) fn pair_in(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
     let value = value.as_bytes().trim_ascii();
     let (scheme, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
     if !scheme.eq_ignore_ascii_case(b"basic") {

@@ -31,6 +31,11 @@ impl Pace {
             wait => Err(Duration::from_nanos(wait)),
         }
     }
+
+    /// When a bucket is empty of which one that was taken is put back.
+    pub(super) fn before(self, due: u64) -> u64 {
+        due.saturating_sub(self.interval)
+    }
 }
 
 /// What is left of one client's, or of one route's. Begins full.

@@ -1,10 +1,13 @@
 //! Slows those who try keys.
 //!
-//! Each wrong key is one of its client's address. An address that has used up what it has gets no
+//! Each wrong key is one of its client's address. One is taken before a key is looked at and given back
+//! when it was right: so those that are tried at once count as those that come one after the other, and
+//! whoever does not wait for an answer has tried, too. An address that has used up what it has gets no
 //! more answers: until the next one is due, a key that comes from there is not even looked at, and so
 //! a right one among many wrong ones tells nothing. That would lock out honest clients behind the
-//! same address; so what was let in from there before is known, by a hash of it, and goes on to be
-//! looked at as ever. Whoever has never been let in cannot add to what is known.
+//! same address; so what let in from there before is known, by a hash of it, and goes on to be
+//! looked at as ever. Whoever has never been let in cannot add to what is known, and who has been adds
+//! nothing but what was right.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
@@ -46,6 +49,28 @@ pub struct Slowed {
     pub is_news: bool,
 }
 
+/// A key that is looked at, and counts as a wrong one whatever becomes of it, unless it is said otherwise.
+#[must_use]
+#[derive(Debug)]
+pub struct Guess<'g> {
+    guesses: &'g Guesses,
+    address: IpAddr,
+    pace: Pace,
+}
+
+impl Guess<'_> {
+    /// It was right, and is known from now on.
+    pub fn was_right(self, shown: Fingerprint) {
+        self.guesses.right(shown);
+        self.was_none();
+    }
+
+    /// Nothing that can be guessed was found wrong.
+    pub fn was_none(self) {
+        self.guesses.wrong.give_back(self.address, self.pace);
+    }
+}
+
 /// Wrong keys by address, for the life of the process.
 pub struct Guesses {
     epoch: Instant,
@@ -68,25 +93,20 @@ impl Guesses {
         Fingerprint(self.secret.hash_one((group(address), shown)) | 1)
     }
 
-    /// Whether a key from this address is not to be looked at.
-    pub fn slowed(&self, address: IpAddr, shown: Fingerprint, pace: Pace, now: Instant) -> Option<Slowed> {
+    /// Counts a key that is not known as a wrong one, unless it is not to be looked at.
+    pub fn take(&self, address: IpAddr, pace: Pace, now: Instant) -> Result<Guess<'_>, Slowed> {
         let (address, now) = (group(address), nanos(self.epoch, now));
-        let wait = self.wrong.wait(address, pace, now)?;
-        if self.knows(shown) {
-            return None;
+        match self.wrong.take(address, pace, now) {
+            Ok(()) => Ok(Guess { guesses: self, address, pace }),
+            Err(wait) => {
+                let is_news = self.told.take(address, Pace::new(TOLD.0, TOLD.1), now).is_ok();
+                Err(Slowed { wait, is_news })
+            }
         }
-        let is_news = self.told.take(address, Pace::new(TOLD.0, TOLD.1), now).is_ok();
-        Some(Slowed { wait, is_news })
     }
 
-    /// A wrong key came from this address.
-    pub fn wrong(&self, address: IpAddr, pace: Pace, now: Instant) {
-        // One more than there may be changes nothing: those are known keys that are no longer right.
-        let _ = self.wrong.take(group(address), pace, nanos(self.epoch, now));
-    }
-
-    /// What was shown let its client in. No lock, and nothing is written where it is known.
-    pub fn right(&self, shown: Fingerprint) {
+    /// What was shown let its client in.
+    fn right(&self, shown: Fingerprint) {
         if self.knows(shown) {
             return;
         }
@@ -100,7 +120,16 @@ impl Guesses {
         }
     }
 
-    fn knows(&self, shown: Fingerprint) -> bool {
+    /// What was shown lets in no longer.
+    pub fn forget(&self, shown: Fingerprint) {
+        let Some(known) = self.known.get() else { return };
+        for place in &known[places(shown)] {
+            let _ = place.compare_exchange(shown.0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it let in before. Takes no lock and writes nothing.
+    pub fn knows(&self, shown: Fingerprint) -> bool {
         let Some(known) = self.known.get() else { return false };
         known[places(shown)].iter().any(|place| place.load(Ordering::Relaxed) == shown.0)
     }
@@ -134,46 +163,45 @@ mod tests {
         let now = Instant::now();
         let guesses = Guesses::new(now);
         for tried in 0..10 {
-            let shown = guesses.fingerprint(HERE, tried);
-            assert_eq!(guesses.slowed(HERE, shown, pace(), now), None, "{tried}");
-            guesses.wrong(HERE, pace(), now);
+            assert!(guesses.take(HERE, pace(), now).is_ok(), "{tried}");
         }
-        let shown = guesses.fingerprint(HERE, "the right one");
         let wait = Duration::from_secs(6);
-        assert_eq!(guesses.slowed(HERE, shown, pace(), now), Some(Slowed { wait, is_news: true }));
-        assert_eq!(guesses.slowed(HERE, shown, pace(), now), Some(Slowed { wait, is_news: false }));
-        assert_eq!(guesses.slowed(THERE, shown, pace(), now), None);
-        assert_eq!(guesses.slowed(HERE, shown, pace(), now + wait), None, "one every six seconds");
+        let slowed = || guesses.take(HERE, pace(), now).map(drop);
+        assert_eq!(slowed(), Err(Slowed { wait, is_news: true }));
+        for _ in 0..1000 {
+            assert_eq!(slowed(), Err(Slowed { wait, is_news: false }), "it gets no longer");
+        }
+        assert!(guesses.take(THERE, pace(), now).is_ok());
+        assert!(guesses.take(HERE, pace(), now + wait).is_ok(), "one every six seconds");
+        assert!(guesses.take(HERE, pace(), now + wait).is_err());
     }
 
     #[test]
-    fn whoever_was_let_in_from_a_slowed_address_before_goes_on() {
+    fn those_that_are_looked_at_at_once_count_and_right_ones_are_given_back() {
+        let now = Instant::now();
+        let guesses = Guesses::new(now);
+        let under_way: Vec<_> = (0..20).filter_map(|_| guesses.take(HERE, pace(), now).ok()).collect();
+        assert_eq!(under_way.len(), 10);
+        let mut under_way = under_way.into_iter();
+        under_way.next().unwrap().was_right(guesses.fingerprint(HERE, "k3y"));
+        under_way.next().unwrap().was_none();
+        // Their clients have gone away.
+        drop(under_way);
+        assert_eq!((0..20).filter_map(|_| guesses.take(HERE, pace(), now).ok()).count(), 2);
+    }
+
+    #[test]
+    fn what_let_in_is_known_at_its_address_until_it_is_forgotten() {
         let now = Instant::now();
         let guesses = Guesses::new(now);
         let honest = guesses.fingerprint(HERE, "k3y");
-        guesses.right(honest);
-        for _ in 0..20 {
-            guesses.wrong(HERE, pace(), now);
-        }
-        assert_eq!(guesses.slowed(HERE, honest, pace(), now), None);
-        let other = guesses.fingerprint(HERE, "k3z");
-        assert!(guesses.slowed(HERE, other, pace(), now).is_some());
-        // The same key from elsewhere is not known: what is known is of an address.
-        for _ in 0..20 {
-            guesses.wrong(THERE, pace(), now);
-        }
-        assert!(guesses.slowed(THERE, guesses.fingerprint(THERE, "k3y"), pace(), now).is_some());
-    }
-
-    #[test]
-    fn wrong_keys_beyond_the_bound_do_not_lengthen_it() {
-        let now = Instant::now();
-        let guesses = Guesses::new(now);
-        for _ in 0..1000 {
-            guesses.wrong(HERE, pace(), now);
-        }
-        let slowed = guesses.slowed(HERE, guesses.fingerprint(HERE, 1), pace(), now).unwrap();
-        assert_eq!(slowed.wait, Duration::from_secs(6));
+        assert!(!guesses.knows(honest));
+        guesses.take(HERE, pace(), now).unwrap().was_right(honest);
+        assert!(guesses.knows(honest));
+        assert!(!guesses.knows(guesses.fingerprint(HERE, "k3z")));
+        assert!(!guesses.knows(guesses.fingerprint(THERE, "k3y")), "what is known is of an address");
+        guesses.forget(honest);
+        assert!(!guesses.knows(honest));
     }
 
     #[test]

@@ -12,11 +12,11 @@ const CLIENTS: usize = 32_768;
 
 /// Who is asking, as far as rules count.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Who<'a> {
+pub struct Who {
     /// The client's address; `None` on a Unix socket.
     pub address: Option<IpAddr>,
-    /// The name of what let it in; `None` where nothing was asked for.
-    pub key: Option<&'a str>,
+    /// The identity of what let it in; `None` where nothing was asked for.
+    pub key: Option<u64>,
 }
 
 /// One rule of one route. Lives on through reloads that do not change it.
@@ -37,7 +37,7 @@ impl Limiter {
     }
 
     /// Takes one, or says how long until there is one.
-    pub fn take(&self, who: Who<'_>, now: Instant) -> Result<(), Duration> {
+    pub fn take(&self, who: Who, now: Instant) -> Result<(), Duration> {
         let now = nanos(self.epoch, now);
         match self.per {
             Per::Route => self.all.take(self.pace, now),
@@ -72,7 +72,7 @@ mod tests {
         (Limiter::new(&RateRule { rate: Rate::a_minute(1), burst: 1, per }, now), now)
     }
 
-    fn at(address: &str) -> Who<'_> {
+    fn at(address: &str) -> Who {
         Who { address: Some(address.parse().unwrap()), key: None }
     }
 
@@ -93,7 +93,7 @@ mod tests {
     fn keys_are_told_apart_and_those_without_one_are_not() {
         let (limiter, now) = limiter(Per::Key);
         let by = |key| Who { address: None, key };
-        for key in [Some("a"), Some("b"), None] {
+        for key in [Some(1), Some(2), None] {
             assert!(limiter.take(by(key), now).is_ok());
             assert!(limiter.take(by(key), now).is_err());
         }

@@ -20,7 +20,7 @@ mod table;
 pub use bounds::{Bounds, Over};
 pub use bucket::{Bucket, Pace};
 pub use crowd::{Crowd, Present};
-pub use guesses::{Fingerprint, Guesses, Slowed};
+pub use guesses::{Fingerprint, Guess, Guesses, Slowed};
 pub use limiter::{Limiter, Who, group};
 pub use memory::{MemoryGauge, MemoryNews};
 pub use strain::{Sign, Strain};

@@ -2,15 +2,14 @@
 //!
 //! Access comes first, so that a flood of those who are not let in uses up nothing of those who are.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use http::HeaderMap;
 
 use super::refusal::Refusal;
 use super::view::{Proxy, View};
-use crate::access::{Admitted, Denied, Judgement};
-use crate::limit::{Fingerprint, Present, Sign, Who};
+use crate::access::{Admitted, Denied, Judgement, KeyPlace, Shown};
+use crate::limit::{Present, Sign, Who};
 use crate::live::Entry;
 use crate::model::Visitor;
 
@@ -20,60 +19,62 @@ impl Proxy {
         if self.shared.live.strain().shows(Sign::Memory) { Err(Refusal::Overloaded) } else { Ok(()) }
     }
 
-    /// Lets a client in by its route's access rules.
+    /// Lets a client in by its route's access rules: the one way in, for requests and logins.
+    ///
+    /// What let in from the same address before is looked at alone, so that it lends its way in to
+    /// nothing else that the request shows. For anything else one guess is taken first.
     pub(super) async fn let_in<'e>(
         &self,
         view: &View,
         entry: &'e Entry,
         visitor: &Visitor<'e>,
         headers: &HeaderMap,
+        shown: &Shown<'_>,
     ) -> Result<Admitted<'e>, Refusal> {
-        let shown = self.mind_guesses(view, entry, visitor, entry.access.guess(headers))?;
-        let admitted = match entry.access.admit(visitor, headers) {
-            Ok(Judgement::Admitted(admitted)) => Ok(admitted),
-            Ok(Judgement::Pending(pending)) => Box::pin(pending.settle()).await,
-            Err(denied) => Err(denied),
+        let Some(address) = visitor.address.filter(|_| !shown.is_nothing()) else {
+            return Ok(judge(entry, visitor, headers, shown, &KeyPlace::ALL).await?);
         };
-        match (&admitted, shown) {
-            (Ok(_), Some((_, shown))) => self.shared.guesses.right(shown),
-            (Err(Denied::Key | Denied::User), Some((address, _))) => self.guessed_wrong(view, address),
-            _ => {}
-        }
-        Ok(admitted?)
-    }
-
-    /// Refuses a key or password that is not to be looked at, since too many wrong ones came from its
-    /// address. Else tells where the client is and what it shows; `None` where that does not matter.
-    pub(super) fn mind_guesses(
-        &self,
-        view: &View,
-        entry: &Entry,
-        visitor: &Visitor<'_>,
-        guess: Option<[&[u8]; 2]>,
-    ) -> Result<Option<(IpAddr, Fingerprint)>, Refusal> {
-        if !entry.access.can_be_guessed() {
-            return Ok(None);
-        }
-        let Some((address, guess)) = visitor.address.zip(guess) else { return Ok(None) };
         let guesses = &self.shared.guesses;
-        let shown = guesses.fingerprint(address, guess);
-        if let Some(slowed) = guesses.slowed(address, shown, view.snapshot.guesses, Instant::now()) {
+        let print = |place| guesses.fingerprint(address, (entry.route.name.as_str(), shown.proof(place)));
+        let known = shown.places().map(|place| (place, print(place))).find(|(_, print)| guesses.knows(*print));
+        if let Some((place, print)) = known {
+            match judge(entry, visitor, headers, shown, place.as_slice()).await {
+                Err(Denied::Key | Denied::User) => guesses.forget(print),
+                judged => return Ok(judged?),
+            }
+        }
+        let guess = guesses.take(address, view.snapshot.guesses, Instant::now()).map_err(|slowed| {
             if slowed.is_news {
                 let route = entry.route.name.as_str();
                 tracing::warn!(client = %address, route, "too many wrong keys: those from this address are slowed");
             }
-            return Err(Refusal::WrongKeys(slowed.wait));
+            Refusal::WrongKeys(slowed.wait)
+        })?;
+        let judged = judge(entry, visitor, headers, shown, &KeyPlace::ALL).await;
+        match &judged {
+            Ok(admitted) => guess.was_right(print(admitted.key)),
+            Err(Denied::Key | Denied::User) => {}
+            Err(_) => guess.was_none(),
         }
-        Ok(Some((address, shown)))
+        Ok(judged?)
     }
+}
 
-    /// Counts a wrong key.
-    pub(super) fn guessed_wrong(&self, view: &View, address: IpAddr) {
-        self.shared.guesses.wrong(address, view.snapshot.guesses, Instant::now());
+/// Judges what a request shows, keys at these places only.
+async fn judge<'e>(
+    entry: &'e Entry,
+    visitor: &Visitor<'e>,
+    headers: &HeaderMap,
+    shown: &Shown<'_>,
+    places: &[KeyPlace],
+) -> Result<Admitted<'e>, Denied> {
+    match entry.access.admit_shown(visitor, headers, shown, places)? {
+        Judgement::Admitted(admitted) => Ok(admitted),
+        Judgement::Pending(pending) => Box::pin(pending.settle()).await,
     }
 }
 
 /// Holds a request to its route's bounds; what is returned is to be held until it is over.
-pub(super) fn hold(entry: &Entry, visitor: &Visitor<'_>, key: Option<&str>) -> Result<Option<Present>, Refusal> {
-    entry.bounds.admit(Who { address: visitor.address, key }).map_err(Refusal::Over)
+pub(super) fn hold(entry: &Entry, visitor: &Visitor<'_>, admitted: &Admitted<'_>) -> Result<Option<Present>, Refusal> {
+    entry.bounds.admit(Who { address: visitor.address, key: admitted.identity }).map_err(Refusal::Over)
 }

@@ -12,8 +12,7 @@ use super::media::is_json;
 use super::refusal::Refusal;
 use super::reply::Reply;
 use super::splice::read_whole;
-use crate::access::{Access, Denied, Judgement};
-use crate::model::{BodyPace, Visitor};
+use crate::model::BodyPace;
 use crate::route::Credential;
 use crate::secret::Secret;
 use crate::vendor::OwnCall;
@@ -24,54 +23,35 @@ const PLACEHOLDER: &str = "tokenferry-placeholder";
 /// A login is small; what is larger is none.
 const LARGEST: u64 = 64 * 1024;
 
-/// A call to one of a vendor's own endpoints.
-pub(super) struct Login<'a> {
-    pub(super) credential: &'a Credential,
-    pub(super) call: OwnCall,
-    pub(super) access: &'a Access,
-    /// For the body to arrive: the longest silence, and the least pace.
-    pub(super) pace: (Duration, BodyPace),
+/// What a login brings in its body.
+pub(super) struct Login {
+    secret: Option<Secret>,
 }
 
-impl Login<'_> {
-    /// Answers it. Where the route asks for an API key, the login must present it, and gets it back
-    /// as its token: the application then sends it with every request.
-    pub(super) async fn answer(
-        &self,
-        visitor: &Visitor<'_>,
-        headers: &HeaderMap,
-        body: Incoming,
-    ) -> Result<Response<Reply>, Refusal> {
-        let admitted = match self.access.admit(visitor, headers) {
-            Ok(Judgement::Admitted(_)) => Ok(()),
-            Ok(Judgement::Pending(pending)) => pending.settle().await.map(drop),
-            Err(denied) => Err(denied),
-        };
-        // A key may also be in the body; everything else goes with a login as with every request.
-        if let Err(denied) = admitted
-            && denied != Denied::Key
-        {
-            return Err(denied.into());
-        }
-        // Read also where nothing of it matters: hyper closes the connection behind an answer to a
-        // request whose body has not come.
-        let body = read_whole(body, LARGEST, self.pace).await?;
-        let presented = if admitted.is_ok() {
-            self.access.presented_key(headers)
-        } else {
-            let secret = client_secret(headers, &body).ok_or(Denied::Key)?;
-            self.access.admit_key(visitor, secret.expose())?;
-            Some(secret)
-        };
-        let token = presented.as_ref().map_or(PLACEHOLDER, Secret::expose);
-        let lifetime = self.credential.placeholder_lifetime;
-        let text = self.credential.vendor.placeholder(self.call, token, lifetime);
-        let mut response = Response::new(Reply::whole(text));
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Ok(response)
+impl Login {
+    /// Reads it whole, also where nothing of it matters: hyper closes the connection behind an answer to
+    /// a request whose body has not come. `pace` is the longest silence, and the least pace.
+    pub(super) async fn read(headers: &HeaderMap, body: Incoming, pace: (Duration, BodyPace)) -> Result<Self, Refusal> {
+        let body = read_whole(body, LARGEST, pace).await?;
+        Ok(Self { secret: client_secret(headers, &body) })
     }
+
+    /// Its `client_secret`, which may be a key.
+    pub(super) fn secret(&self) -> Option<&[u8]> {
+        self.secret.as_ref().map(|secret| secret.expose().as_bytes())
+    }
+}
+
+/// The vendor's answer to it. Where the route asks for an API key, the login gets it back as its token:
+/// the application then sends it with every request.
+pub(super) fn answer(credential: &Credential, call: OwnCall, key: Option<&[u8]>) -> Response<Reply> {
+    let token = key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or(PLACEHOLDER);
+    let text = credential.vendor.placeholder(call, token, credential.placeholder_lifetime);
+    let mut response = Response::new(Reply::whole(text));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// `client_secret` of a login's form or JSON body.

@@ -9,14 +9,14 @@ use hyper::body::{Body, Incoming};
 use super::admission::hold;
 use super::caught::{Panicked, caught};
 use super::course::{self, Course};
+use super::forward;
+use super::login::{self, Login};
 use super::record::{Record, chain};
 use super::refusal::Refusal;
 use super::reply::{Busy, Reply};
 use super::request_id::REQUEST_ID;
 use super::trace::Trace;
 use super::view::{Client, Proxy, View};
-use super::{forward, login};
-use crate::access::Denied;
 
 impl Proxy {
     /// Answers a request; what goes wrong is an answer too.
@@ -74,21 +74,23 @@ impl Proxy {
         let course = Course::of(entry, found, &parts)?;
         let visitor = client.visitor(&view.snapshot.doors);
         if let Course::Login { forward, credential, call } = course {
+            entry.access.admit_visitor(&visitor).map_err(Refusal::Denied)?;
             let pace = (forward.timeouts.body, forward.limits.body_pace);
-            let login = login::Login { credential, call, access: &entry.access, pace };
-            // A login may show its key in its body, which nobody has read yet.
-            let guess = entry.access.guess(&parts.headers).unwrap_or_default();
-            let guessing = self.mind_guesses(view, entry, &visitor, Some(guess))?;
-            let answered = Box::pin(login.answer(&visitor, &parts.headers, body)).await;
-            if let (Err(Refusal::Denied(Denied::Key | Denied::User)), Some((address, _))) = (&answered, guessing) {
-                self.guessed_wrong(view, address);
-            }
-            let answer = answered?;
-            return hold(entry, &visitor, None).map(|_| answer);
+            // A login may show its key in its body.
+            let login = Login::read(&parts.headers, body, pace).await?;
+            let shown = entry.access.shown(&parts.headers).in_body(login.secret());
+            let admitted = self.let_in(view, entry, &visitor, &parts.headers, &shown).await?;
+            record.let_in_by(admitted.who.as_deref());
+            let present = hold(entry, &visitor, &admitted)?;
+            let token = admitted.key.and_then(|place| shown.key(place));
+            return Ok(login::answer(credential, call, token).map(|reply| reply.with_present(present)));
         }
-        let admitted = self.let_in(view, entry, &visitor, &parts.headers).await?;
+        let admitted = {
+            let shown = entry.access.shown(&parts.headers);
+            self.let_in(view, entry, &visitor, &parts.headers, &shown).await?
+        };
         record.let_in_by(admitted.who.as_deref());
-        let present = hold(entry, &visitor, admitted.who.as_deref())?;
+        let present = hold(entry, &visitor, &admitted)?;
         let (forward, target, credential) = match course {
             Course::Forward { forward, target, credential } => (forward, target, credential),
             Course::Refuse(refusal) => return Err(refusal),

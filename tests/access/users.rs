@@ -15,6 +15,7 @@ use crate::harness::process::Process;
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{Wire, exchange};
 use crate::harness::yaml::{one_route, routes};
+use crate::limits::exchange_from;
 
 /// A hash whose check takes a moment, as those of the command do.
 fn hash(password: &str, memory: u32) -> String {
@@ -76,10 +77,11 @@ async fn a_flood_of_wrong_passwords_stops_nobody_who_is_known_and_no_other_route
     let proxy = Proxy::start(&routes(&list)).await;
     assert_eq!(get(&proxy, &basic("alice:right")).await.status(), 200);
     let address = proxy.address();
+    // From many addresses, none of which has tried so often that it is slowed.
     let flood: Vec<_> = (0..150)
         .map(|n| {
             let head = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", basic(&format!("alice:wrong {n}")));
-            tokio::spawn(async move { exchange(address, head).await })
+            tokio::spawn(async move { exchange_from(&format!("127.0.0.{}", 2 + n / 25), address, &head).await })
         })
         .collect();
     let mut bystanders = 0;

@@ -2,10 +2,15 @@
 //! comes too often. That keys are compared by nothing but a comparison in constant time is a rule of
 //! the house (`house::keys_are_compared_in_constant_time_only`).
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use argon2::{Argon2, Params, PasswordHasher as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use tokenferry::access::{Access, Passwords};
+use tokenferry::demo::{Crewmojo, Simulator};
 use tokenferry::model::{AccessPolicy, ApiKey, KeyDigest, Visitor};
 use tokio::runtime::Handle;
 
@@ -13,7 +18,9 @@ use crate::answers_of_its_own::is_problem;
 use crate::harness::eventually;
 use crate::harness::process::Process;
 use crate::harness::proxy::Proxy;
-use crate::harness::raw::{Wire, exchange};
+use crate::harness::raw::{End, Wire, exchange};
+use crate::harness::upstream::Upstream;
+use crate::harness::vendors::{config, crewmojo, route, simulate};
 use crate::harness::yaml::{one_route, routes};
 use crate::limits::exchange_from;
 
@@ -133,4 +140,157 @@ async fn a_missing_key_is_no_guess_and_an_open_route_looks_at_none() {
     assert_eq!(exchange(proxy.address(), with("x")).await.status(), 429);
     assert_eq!(exchange(proxy.address(), with("k3y-one")).await.status(), 204, "known from here");
     assert_eq!(exchange(proxy.address(), with("k3y-two")).await.status(), 429);
+}
+
+/// One wrong key an hour, then what is there.
+const SLOW: &str = "limits: {wrong_keys: {rate: 1/h, burst: 1}}\n";
+
+/// A route of one user, `alice:right`, whose password takes this much memory to check.
+fn alice(memory: u32) -> String {
+    let argon2 = Argon2::from(Params::new(memory, 2, 1, None).unwrap());
+    let hash = argon2.hash_password(b"right").unwrap().to_string();
+    format!(
+        "{SLOW}{}",
+        routes(&format!("- {{name: a, respond: 204, access: {{users: [{{name: alice, password: '{hash}'}}]}}}}\n"))
+    )
+}
+
+fn by(pair: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {}\r\n\r\n", STANDARD.encode(pair))
+}
+
+#[tokio::test]
+async fn passwords_that_are_tried_at_once_are_as_many_as_one_after_the_other() {
+    let proxy = Proxy::start(&alice(19 << 10)).await;
+    let address = proxy.address();
+    let flood: Vec<_> = (0..60)
+        .map(|n| tokio::spawn(async move { exchange(address, by(&format!("alice:wrong {n}"))).await.status() }))
+        .collect();
+    let mut statuses = BTreeMap::<u16, usize>::new();
+    for one in flood {
+        *statuses.entry(one.await.unwrap()).or_default() += 1;
+    }
+    assert_eq!(statuses, BTreeMap::from([(401, 1), (429, 59)]));
+}
+
+#[tokio::test]
+async fn who_hangs_up_before_the_answer_has_tried_too() {
+    let proxy = Proxy::start(&alice(64 << 10)).await;
+    for n in 0..8 {
+        let mut end = End::connect(proxy.address()).await;
+        end.send(by(&format!("alice:wrong {n}"))).await;
+        // Whatever the proxy has done of it by then, one of them at least has been read.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(end);
+    }
+    let answer = exchange(proxy.address(), by("alice:wrong")).await;
+    is_problem(&answer, 429, "too_many_wrong_keys");
+}
+
+/// A vendor, and a proxy whose route takes logins of those who have the key.
+async fn with_logins(limits: &str, access: &str) -> (Proxy, (Upstream, Simulator)) {
+    let simulator = simulate(Crewmojo::default()).await;
+    let tap = Upstream::before(simulator.origin()).await;
+    let listed = route("it", &tap.url("/v1"), "crewmojo", access);
+    let yaml = format!("{limits}{}", config(&[crewmojo(&tap.url(""), "")], &[listed]));
+    (Proxy::start(&yaml).await, (tap, simulator))
+}
+
+fn login_of(secret: &str) -> (String, String) {
+    let body = format!("grant_type=client_credentials&client_id=a&client_secret={secret}");
+    let form = "application/x-www-form-urlencoded";
+    let length = body.len();
+    (
+        format!("POST /it/oauth/token HTTP/1.1\r\nHost: x\r\nContent-Type: {form}\r\nContent-Length: {length}\r\n\r\n"),
+        body,
+    )
+}
+
+async fn login(proxy: &Proxy, secret: &str) -> u16 {
+    let (head, body) = login_of(secret);
+    exchange(proxy.address(), head + &body).await.status()
+}
+
+#[tokio::test]
+async fn logins_whose_bodies_come_all_at_once_are_as_many_as_one_after_the_other() {
+    let access = ", access: {api_keys: [{name: a, key: k3y-one}]}";
+    let (proxy, _vendor) = with_logins(SLOW, access).await;
+    let mut all = Vec::new();
+    for n in 0..50 {
+        let (head, body) = login_of(&if n == 49 { "k3y-one".to_owned() } else { format!("wr{n:05}") });
+        let mut end = End::connect(proxy.address()).await;
+        end.send(head).await;
+        all.push((end, body));
+    }
+    let mut statuses = Vec::new();
+    for (mut end, body) in all {
+        end.send(body).await;
+        statuses.push(end.answer().await.status());
+    }
+    assert_eq!(statuses[0], 401);
+    assert_eq!(statuses[1..], [429; 49], "the right one among them, too");
+}
+
+#[tokio::test]
+async fn who_logged_in_before_goes_on_at_an_address_from_which_keys_are_tried() {
+    let access = ", access: {api_keys: [{name: a, key: k3y-one}, {name: b, key: k3y-two}]}";
+    let (proxy, _vendor) = with_logins(SLOW, access).await;
+    assert_eq!(login(&proxy, "k3y-one").await, 200);
+    assert_eq!([login(&proxy, "wrong").await, login(&proxy, "wrong").await], [401, 429]);
+    assert_eq!(login(&proxy, "k3y-two").await, 429, "it is not looked at");
+    assert_eq!(login(&proxy, "k3y-one").await, 200);
+    // Its token is the key.
+    let data = exchange(proxy.address(), with("k3y-one").replace(" / ", " /it/data ")).await;
+    assert_eq!(data.status(), 200);
+}
+
+/// Somebody's own key, and another one that is tried beside it.
+fn beside_own(path: &str, guess: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-Api-Key: k3y-mine\r\nAuthorization: Bearer {guess}\r\n\r\n")
+}
+
+#[tokio::test]
+async fn a_key_of_ones_own_lends_its_way_in_to_no_other() {
+    let key = |name: &str| format!("{{name: {name}, key: k3y-{name}}}");
+    let yaml = format!(
+        "{SLOW}{}",
+        routes(&format!(
+            "- {{name: a, match: {{path: /a}}, respond: 204, access: {{api_keys: [{mine}]}}}}\n\
+             - {{name: b, match: {{path: /b}}, respond: 204, access: {{api_keys: [{theirs}]}}}}\n",
+            mine = key("mine"),
+            theirs = key("theirs")
+        ))
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let ask = async |path: &str, guess: &str| exchange(proxy.address(), beside_own(path, guess)).await;
+    // On another route, where guesses were prepared beside the own key.
+    let prepared: Vec<String> =
+        (0..20).map(|n| if n == 19 { "k3y-theirs".to_owned() } else { format!("p{n}") }).collect();
+    for guess in &prepared {
+        assert_eq!(ask("/a", guess).await.status(), 204);
+    }
+    assert_eq!([ask("/b", "g1").await.status(), ask("/b", "g2").await.status()], [401, 429]);
+    for guess in &prepared {
+        is_problem(&ask("/b", guess).await, 429, "too_many_wrong_keys");
+    }
+    // The honest one, whose Authorization is another one's and changes.
+    for n in 0..5 {
+        assert_eq!(ask("/a", &format!("token-{n}")).await.status(), 204);
+    }
+}
+
+#[tokio::test]
+async fn beside_a_known_key_no_other_is_looked_at() {
+    let key = |name: &str| format!("{{name: {name}, key: k3y-{name}}}");
+    let list = format!(
+        "- {{name: a, respond: 204, access: {{api_keys: [{}, {}]}}, limits: {{rate: {{rate: 1/h, per: key}}}}}}\n",
+        key("mine"),
+        key("theirs")
+    );
+    let proxy = Proxy::start(&format!("{SLOW}{}", routes(&list))).await;
+    assert_eq!(exchange(proxy.address(), with("k3y-mine")).await.status(), 204);
+    // Looked at, the right one would be told by its own bound, which nobody has used up.
+    for guess in ["wrong", "k3y-theirs"] {
+        is_problem(&exchange(proxy.address(), beside_own("/", guess)).await, 429, "rate_limited");
+    }
 }

@@ -9,7 +9,7 @@ fn hash() -> PasswordHash {
 
 async fn check(passwords: &Arc<Passwords>, hash: &PasswordHash, password: &str) -> Result<bool, Denied> {
     let mark = passwords.mark(hash, password.as_bytes());
-    passwords.check(mark, hash, Zeroizing::new(password.as_bytes().to_vec())).await
+    passwords.check(mark, hash, Zeroizing::new(password.as_bytes().to_vec()), true).await
 }
 
 #[tokio::test]
@@ -21,6 +21,10 @@ async fn a_right_password_is_remembered_with_its_hash_and_a_wrong_one_is_not() {
     assert_eq!(check(&passwords, &one, "right").await, Ok(true));
     assert!(known(&one, "right") && !known(&one, "wrong") && !known(&other, "right"));
     assert!(passwords.lock().is_empty());
+    // What an unknown user is judged by is not theirs.
+    let mark = passwords.mark(&other, b"right");
+    let checked = passwords.check(mark, &other, Zeroizing::new(b"right".to_vec()), false).await;
+    assert!(checked == Ok(true) && !passwords.is_known(&mark));
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ fn signed(claims: &Value) -> String {
 fn judged(access: &Access, token: &str) -> Result<Option<String>, Denied> {
     let headers = headers(&[("authorization", &format!("Bearer {token}"))]);
     let visitor = Visitor::default();
-    admit(access, &visitor, &headers).map(|admitted| admitted.who.map(std::borrow::Cow::into_owned))
+    admit(access, &visitor, &headers)
 }
 
 fn with(claims: &Value, more: &Value) -> Value {
@@ -271,4 +271,22 @@ fn before_the_keys_are_there_nobody_is_at_fault() {
     let access = access(JwtRules { keys, ..rules() });
     assert_eq!(judged(&access, &signed(&claims())), Err(Denied::NoKeys));
     assert_eq!(judged(&access, ""), Err(Denied::Token { presented: false }));
+}
+
+#[test]
+fn subjects_that_are_named_alike_are_told_apart() {
+    let access = access(rules());
+    let identity = |subject: Value| {
+        let mut claims = claims();
+        claims["sub"] = subject;
+        let headers = headers(&[("authorization", &format!("Bearer {}", signed(&claims)))]);
+        access.admit(&Visitor::default(), &headers).unwrap().at_once().unwrap().identity.unwrap()
+    };
+    let long = "spiffe://trust.example/".repeat(4);
+    let subjects = [json!(format!("{long}a")), json!(format!("{long}b")), json!("a\u{1b}b"), json!("ab"), json!(7)];
+    for (place, one) in subjects.iter().enumerate() {
+        for (other_place, other) in subjects.iter().enumerate() {
+            assert_eq!(identity(one.clone()) == identity(other.clone()), place == other_place, "{one} {other}");
+        }
+    }
 }

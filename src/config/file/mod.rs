@@ -122,8 +122,9 @@ pub(crate) struct TotalLimits {
     #[schemars(extend("examples" = ["512MiB"]))]
     pub(crate) memory: Option<Of<Size>>,
     /// How many wrong keys a client address may present (an IPv6 network of 64 bits counts as one). Above it,
-    /// requests that present a key from there get 429 without a look at it, until the next is due; keys that
-    /// were right from there before go on. Missing keys do not count, nor do clients of a Unix socket.
+    /// requests that present a key from there get 429 without a look at it, until the next is due; what let in
+    /// to the same route from there before goes on, but for what a process before this one let in. Missing keys
+    /// do not count, nor do clients of a Unix socket.
     pub(crate) wrong_keys: Option<WrongKeys>,
 }
 
