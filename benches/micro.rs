@@ -197,7 +197,7 @@ fn header_work(c: &mut Criterion) {
     c.bench_function("headers/answer", |b| {
         b.iter(|| {
             let mut headers = came.clone();
-            clean_response(&mut headers);
+            clean_response(&mut headers, http::StatusCode::OK);
             headers
         });
     });
