@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 use super::socket::Plain;
-use super::turnstile::{self, Ticket, Turnstile};
+use super::turnstile::{self, Turnstile};
 use super::worker::{Accepted, Worker};
 use crate::limit::Sign;
 use crate::limit::descriptors::{Reserve, exhausted, is_local_shortage, is_reserved};
@@ -301,10 +301,11 @@ pub async fn accept(
         };
         trouble.is_over();
         shown = None;
+        let ticket = bounds.enter(live).await;
         // Without its door's settings a TLS listener would speak plainly; there is always one.
         let Some(door) = live.load().doors.get(place).cloned() else { continue };
         if let Some(worker) = workers.iter().filter(|worker| worker.is_alive()).min_by_key(|worker| worker.load()) {
-            worker.hand(Accepted { raw, door, ticket: Ticket::new(&bounds.own, all) });
+            worker.hand(Accepted { raw, door, ticket });
         }
     }
 }

@@ -27,25 +27,42 @@ pub struct Turnstile {
 pub(super) struct Ticket([Arc<Turnstile>; 2]);
 
 impl Ticket {
-    pub(super) fn new(own: &Arc<Turnstile>, all: &Arc<Turnstile>) -> Self {
-        let both = [Arc::clone(own), Arc::clone(all)];
-        for turnstile in &both {
-            turnstile.open.fetch_add(1, Ordering::Relaxed);
+    /// One more on its listener and on all, unless there are as many as may be on either.
+    fn take(
+        (own, most): (&Arc<Turnstile>, Option<usize>),
+        (all, most_of_all): (&Arc<Turnstile>, Option<usize>),
+    ) -> Option<Self> {
+        if !own.enter(most) {
+            return None;
         }
-        Self(both)
+        if !all.enter(most_of_all) {
+            own.leave();
+            return None;
+        }
+        Some(Self([Arc::clone(own), Arc::clone(all)]))
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         for turnstile in &self.0 {
-            turnstile.open.fetch_sub(1, Ordering::Relaxed);
-            turnstile.freed.notify_one();
+            turnstile.leave();
         }
     }
 }
 
 impl Turnstile {
+    /// Counts one more, unless there are as many already: others look at the same moment.
+    fn enter(&self, most: Option<usize>) -> bool {
+        let more = |open: usize| Some(open + 1).filter(|next| most.is_none_or(|most| *next <= most));
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.freed.notify_one();
+    }
+
     fn is_full(&self, most: Option<usize>) -> bool {
         most.is_some_and(|most| self.open.load(Ordering::Relaxed) >= most)
     }
@@ -63,7 +80,7 @@ pub(super) struct Bound<'a> {
 }
 
 impl Bound<'_> {
-    /// Waits until one more may come in.
+    /// Waits until one more may come in, before it is accepted.
     pub(super) async fn room(&self, live: &Live) {
         let mut shown = None;
         loop {
@@ -76,11 +93,29 @@ impl Bound<'_> {
                 (false, Some(_)) => shown = None,
                 _ => {}
             }
-            tokio::select! {
-                () = self.own.freed.notified() => {}
-                () = self.all.freed.notified() => {}
-                () = tokio::time::sleep(LOOK) => {}
+            self.something_changed().await;
+        }
+    }
+
+    /// Lets in one that is accepted, once there is room for it: while its listener waited for it, others
+    /// may have filled what there was.
+    pub(super) async fn enter(&self, live: &Live) -> Ticket {
+        let mut shown = None;
+        loop {
+            let (own, all) = self.most(live);
+            if let Some(ticket) = Ticket::take((&self.own, own), (self.all, all)) {
+                return ticket;
             }
+            shown.get_or_insert_with(|| self.tell(live.strain()));
+            self.something_changed().await;
+        }
+    }
+
+    async fn something_changed(&self) {
+        tokio::select! {
+            () = self.own.freed.notified() => {}
+            () = self.all.freed.notified() => {}
+            () = tokio::time::sleep(LOOK) => {}
         }
     }
 
@@ -89,11 +124,16 @@ impl Bound<'_> {
         strain.show(Sign::Connections)
     }
 
-    fn is_full(&self, live: &Live) -> bool {
+    /// How many there may be, on this listener and on all.
+    fn most(&self, live: &Live) -> (Option<usize>, Option<usize>) {
         let snapshot = live.load();
         let own = snapshot.doors.get(self.place).and_then(|door| door.connections);
-        let all = snapshot.connections.map(|most| most as usize).or(self.most);
-        self.own.is_full(own.map(|most| most as usize)) || self.all.is_full(all)
+        (own.map(|most| most as usize), snapshot.connections.map(|most| most as usize).or(self.most))
+    }
+
+    fn is_full(&self, live: &Live) -> bool {
+        let (own, all) = self.most(live);
+        self.own.is_full(own) || self.all.is_full(all)
     }
 }
 
@@ -104,8 +144,10 @@ mod tests {
     #[test]
     fn a_ticket_counts_on_its_listener_and_on_all_until_it_is_dropped() {
         let (own, other, all) = (Arc::default(), Arc::default(), Arc::default());
-        let one = Ticket::new(&own, &all);
-        let two = Ticket::new(&other, &all);
+        let one = Ticket::take((&own, None), (&all, None)).unwrap();
+        let two = Ticket::take((&other, Some(1)), (&all, Some(2))).unwrap();
+        assert!(Ticket::take((&own, Some(1)), (&all, None)).is_none());
+        assert!(Ticket::take((&own, None), (&all, Some(2))).is_none());
         assert!(own.is_full(Some(1)) && !own.is_full(Some(2)) && !own.is_full(None));
         assert!(all.is_full(Some(2)) && !all.is_full(Some(3)));
         drop(one);
