@@ -45,6 +45,7 @@ pub(super) fn verify(rules: &JwtRules, keys: &KeySet, token: &[u8], now: u64) ->
         return Err(Wrong::Token);
     }
     let id = header.kid.as_deref();
+    let by_name = id.is_some() && !keys.is_nameless();
     let keys = keys.find(id, header.alg).ok_or(Wrong::UnknownKey)?;
     let mut validation = Validation::new(header.alg);
     // The claims are judged below, all of them.
@@ -52,8 +53,8 @@ pub(super) fn verify(rules: &JwtRules, keys: &KeySet, token: &[u8], now: u64) ->
     validation.validate_exp = false;
     validation.validate_aud = false;
     let mut verified = keys.filter_map(|key| decode::<Map<String, Value>>(token, &key.key, &validation).ok());
-    // Without a name it may be a key that has come since.
-    let missing = if id.is_none() { Wrong::UnknownKey } else { Wrong::Token };
+    // Where no name says which key is meant, it may be one that has come since.
+    let missing = if by_name { Wrong::Token } else { Wrong::UnknownKey };
     let claims = verified.next().ok_or(missing)?.claims;
     judge(rules, &claims, now).ok_or(Wrong::Token)
 }

@@ -56,14 +56,17 @@ impl KeySet {
     /// The keys that a token may be signed with that names this key and this algorithm; without a name,
     /// all that fit the algorithm. `None` where it names one that is not there.
     pub fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<impl Iterator<Item = &VerifyingKey>> {
-        // A set whose keys have no names at all says nothing of which one is meant.
-        let nameless = self.keys.iter().all(|key| key.id.is_none());
-        let id = id.filter(|_| !nameless).map(str::to_owned);
+        let id = id.filter(|_| !self.is_nameless()).map(str::to_owned);
         let named = move |key: &VerifyingKey| id.is_none() || key.id == id;
         if !self.keys.iter().any(&named) {
             return None;
         }
         Some(self.keys.iter().filter(move |key| named(key) && key.algorithms.contains(&algorithm)))
+    }
+
+    /// Whether its keys have no names at all: it says nothing of which one a token's name means.
+    pub fn is_nameless(&self) -> bool {
+        self.keys.iter().all(|key| key.id.is_none())
     }
 
     /// Tells it from any other.
