@@ -42,13 +42,14 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::Clients;
     use crate::model::{Per, Rate, RateRule};
 
     #[test]
     fn whoever_is_refused_for_himself_takes_nothing_from_the_route() {
-        let now = Instant::now();
-        let limiter =
-            |burst, per| Arc::new(Limiter::new(&RateRule { rate: Rate::parse("1/h").unwrap(), burst, per }, now));
+        let clients = Clients::new(Instant::now());
+        let rule = |burst, per| RateRule { rate: Rate::parse("1/h").unwrap(), burst, per };
+        let limiter = |burst, per| Arc::new(Limiter::new(&rule(burst, per), &clients));
         let crowd = Arc::<Crowd>::default();
         let rates = vec![limiter(1, Per::Key), limiter(2, Per::Route)];
         let bounds = Bounds { rates, crowd: Some((Arc::clone(&crowd), 10)) };

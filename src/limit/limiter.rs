@@ -1,14 +1,32 @@
 //! A rule, and what its clients have used of it.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bucket::{Bucket, Pace};
 use super::table::Table;
 use crate::model::{Per, RateRule};
 
-/// Clients that a rule tells apart at once, and what it may take of memory with them: half a MiB.
-const CLIENTS: usize = 32_768;
+/// Clients that all rules together tell apart at once, each once for each rule that it meets: 4.5 MiB.
+const CLIENTS: usize = 262_144;
+
+/// What clients have used of those rules that tell them apart, for the life of the process: one table,
+/// so that its memory is bounded however many routes there are.
+#[derive(Debug)]
+pub struct Clients {
+    epoch: Instant,
+    used: Table,
+    rules: AtomicU64,
+}
+
+impl Clients {
+    /// Nobody has used anything.
+    pub fn new(now: Instant) -> Arc<Self> {
+        Arc::new(Self { epoch: now, used: Table::new(CLIENTS), rules: AtomicU64::new(0) })
+    }
+}
 
 /// Who is asking, as far as rules count.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,26 +42,29 @@ pub struct Who {
 pub struct Limiter {
     per: Per,
     pace: Pace,
-    epoch: Instant,
     all: Bucket,
-    each: Table,
+    each: Arc<Clients>,
+    /// Tells it from other rules among what clients have used.
+    number: u64,
 }
 
 impl Limiter {
     /// A rule of which nothing is used.
-    pub fn new(rule: &RateRule, now: Instant) -> Self {
+    pub fn new(rule: &RateRule, each: &Arc<Clients>) -> Self {
         let pace = Pace::new(rule.rate, rule.burst);
-        Self { per: rule.per, pace, epoch: now, all: Bucket::default(), each: Table::new(CLIENTS) }
+        let number = each.rules.fetch_add(1, Ordering::Relaxed);
+        Self { per: rule.per, pace, all: Bucket::default(), each: Arc::clone(each), number }
     }
 
     /// Takes one, or says how long until there is one.
     pub fn take(&self, who: Who, now: Instant) -> Result<(), Duration> {
-        let now = nanos(self.epoch, now);
+        let now = nanos(self.each.epoch, now);
+        let (used, number) = (&self.each.used, self.number);
         match self.per {
             Per::Route => self.all.take(self.pace, now),
             // Whoever has no key, or no address, is one with all others that have none.
-            Per::Key => self.each.take(who.key, self.pace, now),
-            Per::Address => self.each.take(who.address.map(group), self.pace, now),
+            Per::Key => used.take((number, who.key), self.pace, now),
+            Per::Address => used.take((number, who.address.map(group)), self.pace, now),
         }
     }
 }
@@ -64,12 +85,14 @@ pub fn group(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::model::Rate;
 
     fn limiter(per: Per) -> (Limiter, Instant) {
         let now = Instant::now();
-        (Limiter::new(&RateRule { rate: Rate::a_minute(1), burst: 1, per }, now), now)
+        (Limiter::new(&RateRule { rate: Rate::a_minute(1), burst: 1, per }, &Clients::new(now)), now)
     }
 
     fn at(address: &str) -> Who {
@@ -97,6 +120,26 @@ mod tests {
             assert!(limiter.take(by(key), now).is_ok());
             assert!(limiter.take(by(key), now).is_err());
         }
+    }
+
+    #[test]
+    fn all_rules_share_one_table_and_nothing_of_what_is_used_of_another() {
+        let now = Instant::now();
+        let clients = Clients::new(now);
+        let rule = RateRule { rate: Rate::a_minute(1), burst: 1, per: Per::Address };
+        let many: Vec<_> = (0..10_000).map(|_| Limiter::new(&rule, &clients)).collect();
+        for limiter in &many {
+            limiter.take(at("192.0.2.1"), now).unwrap();
+        }
+        let still = many.iter().filter(|limiter| limiter.take(at("192.0.2.1"), now).is_err()).count();
+        assert_eq!(still, many.len());
+        for limiter in &many {
+            for host in 0..100 {
+                let address = Some(IpAddr::V4(Ipv4Addr::from_bits(host)));
+                let _ = limiter.take(Who { address, key: None }, now);
+            }
+        }
+        assert!(clients.used.most() < 5 << 20, "{} bytes", clients.used.most());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! argument.
 //!
 //! `bucket` is the measure of a rate (GCRA: one number a bucket), `table` has one for each of many
-//! clients in bounded memory, `limiter` is a rule with its buckets, `crowd` counts what is under way,
+//! clients in bounded memory, `limiter` is a rule with its buckets (those of all clients of all rules in one table), `crowd` counts what is under way,
 //! and `bounds` is all that holds of a route. `guesses` slows those who try keys. `strain` says what
 //! this process has too little of, and `memory` when that is memory.
 
@@ -21,6 +21,6 @@ pub use bounds::{Bounds, Over};
 pub use bucket::{Bucket, Pace};
 pub use crowd::{Crowd, Present};
 pub use guesses::{Fingerprint, Guess, Guesses, Slowed};
-pub use limiter::{Limiter, Who, group};
+pub use limiter::{Clients, Limiter, Who, group};
 pub use memory::{MemoryGauge, MemoryNews};
 pub use strain::{Sign, Strain};

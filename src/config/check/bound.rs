@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use crate::config::check::Check;
-use crate::config::file::{Rates, RouteLimits};
+use crate::config::file::{RateLimit, Rates, RouteLimits};
 use crate::config::spot::Spot;
 use crate::config::{BoundSettings, GuessSettings};
 use crate::model::{Per, Rate, RateRule};
@@ -23,21 +23,23 @@ pub(super) fn bounds(own: Option<&RouteLimits>, inherited: &RouteLimits) -> Boun
     // A burst belongs to its rate: a route with a rate of its own has nobody else's.
     let burst = own.and_then(|own| own.burst).or(inherited.burst.filter(|_| own_rate.is_none()));
     let concurrency = own.and_then(|own| own.concurrency).or(inherited.concurrency).map(NonZeroU32::get);
-    let rule = |rate: Rate, burst: Option<NonZeroU32>, per| {
-        let burst = burst.map_or(rate.in_a_second(), NonZeroU32::get);
-        RateRule { rate, burst, per }
-    };
     let mut rates: Vec<RateRule> = match rate {
         None => Vec::new(),
-        Some(Rates::Plain(rate)) => vec![rule(*rate, burst, Per::Route)],
-        Some(Rates::Each(each, _)) => each
-            .iter()
-            .filter_map(|one| Some(rule(one.rate.as_ref()?.0, one.burst, one.per.map(Into::into).unwrap_or_default())))
-            .collect(),
+        Some(Rates::Plain(rate)) => vec![of(*rate, burst, Per::Route)],
+        Some(Rates::Each(each, _)) => each.iter().filter_map(rule).collect(),
     };
     // Whoever asks too much alone is refused before he takes anything from all.
     rates.sort_by_key(|rule| rule.per);
     BoundSettings { rates, concurrency }
+}
+
+/// A rule as it is meant; `None` for one without a rate.
+fn rule(written: &RateLimit) -> Option<RateRule> {
+    Some(of(written.rate.as_ref()?.0, written.burst, written.per.map(Into::into).unwrap_or_default()))
+}
+
+fn of(rate: Rate, burst: Option<NonZeroU32>, per: Per) -> RateRule {
+    RateRule { rate, burst: burst.map_or(rate.in_a_second(), NonZeroU32::get), per }
 }
 
 impl Check<'_> {
@@ -57,6 +59,9 @@ impl Check<'_> {
                 self.report.error(here, "`rate` is missing", "write {rate: 100/s, per: address}");
             }
             self.told_burst(here, one.burst);
+            if each.iter().take(index).filter_map(rule).any(|before| Some(before) == rule(one)) {
+                self.report.error(here, "is the same rule as one before it", "take one of them out");
+            }
         }
         if limits.burst.is_some() {
             self.report.error(

@@ -24,7 +24,7 @@ use serde::Deserialize;
 
 pub(crate) use access::{Access, Certificates, JwksPlace, Jwt, Rules};
 pub(crate) use admin::Admin;
-pub(crate) use bound::Rates;
+pub(crate) use bound::{RateLimit, Rates};
 pub(crate) use choice::{ClientAuth, CredentialName, HostHeader, Upstream};
 pub(crate) use credential::{Common, Inject, Refused};
 pub(crate) use form::{Form, Of};

@@ -664,6 +664,10 @@ fn what_is_for_the_whole_proxy_is_checked() {
             "8:27 defaults.limits.rate: would let nothing through | write at least 1/h; a route that nobody may use has `respond: 403`",
         ),
         (
+            "defaults: {limits: {rate: [{rate: 5/s, per: key}, {rate: 5/s}, {rate: 5/s, burst: 5, per: key}]}}",
+            "8:65 defaults.limits.rate[2]: is the same rule as one before it | take one of them out",
+        ),
+        (
             "defaults: {limits: {rate: [{per: key}]}}",
             "8:28 defaults.limits.rate[0]: `rate` is missing | write {rate: 100/s, per: address}",
         ),
