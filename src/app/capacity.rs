@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
@@ -14,6 +15,10 @@ use crate::telemetry::metrics::Metrics;
 /// How often is looked at memory: faster than any client fills it.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// So many looks in a row find no request under way before that counts: six seconds, so that
+/// connections which nobody uses have been closed and take up no more.
+const QUIET: u32 = 24;
+
 /// Connections of clients at once, where the configuration does not say: half of the files that may be
 /// open, since each needs one to its upstream. `None` for no bound.
 pub(super) fn connections() -> Option<usize> {
@@ -21,16 +26,27 @@ pub(super) fn connections() -> Option<usize> {
 }
 
 /// Looks at this process's memory until it is dropped, and shows while it is too much.
-pub(super) async fn watch_memory(live: Arc<Live>, metrics: Arc<Metrics>) {
+///
+/// `busy` is what each worker says of its connections: those on which a request is under way. Clients
+/// that only ask again and again, and are refused, must not keep it from being over.
+pub(super) async fn watch_memory(live: Arc<Live>, metrics: Arc<Metrics>, busy: Vec<Arc<AtomicUsize>>) {
     let group = group_memory();
     let mut gauge = MemoryGauge::default();
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut told, mut quiet) = (None, 0);
     loop {
         looks.tick().await;
         let most = live.load().memory.or(group);
         let used = most.and_then(|_| resident()).unwrap_or(0);
-        let idle = metrics.connections().clients == 0;
+        if most != told {
+            told = most;
+            if let Some(most) = most.filter(|most| used > *most) {
+                tracing::warn!(used, most, "`limits.memory` is less than is in use already: requests will be refused");
+            }
+        }
+        quiet = if busy.iter().all(|busy| busy.load(Ordering::Relaxed) == 0) { quiet + 1 } else { 0 };
+        let idle = quiet >= QUIET || metrics.connections().clients == 0;
         match gauge.look(used, most, idle) {
             None => {}
             Some(MemoryNews::Over) => {

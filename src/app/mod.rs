@@ -163,7 +163,8 @@ pub async fn run(
     if let Some(hatch) = &hatch {
         hatch.keep_file(false);
     }
-    let memory = tokio::spawn(capacity::watch_memory(Arc::clone(&live), Arc::clone(control.metrics())));
+    let busy = workers.iter().map(|worker| Arc::clone(worker.busy())).collect();
+    let memory = tokio::spawn(capacity::watch_memory(Arc::clone(&live), Arc::clone(control.metrics()), busy));
     let watching = tokio::spawn(watch_certificates(Arc::clone(&control.live)));
     let rounds = Rounds::new(workers.iter().map(|worker| Arc::clone(worker.pulse())));
     service.serving(control.live.load().generation, rounds);

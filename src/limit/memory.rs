@@ -1,8 +1,8 @@
 //! When there is too little memory for new work.
 //!
 //! What was given back need not become less to the kernel: the allocator keeps it, for the next
-//! requests. So once nothing is under way any more, new work is taken whatever the figure says, and
-//! the bound is a sixteenth higher until the figure has fallen.
+//! requests. So once nothing is under way any more, new work is taken whatever the figure says. Until
+//! the figure has fallen, the bound is a sixteenth higher, and at least a little above what was kept.
 
 /// What has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +17,8 @@ pub enum MemoryNews {
 #[derive(Debug, Default)]
 pub struct MemoryGauge {
     over: bool,
-    rested: bool,
+    /// What was in use when nothing was under way, if that was more than there may be.
+    kept: Option<u64>,
 }
 
 impl MemoryGauge {
@@ -31,8 +32,8 @@ impl MemoryGauge {
                 if used <= most - margin {
                     *self = Self::default();
                 } else if self.over && idle {
-                    (self.over, self.rested) = (false, true);
-                } else if used > if self.rested { most.saturating_add(margin) } else { most } && !idle {
+                    (self.over, self.kept) = (false, Some(used));
+                } else if used > self.bound(most, margin) && !idle {
                     self.over = true;
                 }
             }
@@ -42,6 +43,10 @@ impl MemoryGauge {
             (true, false) => Some(MemoryNews::Relieved),
             _ => None,
         }
+    }
+
+    fn bound(&self, most: u64, margin: u64) -> u64 {
+        self.kept.map_or(most, |kept| most.saturating_add(margin).max(kept.saturating_add(kept / 64)))
     }
 }
 
@@ -71,6 +76,15 @@ mod tests {
         assert_eq!(gauge.look(1701, MOST, false), Some(MemoryNews::Over), "and that is not");
         assert_eq!(gauge.look(1400, MOST, false), Some(MemoryNews::Relieved));
         assert_eq!(gauge.look(1601, MOST, false), Some(MemoryNews::Over));
+    }
+
+    #[test]
+    fn what_the_allocator_keeps_may_be_far_more_and_is_used_again() {
+        let mut gauge = MemoryGauge::default();
+        assert_eq!(gauge.look(3000, MOST, false), Some(MemoryNews::Over));
+        assert_eq!(gauge.look(3000, MOST, true), Some(MemoryNews::Relieved));
+        assert_eq!(gauge.look(3046, MOST, false), None);
+        assert_eq!(gauge.look(3047, MOST, false), Some(MemoryNews::Over));
     }
 
     #[test]

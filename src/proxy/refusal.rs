@@ -248,7 +248,8 @@ impl Refusal {
             Self::Method => Some((ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))),
             // RFC 9112 section 11.2: where it is in doubt what a request is, what follows it is too.
             // Over HTTP/2, where streams tell, hyper leaves it out.
-            Self::Malformed(_) => Some((CONNECTION, HeaderValue::from_static("close"))),
+            // And a connection takes memory, too: whoever comes again waits until there is some.
+            Self::Malformed(_) | Self::Overloaded => Some((CONNECTION, HeaderValue::from_static("close"))),
             Self::Denied(denied) => {
                 let challenge = match denied {
                     Denied::Key | Denied::Token { presented: false } => "Bearer realm=\"tokenferry\"",

@@ -263,10 +263,12 @@ pub(super) struct Roster {
     lull: Cell<u64>,
     /// Connections of this worker, counted up by the acceptor and down by the last of `Member`.
     load: Arc<AtomicUsize>,
+    /// Those on which a request was under way at the last look.
+    busy: Arc<AtomicUsize>,
 }
 
 impl Roster {
-    pub(super) fn new(load: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(load: Arc<AtomicUsize>, busy: Arc<AtomicUsize>) -> Self {
         Self {
             members: RefCell::default(),
             clock: Arc::default(),
@@ -275,6 +277,7 @@ impl Roster {
             leaving: Rc::default(),
             lull: Cell::new(millis(Some(LULL))),
             load,
+            busy,
         }
     }
 
@@ -302,9 +305,11 @@ impl Roster {
     pub(super) fn tick(&self, now: Instant, patience: &Patience) {
         let millis = u64::try_from(now.duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX);
         self.clock.store(millis, Ordering::Relaxed);
+        let mut busy = 0;
         self.members.borrow_mut().retain(|member| {
             let Some(member) = member.upgrade() else { return false };
             member.cut_unread();
+            busy += usize::from(member.watch.active.load(Ordering::Relaxed) != 0);
             if member.watch.overdue(patience) {
                 let again = member.verdict.get() == Verdict::Finish;
                 let http2 = member.watch.is_http2();
@@ -315,6 +320,7 @@ impl Roster {
             }
             true
         });
+        self.busy.store(busy, Ordering::Relaxed);
     }
 
     /// A gentle drain's look at one connection.

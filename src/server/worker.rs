@@ -57,6 +57,7 @@ pub enum Leave {
 pub struct Worker {
     messages: mpsc::UnboundedSender<Message>,
     load: Arc<AtomicUsize>,
+    busy: Arc<AtomicUsize>,
     pulse: Arc<Pulse>,
     thread: JoinHandle<()>,
 }
@@ -66,19 +67,24 @@ impl Worker {
     pub fn start(number: usize, shared: Arc<Shared>) -> Result<Self, WorkerError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WorkerError::Start)?;
         let (messages, inbox) = mpsc::unbounded_channel();
-        let load = Arc::new(AtomicUsize::new(0));
+        let (load, busy) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let pulse = Arc::new(Pulse::default());
-        let (its_load, its_pulse) = (Arc::clone(&load), Arc::clone(&pulse));
+        let (roster, its_pulse) = ((Arc::clone(&load), Arc::clone(&busy)), Arc::clone(&pulse));
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
-            .spawn(move || LocalSet::new().block_on(&runtime, work(inbox, shared, its_load, its_pulse)))
+            .spawn(move || LocalSet::new().block_on(&runtime, work(inbox, shared, roster, its_pulse)))
             .map_err(WorkerError::Start)?;
-        Ok(Self { messages, load, pulse, thread })
+        Ok(Self { messages, load, busy, pulse, thread })
     }
 
     /// Connections it has.
     pub(super) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
+    }
+
+    /// Its connections on which a request was under way when it last looked at all of them.
+    pub fn busy(&self) -> &Arc<AtomicUsize> {
+        &self.busy
     }
 
     /// Its sign of life.
@@ -114,10 +120,10 @@ impl Worker {
 async fn work(
     mut inbox: mpsc::UnboundedReceiver<Message>,
     shared: Arc<Shared>,
-    load: Arc<AtomicUsize>,
+    (load, busy): (Arc<AtomicUsize>, Arc<AtomicUsize>),
     pulse: Arc<Pulse>,
 ) {
-    let roster = Rc::new(Roster::new(load));
+    let roster = Rc::new(Roster::new(load, busy));
     let proxy = Proxy::new(shared);
     // One regular tick also spares every other timer its own wake-up of the runtime.
     let ticking = tokio::task::spawn_local(tick(Rc::clone(&roster), Rc::clone(&proxy), Arc::clone(&pulse)));

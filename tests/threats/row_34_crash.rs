@@ -171,12 +171,19 @@ async fn while_memory_is_short_new_work_is_refused_and_what_is_under_way_goes_on
     eventually("the reload", || process.taken() == 2).await;
     let mut kept = End::connect(process.address).await;
     assert_eq!(ask(&mut kept, "/").await.unwrap().status(), 200);
+    // One that asks again and again, and stays.
+    let mut stays = http2_client::<Full<Bytes>>(process.address).await;
+    let mut again = async || {
+        let request = Request::get("http://x/").body(Full::<Bytes>::default()).unwrap();
+        stays.send_request(request).await.expect("its connection stays").status().as_u16()
+    };
 
     let mut large = End::connect(process.address).await;
     large.send(format!("POST /hold HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY}\r\n\r\n")).await;
     large.send(vec![b'x'; BODY]).await;
     let deadline = Instant::now() + Duration::from_secs(10);
     let refusal = loop {
+        again().await;
         let answer = ask(&mut kept, "/").await.expect("a kept connection is answered");
         if answer.status() != 200 {
             break answer;
@@ -186,6 +193,7 @@ async fn while_memory_is_short_new_work_is_refused_and_what_is_under_way_goes_on
     };
     is_problem(&refusal, 503, "overloaded");
     assert_eq!(refusal.header("retry-after"), Some("1"));
+    assert!(kept.is_over().await, "a connection takes memory, too");
     assert!(metric(&process, "tokenferry_overloaded{resource=\"memory\"} 1").await, "the admin port answers");
     // One that comes now is not served, or was just accepted and is refused.
     let mut new = End::connect(process.address).await;
@@ -196,16 +204,32 @@ async fn while_memory_is_short_new_work_is_refused_and_what_is_under_way_goes_on
     permits.add_permits(1);
     assert_eq!(large.answer().await.status(), 200, "what was under way");
     drop((large, kept, new));
-    let deadline = Instant::now() + Duration::from_secs(15);
-    loop {
-        let mut client = End::connect(process.address).await;
-        if ask(&mut client, "/").await.is_some_and(|answer| answer.status() == 200) {
-            break;
-        }
+    // Whatever the allocator keeps, and whoever asks meanwhile.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while again().await != 200 {
         assert!(Instant::now() < deadline, "new work is taken again; log: {}", process.log());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    for _ in 0..20 {
+        assert_eq!(exchange(process.address, GET).await.status(), 200);
+        assert_eq!(again().await, 200);
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let log = process.log();
     assert!(log.contains("memory is short") && log.contains("no longer short"), "{log}");
+}
+
+#[tokio::test]
+async fn a_memory_limit_that_is_below_what_is_in_use_is_told_and_does_not_refuse_for_ever() {
+    let process = Process::start("limits: {memory: 1MiB}\nroutes: [{name: a, respond: 204}]\n", &[]);
+    eventually("the log says so", || process.log().contains("less than is in use already")).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut in_a_row = 0;
+    while in_a_row < 20 {
+        assert!(Instant::now() < deadline, "{}", process.log());
+        in_a_row = if exchange(process.address, GET).await.status() == 204 { in_a_row + 1 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
