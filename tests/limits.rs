@@ -4,6 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::Request;
+use http_body_util::Full;
 use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 
@@ -12,6 +16,7 @@ use crate::harness::eventually;
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{End, Message, Wire, exchange};
 use crate::harness::yaml::{one_route, routes};
+use crate::protocols::http2_client;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -134,37 +139,117 @@ async fn only_so_many_requests_are_under_way_on_a_route_whatever_becomes_of_them
         client.send(GET).await;
         client
     };
-    let mut three = vec![begin().await, begin().await, begin().await];
-    eventually("three are at the upstream", || upstream.seen().len() == 3).await;
+    let mut three = Vec::new();
+    for begun in 1..=3 {
+        three.push(begin().await);
+        eventually("it is at the upstream", || upstream.seen().len() == begun).await;
+    }
     for _ in 0..5 {
         let answer = exchange(proxy.address(), GET).await;
         over(&answer, "too_many_requests");
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
-    // One client goes away, and one has its answer: there is room for two.
-    drop(three.pop());
+    // The first has its answer, and one client goes away: there is room for two.
     permits.add_permits(1);
-    let mut answered = 0;
-    for client in &mut three {
-        if tokio::time::timeout(Duration::from_millis(500), client.answer()).await.is_ok() {
-            answered += 1;
+    assert_eq!(three.remove(0).answer().await.status(), 200);
+    drop(three.pop());
+    let two = crowd(proxy.address(), 2).await;
+    over(&exchange(proxy.address(), GET).await, "too_many_requests");
+    permits.add_permits(20);
+    for mut client in three.into_iter().chain(two) {
+        assert_eq!(client.answer().await.status(), 200);
+    }
+}
+
+/// So many that are let in and wait for their answer, as soon as there is room for them.
+async fn crowd(address: SocketAddr, size: usize) -> Vec<End> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut crowd = Vec::new();
+    while crowd.len() < size {
+        assert!(Instant::now() < deadline, "room for {size}, and {} found it", crowd.len());
+        let mut client = End::connect(address).await;
+        client.send(GET).await;
+        match tokio::time::timeout(Duration::from_millis(500), client.head()).await {
+            Err(_) => crowd.push(client),
+            Ok(head) => assert_eq!(head.unwrap().status(), 429),
         }
     }
-    assert!(answered <= 1);
-    let next = tokio::time::timeout(Duration::from_secs(10), async {
-        loop {
-            let mut client = begin().await;
-            if tokio::time::timeout(Duration::from_millis(300), client.answer()).await.is_err() {
-                break client;
+    crowd
+}
+
+#[tokio::test]
+async fn a_request_is_under_way_no_longer_however_it_ended() {
+    let permits = Arc::new(Semaphore::new(0));
+    let its = Arc::clone(&permits);
+    let upstream = Wire::start(move |mut caller| {
+        let permits = Arc::clone(&its);
+        async move {
+            while let Some(head) = caller.head().await {
+                match head.target() {
+                    "/breaks-off" => return,
+                    "/in-the-body" => return caller.say("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nok").await,
+                    "/tunnel" => {
+                        let switch =
+                            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo/1\r\n\r\n";
+                        return caller.say(switch).await;
+                    }
+                    _ => permits.acquire().await.unwrap().forget(),
+                }
+                caller.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
             }
         }
     })
     .await;
-    let mut next = next.expect("room for one more");
-    permits.add_permits(20);
-    assert_eq!(next.answer().await.status(), 200);
-    eventually("all are over", || permits.available_permits() < 20).await;
-    assert_eq!(ask(&proxy, GET, 10).await, [200; 10]);
+    let more = "upgrades: [echo/1]\nlimits: {concurrency: 3}";
+    let yaml = format!("workers: 2\n{}", one_route(&upstream.url(""), more));
+    let proxy = Proxy::start(&yaml).await;
+    let ends = [
+        "GET /breaks-off HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /in-the-body HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /tunnel HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo/1\r\n\r\n",
+    ];
+    for (request, status) in ends.into_iter().zip([502, 200, 101]) {
+        let mut met = Vec::new();
+        for _ in 0..3 {
+            let mut client = End::connect(proxy.address()).await;
+            client.send(request).await;
+            // After 502 the connection stays.
+            let head = if status == 502 { client.answer().await } else { client.head().await.unwrap() };
+            met.push(head.status());
+            if status != 502 {
+                client.rest().await;
+            }
+        }
+        assert_eq!(met, [status; 3], "{request}");
+        three_fit(&proxy, &permits).await;
+    }
+    // Streams of HTTP/2 that are reset, while their connection stays.
+    let http2 = http2_client::<Full<Bytes>>(proxy.address()).await;
+    let before = upstream.seen().len();
+    let streams: Vec<_> = (0..3)
+        .map(|_| {
+            let mut http2 = http2.clone();
+            let request = Request::get("http://x/").body(Full::<Bytes>::default()).unwrap();
+            tokio::spawn(async move { http2.send_request(request).await.map(|answer| answer.status()) })
+        })
+        .collect();
+    eventually("three are at the upstream", || upstream.seen().len() == before + 3).await;
+    for stream in streams {
+        stream.abort();
+    }
+    three_fit(&proxy, &permits).await;
+}
+
+/// Three are let in at once, and no fourth.
+async fn three_fit(proxy: &Proxy, permits: &Semaphore) {
+    let three = crowd(proxy.address(), 3).await;
+    over(&exchange(proxy.address(), GET).await, "too_many_requests");
+    // Those whose clients are gone may take some of them.
+    permits.add_permits(6);
+    for mut client in three {
+        assert_eq!(client.answer().await.status(), 200);
+    }
+    permits.forget_permits(6);
 }
 
 #[tokio::test]
@@ -193,6 +278,32 @@ async fn connections_above_the_bound_wait_until_one_closes() {
         drop(two.remove(0));
         assert_eq!(third.answer().await.status(), 204);
     }
+}
+
+#[tokio::test]
+async fn several_listeners_together_let_in_no_more_than_there_may_be_in_all() {
+    let yaml = format!(
+        "listeners: [{{address: '127.0.0.1:0'}}, {{address: '127.0.0.2:0'}}, {{address: '127.0.0.3:0'}}]\n\
+         limits: {{connections: 1}}\n{}",
+        routes("- {name: a, respond: 204}\n")
+    );
+    let proxy = Proxy::start(&yaml).await;
+    let mut clients = Vec::new();
+    for place in 0..3 {
+        let mut client = End::connect(proxy.address_of(place)).await;
+        client.send(GET).await;
+        clients.push(client);
+        if place == 0 {
+            assert_eq!(clients[0].answer().await.status(), 204);
+        }
+    }
+    for waits in &mut clients[1..] {
+        let served = tokio::time::timeout(Duration::from_millis(500), waits.head()).await;
+        assert!(served.is_err(), "{served:?}");
+    }
+    drop(clients.remove(0));
+    let turns = clients.into_iter().map(|mut client| async move { client.answer().await.status() });
+    assert_eq!(join_all(turns.map(tokio::spawn)).await.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [204; 2]);
 }
 
 #[tokio::test]

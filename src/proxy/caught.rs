@@ -36,6 +36,12 @@ pub(super) fn on_purpose(headers: &http::HeaderMap) {
     assert!(!headers.contains_key("x-panic-on-purpose"), "CANARY-of-a-panic");
 }
 
+/// The same once it has been let in and counts among those under way.
+#[cfg(test)]
+pub(super) fn on_purpose_under_way(headers: &http::HeaderMap) {
+    assert!(!headers.contains_key("x-panic-under-way"), "CANARY-of-a-panic");
+}
+
 #[cfg(test)]
 mod tests {
     use std::pin::pin;

@@ -160,6 +160,8 @@ impl Exchange<'_> {
         target: &str,
         raw_host: Option<HeaderValue>,
     ) -> Result<Response<Reply>, Refusal> {
+        #[cfg(test)]
+        super::caught::on_purpose_under_way(&parts.headers);
         let client_upgrade = parts.extensions.remove::<OnUpgrade>();
         let mut prepared = self.prepare(parts, body, target, raw_host).await?;
         let exchanged = self.exchange(&mut prepared).await;
