@@ -216,21 +216,6 @@ async fn keys_are_fetched_once_survive_a_reload_and_serve_while_the_issuer_is_aw
     assert_eq!(keys.server.seen().len(), 1, "the keys live on");
 }
 
-/// RFC 7517 section 4.5: a key need have no name, and tokens may name one all the same.
-#[tokio::test]
-async fn keys_without_names_are_asked_for_again_when_a_token_does_not_verify() {
-    let upstream = Wire::ok().await;
-    let (old, new) = (Issuer::new("old"), Issuer::new("new"));
-    let nameless = |issuer: &Issuer| jwks(&[issuer]).replace("\"kid\"", "\"x-kid\"");
-    let published = Arc::new(std::sync::Mutex::new(nameless(&old)));
-    let its = Arc::clone(&published);
-    let server = Upstream::answering(move |_| Response::new(Full::from(its.lock().unwrap().clone()))).await;
-    let proxy = Proxy::start(&one_route(&upstream.url(""), &rules(&server.url("/jwks"), ""))).await;
-    becomes(&proxy, &old.token(&claims(&json!({}))), 200).await;
-    *published.lock().unwrap() = nameless(&new);
-    becomes(&proxy, &new.token(&claims(&json!({}))), 200).await;
-}
-
 #[tokio::test]
 async fn before_the_first_fetch_the_answer_is_503_and_later_all_is_well() {
     let upstream = Wire::ok().await;
