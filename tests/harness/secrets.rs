@@ -71,7 +71,10 @@ pub fn keep_variables<'a>(variables: impl IntoIterator<Item = (&'a OsStr, &'a Os
     let runs = |name: &str| ["TOKENFERRY_", "FAKETIME", "LD_", "LISTEN_"].iter().any(|start| name.starts_with(start));
     for (name, value) in variables {
         let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
-        if !runs(name) && !["PATH", "NOTIFY_SOCKET"].contains(&name) {
+        if name.to_ascii_lowercase().ends_with("_proxy") {
+            // Where the proxy is, is no secret; who may use it is.
+            keep(value.rsplit_once('@').map_or("", |(user, _)| user.rsplit(':').next().unwrap_or(user)));
+        } else if !runs(name) && !["PATH", "NOTIFY_SOCKET"].contains(&name) {
             keep(value);
         }
     }

@@ -665,7 +665,7 @@ fn what_is_for_the_whole_proxy_is_checked() {
         ),
         (
             "defaults: {limits: {rate: [{rate: 5/s, per: key}, {rate: 5/s}, {rate: 5/s, burst: 5, per: key}]}}",
-            "8:65 defaults.limits.rate[2]: is the same rule as one before it | take one of them out",
+            "8:64 defaults.limits.rate[2]: is the same rule as one before it | take one of them out",
         ),
         (
             "defaults: {limits: {rate: [{per: key}]}}",
