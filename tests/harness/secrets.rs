@@ -61,6 +61,9 @@ fn known() -> std::sync::MutexGuard<'static, HashSet<String>> {
 /// A secret that nobody may say. One that is more than a word is looked for by its longest word.
 pub fn keep(secret: &str) {
     let words = secret.split(|c: char| !c.is_ascii() || !is_of_a_word(c as u8));
+    // Where something is, is no secret.
+    let is_place = |word: &str| word.trim_matches('/').parse::<std::net::IpAddr>().is_ok();
+    let words = words.filter(|word| !is_place(word));
     if let Some(word) = words.max_by_key(|word| word.len()).filter(|word| word.len() >= SHORTEST) {
         known().insert(word.to_owned());
     }
