@@ -128,6 +128,8 @@ def test_every_configuration_in_a_manifest_is_valid(place, tmp_path):
         (secrets / pathlib.Path(path).name).write_text("0123456789abcdef0123456789abcdef")
         text = text.replace(path, str(secrets / pathlib.Path(path).name))
     (secrets / "store_key").write_text(base64.b64encode(bytes(32)).decode())
+    for file in secrets.iterdir():
+        file.chmod(0o600)
     (tmp_path / "proxy.yaml").write_text(text)
     done = subprocess.run([program(), "check", "-c", tmp_path / "proxy.yaml"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -141,7 +143,7 @@ def promtool(*arguments):
 
 
 def test_the_alert_rules_are_valid_and_raised_by_what_they_should_be():
-    assert "12 rules found" in promtool("check", "rules", "alerts.yaml")
+    assert "14 rules found" in promtool("check", "rules", "alerts.yaml")
     promtool("test", "rules", "alerts.test.yaml")
 
 
