@@ -178,8 +178,7 @@ impl Access {
             return;
         }
         let holds_key = |value: &HeaderValue| presented_in(value).is_some_and(|key| self.is_key(&key));
-        let all = headers.get_all(AUTHORIZATION);
-        if self.claims_authorization() || (self.asks_for_a_key() && all.iter().any(holds_key)) {
+        if self.claims_authorization() || headers.get_all(AUTHORIZATION).iter().any(holds_key) {
             headers.remove(AUTHORIZATION);
         }
         if self.asks_for_a_key() {

@@ -33,11 +33,6 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// Whether something was presented wrongly, or not at all, that could be guessed at.
-    pub fn is_guess(self) -> bool {
-        matches!(self, Self::Key | Self::User | Self::Token { .. })
-    }
-
     /// When it may be otherwise, without another request than this one.
     pub fn retry_after(self) -> Option<Duration> {
         matches!(self, Self::Crowded | Self::NoKeys).then_some(Duration::from_secs(1))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::keyrings::key_url;
 use crate::config::{CredentialSettings, EgressSettings, RouteAction, RouteSettings, TelemetrySettings};
-use crate::model::{Egress, HeaderCase, Origin, Protocol};
+use crate::model::{Egress, EndpointUrl, HeaderCase, Origin, Protocol, UpstreamTls};
 use crate::upstream::{Roots, Target, TlsSetupError, Upstream};
 
 /// The system's roots are read once, and only if somebody needs them.
@@ -48,16 +48,9 @@ impl Upstreams<'_> {
     ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
         let Some(url) = credential.vendor.token_url() else { return Ok(None) };
         let target = Target {
-            origin: url.origin().clone(),
-            protocol: Protocol::Http1,
-            tls: credential.tls.clone(),
             egress: egress(credential.egress.as_ref(), false),
-            header_case: HeaderCase::Title,
-            preserve_answers: false,
-            idle: Duration::ZERO,
-            age: Duration::ZERO,
-            connections: None,
             credential: Some(credential.name.clone()),
+            ..endpoint(url, &credential.tls)
         };
         self.of(target, roots).map(Some)
     }
@@ -67,19 +60,7 @@ impl Upstreams<'_> {
         telemetry: &TelemetrySettings,
         roots: &mut LazyRoots,
     ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
-        let target = Target {
-            origin: telemetry.endpoint.origin().clone(),
-            protocol: Protocol::Http1,
-            tls: telemetry.tls.clone(),
-            egress: None,
-            header_case: HeaderCase::Title,
-            preserve_answers: false,
-            idle: Duration::ZERO,
-            age: Duration::ZERO,
-            connections: None,
-            credential: None,
-        };
-        self.of(target, roots).map(Some)
+        self.of(endpoint(&telemetry.endpoint, &telemetry.tls), roots).map(Some)
     }
 
     /// The way to the keys of the issuer whose tokens a route takes.
@@ -88,20 +69,7 @@ impl Upstreams<'_> {
         route: &RouteSettings,
         roots: &mut LazyRoots,
     ) -> Result<Option<Arc<Upstream>>, TlsSetupError> {
-        let Some(source) = key_url(route) else { return Ok(None) };
-        let target = Target {
-            origin: source.url.origin().clone(),
-            protocol: Protocol::Http1,
-            tls: source.tls.clone(),
-            egress: None,
-            header_case: HeaderCase::Title,
-            preserve_answers: false,
-            idle: Duration::ZERO,
-            age: Duration::ZERO,
-            connections: None,
-            credential: None,
-        };
-        self.of(target, roots).map(Some)
+        key_url(route).map(|source| self.of(endpoint(&source.url, &source.tls), roots)).transpose()
     }
 
     pub(super) fn of_route(
@@ -124,6 +92,22 @@ impl Upstreams<'_> {
             credential: forward.credential.clone(),
         };
         self.of(target, roots).map(Some)
+    }
+}
+
+/// What is asked now and then, each time over a connection of its own.
+fn endpoint(url: &EndpointUrl, tls: &UpstreamTls) -> Target {
+    Target {
+        origin: url.origin().clone(),
+        protocol: Protocol::Http1,
+        tls: tls.clone(),
+        egress: None,
+        header_case: HeaderCase::Title,
+        preserve_answers: false,
+        idle: Duration::ZERO,
+        age: Duration::ZERO,
+        connections: None,
+        credential: None,
     }
 }
 

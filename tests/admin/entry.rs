@@ -4,18 +4,6 @@ use super::*;
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::exchange;
 
-const HEALTH: &[&str] = &["/healthz", "/livez", "/readyz"];
-const OTHERS: &[(&str, &str)] = &[
-    ("GET", "/"),
-    ("GET", "/status.css"),
-    ("GET", "/status.js"),
-    ("GET", "/metrics"),
-    ("GET", "/api/v1/status"),
-    ("POST", "/api/v1/reload"),
-    ("POST", "/api/v1/credentials/none/refresh"),
-    ("GET", "/nowhere"),
-];
-
 async fn status_of(address: SocketAddr, method: &str, path: &str, headers: &str) -> u16 {
     exchange(address, format!("{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")).await.status()
 }

@@ -18,6 +18,20 @@ use crate::harness::vendors::{config, route};
 
 const TOKEN: &str = "adm1n-t0ken-of-the-tests";
 
+/// Paths for which no token is asked.
+pub(crate) const HEALTH: &[&str] = &["/healthz", "/livez", "/readyz"];
+/// Paths for which one is.
+pub(crate) const OTHERS: &[(&str, &str)] = &[
+    ("GET", "/"),
+    ("GET", "/status.css"),
+    ("GET", "/status.js"),
+    ("GET", "/metrics"),
+    ("GET", "/api/v1/status"),
+    ("POST", "/api/v1/reload"),
+    ("POST", "/api/v1/credentials/none/refresh"),
+    ("GET", "/nowhere"),
+];
+
 /// An admin port on a free port, with these further fields.
 fn admin(more: &str) -> String {
     format!("admin: {{address: '127.0.0.1:0'{more}}}\n")

@@ -14,6 +14,7 @@ import time
 
 import pytest
 from browser import Browser, severe, start
+from standins import Partner
 
 # Whatever proxy the machine uses is not what is tested.
 for name in list(os.environ):
@@ -114,6 +115,13 @@ def program():
     if not path:
         pytest.exit("TOKENFERRY_BIN names no program: run `make e2e`", returncode=2)
     return path
+
+
+@pytest.fixture
+def partner():
+    """A vendor that tells what reached it."""
+    with Partner() as partner:
+        yield partner
 
 
 @pytest.fixture

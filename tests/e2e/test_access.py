@@ -10,16 +10,9 @@ import jwt
 import pytest
 from conftest import program
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from standins import Partner
 from test_curl import curl
 
 ISSUER, AUDIENCE = "https://issuer.example", "ferry"
-
-
-@pytest.fixture
-def partner():
-    with Partner() as partner:
-        yield partner
 
 
 def config(partner, access):

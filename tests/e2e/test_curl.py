@@ -29,12 +29,6 @@ def curl(*arguments, check=True):
 
 
 @pytest.fixture
-def partner():
-    with Partner() as partner:
-        yield partner
-
-
-@pytest.fixture
 def proxy(partner, tokenferry):
     config = f"""
 listeners:

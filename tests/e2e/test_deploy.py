@@ -12,7 +12,6 @@ import kubernetes_validate
 import pytest
 import yaml
 from conftest import program
-from standins import Partner
 
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
@@ -193,12 +192,6 @@ def test_the_dashboard_is_put_together_properly(tmp_path):
     rules = [{"record": f"query:{n}", "expr": re.sub(r"\$\w+", "x", query)} for n, query in enumerate(queries)]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
     promtool("check", "rules", str(tmp_path / "rules.yaml"))
-
-
-@pytest.fixture
-def partner():
-    with Partner() as partner:
-        yield partner
 
 
 def test_every_metric_of_the_dashboard_and_of_the_rules_is_there(tokenferry, partner):

@@ -2,52 +2,37 @@
 
 import json
 import shutil
-import socket
 import ssl
-import subprocess
-import time
 
 import pytest
+from daemon import Daemon
 from standins import Partner
 from test_curl import Authority, curl
 
 USER, PASSWORD = "ferry", "p4ss-w0rd"
 
 
-class Tinyproxy:
-    """tinyproxy in the foreground, which lets CONNECT go to these ports."""
+class Tinyproxy(Daemon):
+    """tinyproxy, which lets CONNECT go to these ports."""
 
     def __init__(self, directory, connect_ports):
-        for _ in range(5):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                self.port = free.getsockname()[1]
-            self.log = directory / "tinyproxy.log"
-            lines = [
-                f"Port {self.port}",
-                "Listen 127.0.0.1",
-                "Allow 127.0.0.1",
-                f"BasicAuth {USER} {PASSWORD}",
-                f'LogFile "{self.log}"',
-                "LogLevel Connect",
-                *(f"ConnectPort {port}" for port in connect_ports),
-            ]
-            config = directory / "tinyproxy.conf"
-            config.write_text("\n".join(lines) + "\n")
-            self.process = subprocess.Popen(["tinyproxy", "-d", "-c", str(config)], stdin=subprocess.DEVNULL)
-            if self._listens():
-                return
-            self.stop()
-        raise AssertionError("tinyproxy does not start")
+        self.directory, self.connect_ports = directory, connect_ports
+        self.log = directory / "tinyproxy.log"
+        super().__init__()
 
-    def _listens(self):
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return True
-            time.sleep(0.02)
-        return False
+    def command(self):
+        lines = [
+            f"Port {self.port}",
+            "Listen 127.0.0.1",
+            "Allow 127.0.0.1",
+            f"BasicAuth {USER} {PASSWORD}",
+            f'LogFile "{self.log}"',
+            "LogLevel Connect",
+            *(f"ConnectPort {port}" for port in self.connect_ports),
+        ]
+        config = self.directory / "tinyproxy.conf"
+        config.write_text("\n".join(lines) + "\n")
+        return ["tinyproxy", "-d", "-c", str(config)]
 
     def url(self, password=PASSWORD):
         return f"http://{USER}:{password}@127.0.0.1:{self.port}"
@@ -56,10 +41,6 @@ class Tinyproxy:
         """The first lines of the requests that it took."""
         lines = self.log.read_text(errors="replace").splitlines()
         return [line.partition("): ")[2] for line in lines if "Request (" in line]
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(10)
 
 
 @pytest.fixture

@@ -12,13 +12,8 @@ const BEARER: &str = "Bearer T0K3N";
 
 #[tokio::test]
 async fn the_credential_arrives_exactly_once_whatever_the_client_sends_in_its_place() {
-    let upstream = Wire::ok().await;
-    let bearer = Proxy::start(&one_route(&upstream.url(""), "")).await;
-    let custom = Proxy::start(&injecting(&upstream.url(""), "{header: X-Api-Key}", "")).await;
-    for (proxy, name, value) in [(&bearer, "authorization", BEARER), (&custom, "x-api-key", TOKEN)] {
-        let title = if name == "authorization" { "Authorization" } else { "X-Api-Key" };
-        let under = title.replace('-', "_");
-        for lines in [
+    arrives_exactly_once(|Place { name, title, under, value }| {
+        vec![
             String::new(),
             format!("{title}: mine\r\n"),
             format!("{}: mine\r\n", name.to_uppercase()),
@@ -28,10 +23,32 @@ async fn the_credential_arrives_exactly_once_whatever_the_client_sends_in_its_pl
             format!("{title}: mine   \r\n"),
             format!("{title}:\r\n"),
             format!("{}: mine\r\n", mixed(title)),
-            format!("{}: mine\r\n{under}: mine\r\n{title}: mine\r\n", mixed(&under)),
+            format!("{}: mine\r\n{under}: mine\r\n{title}: mine\r\n", mixed(under)),
             format!("{title}:\tmine\r\n{title}:mine\r\n"),
             format!("{title}: {value}\r\n{title}: {value}\r\n"),
-        ] {
+        ]
+    })
+    .await;
+}
+
+/// Where a credential goes, in the spellings that a client might use.
+pub(super) struct Place<'a> {
+    pub(super) name: &'a str,
+    pub(super) title: &'a str,
+    pub(super) under: &'a str,
+    pub(super) value: &'a str,
+}
+
+/// Sends a request with each of these further lines, for a credential in either header, and sees that the
+/// upstream got it once, and nothing of the client's in its place.
+pub(super) async fn arrives_exactly_once(lines: impl Fn(Place<'_>) -> Vec<String>) {
+    let upstream = Wire::ok().await;
+    let bearer = Proxy::start(&one_route(&upstream.url(""), "")).await;
+    let custom = Proxy::start(&injecting(&upstream.url(""), "{header: X-Api-Key}", "")).await;
+    for (proxy, title, value) in [(&bearer, "Authorization", BEARER), (&custom, "X-Api-Key", TOKEN)] {
+        let (name, under) = (title.to_ascii_lowercase(), title.replace('-', "_"));
+        let (name, under) = (name.as_str(), under.as_str());
+        for lines in lines(Place { name, title, under, value }) {
             let request = format!("POST / HTTP/1.1\r\nHost: x\r\n{lines}Content-Length: 2\r\n\r\nhi");
             let answer = exchange(proxy.address(), request).await;
             assert_eq!(answer.status(), 200, "{lines:?}");

@@ -3,21 +3,10 @@
 
 use std::net::SocketAddr;
 
+use crate::admin::{HEALTH, OTHERS};
 use crate::harness::process;
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::exchange;
-
-const HEALTH: &[&str] = &["/healthz", "/livez", "/readyz"];
-const OTHERS: &[(&str, &str)] = &[
-    ("GET", "/"),
-    ("GET", "/status.css"),
-    ("GET", "/status.js"),
-    ("GET", "/metrics"),
-    ("GET", "/api/v1/status"),
-    ("POST", "/api/v1/reload"),
-    ("POST", "/api/v1/credentials/none/refresh"),
-    ("GET", "/nowhere"),
-];
 
 const TOKEN: &str = "adm1n-t0ken-of-the-tests";
 
