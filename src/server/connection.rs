@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,16 +12,16 @@ use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::cut::LocalExecutor;
 use super::opening::{Opened, open};
 use super::roster::{Member, Verdict};
-use super::socket::Plain;
+use super::socket::{Plain, Socket};
 use crate::live::{Door, Patience};
 use crate::model::HeaderCase;
-use crate::proxy::{Client, Peer, Proxy};
+use crate::proxy::{Client, Peer, Proxy, Reply};
 
 /// A connection as the listener accepted it.
 #[derive(Debug)]
@@ -40,11 +40,12 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
     let tls = knock.door.tls.is_some();
     let voucher = knock.door.voucher.clone();
     let opened = {
-        let mut opening = pin!(open(knock, watch, &patience, &proxy));
+        // Boxed, as all that only a part of a connection's life needs: what is parked is small.
+        let mut opening = Box::pin(open(knock, watch, &patience, &proxy));
         poll_fn(|cx| match member.verdict(cx.waker()) {
             // A client that has said nothing yet has nothing to finish.
             Verdict::Close | Verdict::Finish => Poll::Ready(None),
-            Verdict::GoOn => opening.as_mut().poll(cx),
+            Verdict::GoOn | Verdict::Park => opening.as_mut().poll(cx),
         })
         .await
     };
@@ -66,15 +67,40 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
             Ok::<_, Infallible>(response)
         }
     });
-    let io = TokioIo::new(socket);
     if http2 {
         member.watch.speaks_http2();
-        let connection = http2_builder(&patience).serve_connection(io, service);
-        drive(connection, &member, http2::Connection::graceful_shutdown).await;
+        let mut connection = Box::new(http2_builder(&patience).serve_connection(TokioIo::new(socket), service));
+        drive(&mut *connection, &member, http2::Connection::graceful_shutdown).await;
     } else {
-        let connection =
-            http1_builder(&patience, header_case, record_case).serve_connection(io, service).with_upgrades();
-        drive(connection, &member, http1::UpgradeableConnection::graceful_shutdown).await;
+        http1(socket, &http1_builder(&patience, header_case, record_case), service, &member).await;
+    }
+}
+
+/// Serves a connection over HTTP/1. While nobody uses it, it is parked: hyper's part of it, which
+/// holds two buffers of 8 KiB and room for a request's whole walk, is taken down, and built anew when the client says something.
+async fn http1<S>(mut socket: Socket, builder: &http1::Builder, mut service: S, member: &Member)
+where
+    S: HttpService<Incoming, ResBody = Reply, Error = Infallible> + Unpin,
+    S::Future: 'static,
+{
+    loop {
+        let mut connection = Box::new(builder.serve_connection(TokioIo::new(socket), service).with_upgrades());
+        if drive(&mut *connection, member, http1::UpgradeableConnection::graceful_shutdown).await == Turn::Over {
+            return;
+        }
+        let Some(parts) = connection.into_parts() else { return };
+        (socket, service) = (parts.io.into_inner(), parts.service);
+        // The beginning of a head that came behind the request before.
+        socket.unread(parts.read_buf);
+        let woken = poll_fn(|cx| match member.verdict(cx.waker()) {
+            Verdict::Close | Verdict::Finish => Poll::Ready(false),
+            // What is wrong with a stream is for its reader to find.
+            Verdict::GoOn | Verdict::Park => socket.poll_heard(cx).map(|()| true),
+        });
+        if !woken.await {
+            return;
+        }
+        member.is_back();
     }
 }
 
@@ -126,13 +152,21 @@ fn http2_builder(patience: &Patience) -> http2::Builder<LocalExecutor> {
     builder
 }
 
+/// How the driving of a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    /// It is closed, or has become a tunnel.
+    Over,
+    /// Nothing is under way on it, and has not been for a while.
+    Parked,
+}
+
 /// Polls a connection, and tells it what the roster tells.
-async fn drive<C, E>(connection: C, member: &Member, finish: impl Fn(Pin<&mut C>))
+async fn drive<C, E>(connection: &mut C, member: &Member, finish: impl Fn(Pin<&mut C>)) -> Turn
 where
-    C: Future<Output = Result<(), E>>,
+    C: Future<Output = Result<(), E>> + Unpin,
     E: std::error::Error,
 {
-    let mut connection = pin!(connection);
     let mut finishing = false;
     poll_fn(|cx: &mut Context<'_>| {
         match member.verdict(cx.waker()) {
@@ -140,15 +174,21 @@ where
             Verdict::Finish if finishing => {}
             Verdict::Finish => {
                 finishing = true;
-                finish(connection.as_mut());
+                finish(Pin::new(&mut *connection));
             }
-            Verdict::Close => return Poll::Ready(()),
+            Verdict::Close => return Poll::Ready(Turn::Over),
+            Verdict::Park => {
+                if member.parks() {
+                    return Poll::Ready(Turn::Parked);
+                }
+            }
         }
-        connection.as_mut().poll(cx).map(|ended| {
+        Pin::new(&mut *connection).poll(cx).map(|ended| {
             if let Err(error) = ended {
                 tracing::debug!(%error, "connection broke off");
             }
+            Turn::Over
         })
     })
-    .await;
+    .await
 }

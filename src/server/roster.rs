@@ -20,6 +20,10 @@ pub(super) const TICK: Duration = Duration::from_millis(200);
 /// asked for so long is hardly about to.
 const LULL: Duration = Duration::from_secs(5);
 
+/// How long nobody uses an HTTP/1 connection before it is parked, in milliseconds. Longer than any
+/// that is in use stands still between two requests; its next request costs a few microseconds more.
+const UNUSED: u64 = 1_000;
+
 /// What a connection is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -49,6 +53,8 @@ pub(super) struct Watch {
     stall: AtomicU64,
     /// When a part of an answer was last taken, in milliseconds of the worker's clock.
     taken: AtomicU64,
+    /// Whether bytes wait to be written.
+    unsent: AtomicU8,
 }
 
 fn millis(patience: Option<Duration>) -> u64 {
@@ -108,6 +114,21 @@ impl Watch {
         self.early.store(0, Ordering::Relaxed);
     }
 
+    /// Whether bytes wait to be written.
+    pub(super) fn unsent(&self, some: bool) {
+        self.unsent.store(u8::from(some), Ordering::Relaxed);
+    }
+
+    /// Whether an HTTP/1 connection is between two requests, and has been for a while. A request that
+    /// was answered before its body had come whole is not over: what follows would be taken for the next one's head.
+    fn is_unused(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == Phase::Idle as u8
+            && !self.is_http2()
+            && self.early.load(Ordering::Relaxed) == 0
+            && self.unsent.load(Ordering::Relaxed) == 0
+            && self.now().saturating_sub(self.since.load(Ordering::Relaxed)) >= UNUSED
+    }
+
     fn overdue(&self, patience: &Patience) -> bool {
         let waited = self.now().saturating_sub(self.since.load(Ordering::Relaxed));
         let bound = match self.phase.load(Ordering::Relaxed) {
@@ -139,6 +160,8 @@ pub(super) enum Verdict {
     /// Nothing.
     #[default]
     GoOn,
+    /// Let go of what an idle connection does not need.
+    Park,
     /// Finish what is under way and close.
     Finish,
     /// Close now.
@@ -150,6 +173,7 @@ pub(super) enum Verdict {
 pub(super) struct Member {
     pub(super) watch: Arc<Watch>,
     verdict: Cell<Verdict>,
+    parked: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// Its streams that wait for their client, over HTTP/2; free places among them.
     held: RefCell<Vec<Option<Held>>>,
@@ -175,6 +199,19 @@ impl Member {
         self.verdict.get()
     }
 
+    /// Whether it is parked now that its driver has heard that it may be: no request has begun meanwhile.
+    pub(super) fn parks(&self) -> bool {
+        self.verdict.set(Verdict::GoOn);
+        let parks = self.watch.is_unused();
+        self.parked.set(parks);
+        parks
+    }
+
+    /// It is driven again.
+    pub(super) fn is_back(&self) {
+        self.parked.set(false);
+    }
+
     /// Ends each stream for which its HTTP/2 client has opened no window for too long: the socket is
     /// written to all the same, so that no write stands still.
     ///
@@ -188,6 +225,11 @@ impl Member {
                 held.cut.cut();
             }
         }
+    }
+
+    /// Whether it is to end.
+    fn is_told(&self) -> bool {
+        matches!(self.verdict.get(), Verdict::Finish | Verdict::Close)
     }
 
     fn tell(&self, verdict: Verdict) {
@@ -292,11 +334,12 @@ impl Roster {
             clock: Arc::clone(&self.clock),
             stall: AtomicU64::new(millis(Some(STALL))),
             taken: AtomicU64::new(0),
+            unsent: AtomicU8::new(0),
         });
         let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });
         let (load, leaving) = (Arc::clone(&self.load), Rc::clone(&self.leaving));
-        let (waker, held) = (RefCell::default(), RefCell::default());
-        let member = Rc::new(Member { watch, verdict, waker, held, load, leaving, _ticket: ticket });
+        let (parked, waker, held) = (Cell::default(), RefCell::default(), RefCell::default());
+        let member = Rc::new(Member { watch, verdict, parked, waker, held, load, leaving, _ticket: ticket });
         self.members.borrow_mut().push(Rc::downgrade(&member));
         member
     }
@@ -317,6 +360,8 @@ impl Roster {
                 member.tell(if http2 && !again { Verdict::Finish } else { Verdict::Close });
             } else if let Some(began) = self.leaving.get() {
                 self.part(&member, began, millis);
+            } else if member.verdict.get() == Verdict::GoOn && !member.parked.get() && member.watch.is_unused() {
+                member.tell(Verdict::Park);
             }
             true
         });
@@ -329,7 +374,7 @@ impl Roster {
         let http2 = member.watch.is_http2();
         let lull = self.lull.get();
         let silent = now.saturating_sub(began) > lull && member.watch.silent_since(now.saturating_sub(lull));
-        if (http2 || silent) && member.verdict.get() == Verdict::GoOn {
+        if (http2 || silent) && !member.is_told() {
             member.tell(Verdict::Finish);
         }
     }
@@ -338,7 +383,7 @@ impl Roster {
     pub(super) fn drain(&self) {
         self.draining.set(true);
         for member in self.members.borrow().iter().filter_map(std::rc::Weak::upgrade) {
-            if member.verdict.get() == Verdict::GoOn {
+            if !member.is_told() {
                 // Kept alive behind its answer, so the body had come whole. One whose body had not
                 // was closed with the answer, and lingers already.
                 if member.watch.phase.load(Ordering::Relaxed) == Phase::Idle as u8 {

@@ -49,12 +49,16 @@ pub(super) struct Socket {
     transport: Transport,
     watch: Arc<Watch>,
     stall: Option<Pin<Box<Sleep>>>,
+    /// Whether the last write stood still.
+    unsent: bool,
     /// When a connection that is closed on our side is read no longer.
     linger: Option<Pin<Box<Sleep>>>,
     /// Over HTTP/2, until it is overdrawn.
     purse: Option<Box<Purse>>,
     /// What is read in place of anything that its client still sends.
     end: Option<Bytes>,
+    /// What was read and given back: it is read again first.
+    again: Bytes,
 }
 
 /// How long a client that was answered before it had sent its body may go on sending it: less than
@@ -109,7 +113,37 @@ impl Socket {
 
     fn new(transport: Transport, watch: Arc<Watch>, http2: bool) -> Self {
         let purse = http2.then(|| Box::new(Purse::new(PREFACE.len(), watch.now())));
-        Self { transport, watch, stall: None, linger: None, purse, end: None }
+        Self { transport, watch, stall: None, unsent: false, linger: None, purse, end: None, again: Bytes::new() }
+    }
+
+    /// Takes back what was read of it, to be read again.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        self.again = bytes;
+    }
+
+    /// Whether there is something to read; an end and an error are something, too.
+    pub(super) fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.again.is_empty() {
+            return Poll::Ready(());
+        }
+        let plain = match &self.transport {
+            Transport::Plain(fresh) => fresh,
+            Transport::Tls(stream) => {
+                let (fresh, session) = stream.get_ref();
+                // What has been decrypted already is not in the socket any more.
+                if !session.wants_read() {
+                    return Poll::Ready(());
+                }
+                fresh
+            }
+        };
+        if !plain.early.is_empty() {
+            return Poll::Ready(());
+        }
+        match &plain.plain {
+            Plain::Tcp(stream) => stream.poll_read_ready(cx).map(drop),
+            Plain::Unix(stream) => stream.poll_read_ready(cx).map(drop),
+        }
     }
 
     /// Counts the bytes that were just read. Where they cost too much, the rest of them goes, and
@@ -148,11 +182,14 @@ impl Socket {
     /// A write that stands still for too long ends the connection: its client reads nothing.
     fn mind_stall<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            if self.stall.is_some() {
-                self.stall = None;
+            if self.unsent {
+                (self.unsent, self.stall) = (false, None);
+                self.watch.unsent(false);
             }
             return polled;
         }
+        self.unsent = true;
+        self.watch.unsent(true);
         let Some(patience) = self.watch.stall() else {
             self.stall = None;
             return Poll::Pending;
@@ -285,6 +322,11 @@ impl AsyncRead for Socket {
         let before = buf.filled().len();
         if let Some(end) = &mut self.end {
             give(end, buf);
+            return Poll::Ready(Ok(()));
+        }
+        if !self.again.is_empty() {
+            give(&mut self.again, buf);
+            self.watch.heard();
             return Poll::Ready(Ok(()));
         }
         let polled = match &mut self.transport {
