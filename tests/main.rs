@@ -35,6 +35,7 @@ mod logs;
 mod memory;
 mod metrics;
 mod own_logins;
+mod parking;
 mod protocols;
 mod release;
 mod reload;

@@ -90,6 +90,7 @@ where
         }
         let Some(parts) = connection.into_parts() else { return };
         (socket, service) = (parts.io.into_inner(), parts.service);
+        tracing::trace!("connection parked");
         // The beginning of a head that came behind the request before.
         socket.unread(parts.read_buf);
         let woken = poll_fn(|cx| match member.verdict(cx.waker()) {
