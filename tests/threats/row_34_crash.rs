@@ -142,24 +142,6 @@ async fn without_descriptors_new_connections_are_refused_and_the_old_ones_served
 /// So much of one request is kept for sending again.
 const BODY: usize = 64 << 20;
 
-/// Answers at `/hold` by these permits, once it has the whole body.
-async fn holding(permits: &Arc<Semaphore>) -> Wire {
-    let its = Arc::clone(permits);
-    Wire::start(move |mut caller| {
-        let its = Arc::clone(&its);
-        async move {
-            while let Some(head) = caller.head().await {
-                if head.target() == "/hold" {
-                    assert_eq!(caller.end.exactly(BODY).await.len(), BODY);
-                    its.acquire().await.unwrap().forget();
-                }
-                caller.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-            }
-        }
-    })
-    .await
-}
-
 fn keeping(upstream: &Wire, limit: &str) -> String {
     let total = format!("limits: {{replay_total: 1GiB{limit}}}\n");
     format!("admin: {{address: '127.0.0.1:0'}}\n{total}{}", one_route(&upstream.url(""), "limits: {replay: 128MiB}"))

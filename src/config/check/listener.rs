@@ -152,7 +152,7 @@ impl Check<'_> {
     where
         F: Form<Value = String>,
     {
-        if cert.is_none() {
+        if cert.is_none() && !node.told_of("certificate") {
             self.missing(spot, node, "cert", "add the PEM file of the certificate");
         }
         if key.is_none() {

@@ -92,7 +92,9 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
             _ => None,
         },
         // Nearer in letters is `certificates`.
-        [.., Key(tls)] if tls == "tls" && field == "certificate" => Some("did you mean `cert`?"),
+        [.., Key(tls)] | [.., Key(tls), Key(_), Index(_)] if tls == "tls" && field == "certificate" => {
+            Some("did you mean `cert`?")
+        }
         [Key(all), Index(_)] if all == "listeners" => match field.as_str() {
             "cert" | "key" | "certificates" | "client_ca" | "client_auth" => Some("write it under `tls`"),
             "trusted_proxies" => Some("write it at the top level"),

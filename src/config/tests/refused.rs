@@ -645,6 +645,10 @@ fn listeners_are_checked() {
             "1:1 : `listeners` is missing | write `listeners: [{address: 127.0.0.1:8080}]`",
         ),
     ]);
+    let certificate = BASE.replace("8080}", "8080, tls: {cert: a, key: b, certificates: [{certificate: c, key: b}]}}");
+    let told = told(&refused(&certificate).list);
+    assert!(told.iter().any(|told| told.ends_with("unknown field `certificate` | did you mean `cert`?")), "{told:?}");
+    assert!(!told.iter().any(|told| told.contains("`cert` is missing")), "what was meant is there: {told:?}");
     let open = BASE.replace("127.0.0.1:8080", "'[::]:80'");
     assert!(read(&open.replace("name: one", "name: one\n    access: public")).is_ok());
     assert!(read(&format!("{open}defaults: {{access: public}}\n")).is_ok());
