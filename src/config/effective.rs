@@ -135,7 +135,9 @@ fn total_limits(node: Option<&Node>, settings: &Settings) -> Json {
             ("connections", settings.connections.map(Json::from)),
             ("memory", settings.memory.map(|most| json!(size(most)))),
         ] {
-            machine.into_iter().for_each(|value| fill(limits, field, value));
+            if let Some(value) = machine {
+                fill(limits, field, value);
+            }
         }
     }
     limits

@@ -39,7 +39,7 @@ pub(crate) fn read<'n, T>(
             && is_piece(culprit, key, expected, known)
             && let Some(map) = node.at(&Path(way.0.split_last().map_or(&[][..], |(_, above)| above).to_vec()))
         {
-            take_out_rest(map, culprit, |key| nearest(key, expected.iter().chain(known).copied()).is_none());
+            take_out_rest(map, key, |key| nearest(key, expected.iter().chain(known).copied()).is_none());
         }
     }
 }
@@ -52,12 +52,15 @@ fn is_piece(field: &Node, key: &str, expected: &[&str], known: &[&str]) -> bool 
 
 /// Takes the other pieces of a cut value out, and what is left of the value before the first: one
 /// mistake is told once.
-fn take_out_rest(map: &Node, first: &Node, is_odd: impl Fn(&str) -> bool) {
+fn take_out_rest(map: &Node, first: &str, is_odd: impl Fn(&str) -> bool) {
     let entries = map.entries();
-    let Some(at) = entries.iter().position(|entry| std::ptr::eq(&entry.node, first)) else { return };
+    let Some(at) = entries.iter().position(|entry| entry.key == first) else { return };
     let (before, pieces) = entries.split_at(at);
     let pieces = pieces.iter().take_while(|entry| matches!(entry.node.value, Value::Null) && is_odd(&entry.key));
-    pieces.chain(before.last()).for_each(|entry| entry.node.out.set(true));
+    let cut = before.last().filter(|entry| entry.node.text().is_some());
+    for entry in pieces.chain(cut) {
+        entry.node.out.set(true);
+    }
 }
 
 fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'_>, report: &mut Report) {

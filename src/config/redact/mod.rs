@@ -266,12 +266,11 @@ fn cut(text: &str, caret: usize) -> (String, usize) {
 /// A key with its colon, and what of structure follows.
 fn key(region: &str, is_shown: bool) -> String {
     let quote = region.chars().next().filter(|c| matches!(c, '"' | '\''));
-    let name = match quote {
-        Some(quote) => region[1..].find(quote).map_or(region.len(), |end| end + 2),
-        None => {
-            let end = region.find(": ").or_else(|| region.find(':'));
-            end.unwrap_or_else(|| region.trim_end_matches([' ', ',', ']', '}']).len())
-        }
+    let name = if let Some(quote) = quote {
+        region[1..].find(quote).map_or(region.len(), |end| end + 2)
+    } else {
+        let end = region.find(": ").or_else(|| region.find(':'));
+        end.unwrap_or_else(|| region.trim_end_matches([' ', ',', ']', '}']).len())
     };
     let (name, rest) = region.split_at(name.min(region.len()));
     let mut out = if is_shown { name.to_owned() } else { MASK.to_owned() };
