@@ -43,7 +43,7 @@ pub use denied::Denied;
 pub use flaw::Flaw;
 pub use judgement::{Admitted, Identity, Judgement, Pending};
 pub use jwks::{FetchError, FetchKeys, fetch_keys};
-pub use keyring::Keyring;
+pub use keyring::{Keyring, KeysStatus, Source};
 pub use passwords::Passwords;
 pub use presented::presented;
 pub use shown::{KeyPlace, Shown};
@@ -79,7 +79,7 @@ impl Access {
         let tokens = policy.jwt.as_ref().map(|rules| {
             let keyring = match &rules.keys {
                 KeySource::File(keys) => Keyring::of(Arc::clone(keys)),
-                KeySource::Url(_) => keyring.unwrap_or_else(Keyring::empty),
+                KeySource::Url(_) => keyring.unwrap_or_else(|| Keyring::idle(None)),
             };
             Tokens::new(Arc::clone(rules), keyring)
         });
@@ -89,6 +89,11 @@ impl Access {
     /// Whether everyone comes in.
     pub fn is_open(&self) -> bool {
         self.rules().next().is_none()
+    }
+
+    /// The keys of the issuer whose tokens let in.
+    pub fn keyring(&self) -> Option<&Arc<Keyring>> {
+        self.tokens.as_ref().map(Tokens::keyring)
     }
 
     /// The kinds of rules that must hold.

@@ -60,6 +60,11 @@ impl Tokens {
         Self { rules, keyring, marker: Marker::new(), seen: Seen::new() }
     }
 
+    /// Where the keys come from.
+    pub(super) fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
     /// Judges what stands in `Authorization`, if there is one such header; `presented` says whether there
     /// is any.
     pub(super) fn judge(&self, value: Option<&HeaderValue>, presented: bool) -> Result<Judged<'_>, Denied> {

@@ -25,6 +25,10 @@ struct Issuer {
     keyring: Arc<Keyring>,
 }
 
+fn source(fetch: FetchKeys) -> Source {
+    Source { fetch, url: "https://issuer/jwks".to_owned() }
+}
+
 fn issuer(answers: &'static [Option<&'static str>], takes: Duration) -> Issuer {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
@@ -36,7 +40,7 @@ fn issuer(answers: &'static [Option<&'static str>], takes: Duration) -> Issuer {
             answer.map(set).ok_or(FetchError::Keys(KeySetError::NoKeys))
         })
     });
-    Issuer { asked, keyring: Keyring::fetching(fetch, "only".to_owned(), &Handle::current()) }
+    Issuer { asked, keyring: Keyring::fetching(source(fetch), "only".to_owned(), &Handle::current()) }
 }
 
 impl Issuer {
@@ -110,8 +114,12 @@ async fn keys_without_names_are_asked_for_again_once_a_token_is_by_none_of_them(
         let set = sets[place.load(Ordering::SeqCst)].clone();
         Box::pin(async move { Ok(set) })
     });
-    let keyring = Keyring::fetching(fetch, "only".to_owned(), &Handle::current());
-    let url = KeyUrl { url: EndpointUrl::parse("https://issuer/jwks").unwrap(), tls: UpstreamTls::default() };
+    let keyring = Keyring::fetching(source(fetch), "only".to_owned(), &Handle::current());
+    let url = KeyUrl {
+        url: EndpointUrl::parse("https://issuer/jwks").unwrap(),
+        label: String::new(),
+        tls: UpstreamTls::default(),
+    };
     let rules = JwtRules {
         issuer: "i".to_owned(),
         audience: vec!["a".to_owned()],
@@ -153,6 +161,9 @@ async fn keys_at_hand_serve_while_the_issuer_is_away_and_it_is_not_stormed() {
     let before = issuer.asked();
     wait(3600).await;
     assert!(issuer.has("a"));
+    let status = issuer.keyring.status().unwrap();
+    assert_eq!(status.failure.as_deref(), Some("the answer has no key that signatures can be verified with"));
+    assert_eq!(status.age.unwrap().as_secs(), 3600 + 649);
     assert!((100..=125).contains(&(issuer.asked() - before)), "{}", issuer.asked() - before);
 }
 
@@ -161,8 +172,12 @@ async fn an_issuer_that_is_away_at_first_is_asked_again_soon() {
     let issuer = issuer(&[None, None, Some("a")], QUICK);
     wait(1).await;
     assert!(issuer.keyring.keys().is_none() && issuer.asked() == 2);
+    let failing = issuer.keyring.status().unwrap();
+    assert!(failing.age.is_none() && failing.failure.is_some(), "{failing:?}");
     wait(1).await;
     assert!(issuer.has("a"));
+    let well = issuer.keyring.status().unwrap();
+    assert!(well.age.is_some() && well.failure.is_none(), "{well:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -297,7 +297,7 @@ fn who_presents_no_token_is_told_of_no_error_and_one_in_two_places_is_none() {
 #[test]
 fn before_the_keys_are_there_nobody_is_at_fault() {
     let url = EndpointUrl::parse("https://login.example.com/jwks").unwrap();
-    let keys = KeySource::Url(Box::new(KeyUrl { url, tls: UpstreamTls::default() }));
+    let keys = KeySource::Url(Box::new(KeyUrl { url, label: String::new(), tls: UpstreamTls::default() }));
     let access = access(JwtRules { keys, ..rules() });
     assert_eq!(judged(&access, &signed(&claims())), Err(Denied::NoKeys));
     assert_eq!(judged(&access, ""), Err(Denied::Token(Flaw::Absent)));
