@@ -42,14 +42,12 @@ impl Keyrings {
             if let Some((_, keyring)) = next.iter().find(same) {
                 return Some(Arc::clone(keyring));
             }
-            let keyring = self.known.iter().find(same).map(|(_, keyring)| Arc::clone(keyring)).unwrap_or_else(|| {
-                let fetched = Source { fetch: fetch_keys(upstream, &source.url), url: source.label.clone() };
-                if self.fetches {
-                    Keyring::fetching(fetched, route.label.clone(), &self.runtime)
-                } else {
-                    Keyring::idle(Some(fetched))
-                }
-            });
+            let fetched = || Source { fetch: fetch_keys(upstream, &source.url), url: source.label.clone() };
+            let keyring = match self.known.iter().find(same) {
+                Some((_, keyring)) => Arc::clone(keyring),
+                None if self.fetches => Keyring::fetching(fetched(), route.label.clone(), &self.runtime),
+                None => Keyring::idle(Some(fetched())),
+            };
             next.push((source.clone(), Arc::clone(&keyring)));
             Some(keyring)
         };

@@ -31,7 +31,7 @@ pub enum KeySetError {
     /// Not JSON, or no object with a list `keys`.
     #[error("is no JWK set")]
     Malformed,
-    /// What leads to the keys (OpenID Connect Discovery 1.0, section 4.2).
+    /// What leads to the keys (`OpenID` Connect Discovery 1.0, section 4.2).
     #[error("is an OpenID configuration, no JWK set")]
     Discovery,
     /// None that a signature could be verified with: RSA of 2048 bits or more, P-256, P-384 or Ed25519.
