@@ -94,8 +94,10 @@ pub(crate) struct Jwt {
     #[schemars(required)]
     #[schemars(extend("examples" = ["billing"]))]
     pub(crate) audience: Option<OneOrMore<Text>>,
-    /// The issuer's public keys (RFC 7517): a file, read again when it changes, or an `https://` URL (on this machine
-    /// also `http://`), asked every ten minutes and when a token names a key that is not known.
+    /// The issuer's public keys (RFC 7517): a file, read again when it changes, or an `https://` URL (`http://` on
+    /// loopback), asked every ten minutes, and when a token names a key that is not known, 30 seconds after the last
+    /// time at the soonest: until then such a token gets 401. While the URL does not answer, the keys at hand hold on,
+    /// however old.
     #[schemars(required)]
     pub(crate) jwks: Option<Of<KeyPlace>>,
     /// PEM file of the roots to trust, for a URL. Default: the system's.

@@ -42,7 +42,8 @@ pub(crate) struct Route {
     pub(crate) request_headers: Option<Edits>,
     /// Edits of the answer's headers.
     pub(crate) response_headers: Option<Edits>,
-    /// What is done with a call to the credential's own token or release endpoint.
+    /// What is done with a call to the credential's own token or release endpoint. `answer` is of no use beside `users`
+    /// or `jwt` where the token goes into `Authorization`.
     #[schemars(extend("default" = "answer"))]
     pub(crate) token_endpoint: Option<TokenCall>,
     /// Whether `%2f` in a path passes.
