@@ -12,11 +12,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
-use super::frames::{Purse, THE_END};
 use super::roster::Watch;
-
-/// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+use crate::limit::frames::{PREFACE, Purse, THE_END};
 
 /// The longest HTTP/2 frame that we take: what everybody must (RFC 9113 section 6.5.2).
 const LONGEST: usize = 16 * 1024;
@@ -108,7 +105,7 @@ impl Socket {
     }
 
     fn new(transport: Transport, watch: Arc<Watch>, http2: bool) -> Self {
-        let purse = http2.then(|| Box::new(Purse::new(PREFACE.len(), watch.now())));
+        let purse = http2.then(|| Box::new(Purse::of_client(watch.now())));
         Self { transport, watch, stall: None, linger: None, purse, end: None }
     }
 
@@ -135,13 +132,8 @@ impl Socket {
 
     fn credit(&mut self, written: &Poll<io::Result<usize>>, bufs: &[IoSlice<'_>]) {
         let (Some(purse), Poll::Ready(Ok(written))) = (&mut self.purse, written) else { return };
-        let mut left = *written;
-        for buf in bufs {
-            let part = buf.get(..left.min(buf.len())).unwrap_or_default();
-            left -= part.len();
-            if purse.credit(part) {
-                self.watch.taken();
-            }
+        if purse.credit(*written, bufs) {
+            self.watch.taken();
         }
     }
 
