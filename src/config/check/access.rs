@@ -33,8 +33,8 @@ impl Check<'_> {
             if self.report.is_sound() {
                 self.report.error(
                     spot,
-                    "has no rule, and so lets everyone in",
-                    "write `public` if that is meant, or add `api_keys`, `allow` or `deny`",
+                    "has no rule, and so does not say who may come in",
+                    "write `public` for everyone, or add `api_keys`, `users`, `jwt`, `client_certificates`, `allow` or `deny`",
                 );
             }
             return AccessPolicy::default();
