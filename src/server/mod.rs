@@ -5,11 +5,10 @@
 //! hyper, once `opening` has found out whose it is (`proxy_protocol`, `tls`) and what it speaks; `roster`
 //! keeps time over all of a worker's connections, so that no request needs a timer for it; `pulse`
 //! tells other threads that the worker still goes round; `socket` is the byte stream, plain or TLS;
-//! `frames` bounds what HTTP/2 frames may cost, and `cut` ends one stream of a connection.
+//! and `cut` ends one stream of a connection.
 
 mod connection;
 mod cut;
-mod frames;
 mod listen;
 mod opening;
 pub mod proxy_protocol;

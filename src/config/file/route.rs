@@ -134,8 +134,8 @@ pub(crate) struct RouteLimits {
     /// rate, at least 1.
     #[schemars(range(min = 1, max = Rate::MOST), extend("examples" = [200]))]
     pub(crate) burst: Option<NonZeroU32>,
-    /// Requests under way at once, in each process, up to their answers' last bytes; above it 429.
-    /// Default: no bound.
+    /// Requests under way at once, in each process, up to their answers' last bytes; above it 429. A login that the
+    /// proxy answers itself counts once it has come: its key may be in its body. Default: no bound.
     #[schemars(range(min = 1, max = u32::MAX), extend("examples" = [50]))]
     pub(crate) concurrency: Option<NonZeroU32>,
 }
