@@ -272,6 +272,7 @@ pub async fn accept(
     (all, most): (&Arc<Turnstile>, Option<usize>),
 ) {
     let bounds = turnstile::Bound { own: Arc::default(), all, most, place };
+    let listener: Arc<str> = bound.address().to_string().into();
     let mut trouble = Trouble::default();
     // A descriptor that is short is short for all listeners; each shows it as long as it is in trouble.
     let mut shown = None;
@@ -305,7 +306,7 @@ pub async fn accept(
         // Without its door's settings a TLS listener would speak plainly; there is always one.
         let Some(door) = live.load().doors.get(place).cloned() else { continue };
         if let Some(worker) = workers.iter().filter(|worker| worker.is_alive()).min_by_key(|worker| worker.load()) {
-            worker.hand(Accepted { raw, door, ticket });
+            worker.hand(Accepted { raw, listener: Arc::clone(&listener), door, ticket });
         }
     }
 }
