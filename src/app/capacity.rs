@@ -25,6 +25,21 @@ pub(super) fn connections() -> Option<usize> {
     raise().map(|files| usize::try_from(files / 2).unwrap_or(usize::MAX).max(1))
 }
 
+/// Warns of more connections than there are files for.
+pub(super) fn tell_connections(wished: Option<u32>, most: Option<usize>) {
+    if let (Some(wished), Some(most)) = (wished, most)
+        && usize::try_from(wished).is_ok_and(|wished| wished > most)
+    {
+        let mend = "raise the limit of open files (`ulimit -n`, `LimitNOFILE`), or write less";
+        tracing::warn!(
+            wished,
+            most,
+            mend,
+            "`limits.connections` is more than there are files for: a client's connection needs one, and its upstream's another"
+        );
+    }
+}
+
 /// Looks at this process's memory until it is dropped, and shows while it is too much.
 ///
 /// `busy` is what each worker says of its connections: those on which a request is under way. Clients

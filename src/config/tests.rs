@@ -10,6 +10,7 @@ mod refused;
 mod store;
 mod taken;
 mod telemetry;
+mod warned;
 
 use std::path::Path;
 

@@ -170,15 +170,15 @@ impl Bound {
         &self.address
     }
 
-    /// The next connection, for whoever serves it on this runtime.
-    pub async fn connection(&self) -> io::Result<Plain> {
+    /// The next connection, for whoever serves it on this runtime, and whose it is.
+    pub async fn connection(&self) -> io::Result<(Plain, Option<IpAddr>)> {
         match &self.listener {
             Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Plain::Tcp(stream))
+                Ok((Plain::Tcp(stream), Some(peer.ip().to_canonical())))
             }
-            Listener::Unix(listener) => Ok(Plain::Unix(listener.accept().await?.0)),
+            Listener::Unix(listener) => Ok((Plain::Unix(listener.accept().await?.0), None)),
         }
     }
 
