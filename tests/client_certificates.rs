@@ -367,3 +367,23 @@ async fn a_client_that_is_turned_away_in_the_handshake_is_counted_and_told_of_in
     assert_eq!(told("has expired"), 0, "the second of its kind: {log}");
     assert_eq!(told("does not take this listener's certificate"), 1, "{log}");
 }
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_takes_no_place_of_one_that_holds() {
+    let (folder, authority) = folder();
+    let proxy = Proxy::start_in(folder, &listener("", "routes: [{name: a, respond: 204}]\n"), &[]).await;
+    let seen = || crate::harness::tls::shown(proxy.address(), "localhost");
+    let good = seen().await;
+    let expired = authority.issue(&["localhost"], |params| {
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+    });
+    expired.write(&proxy.folder(), "server");
+    proxy.hang_up().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(seen().await, good, "what was in force stays");
+    let renewed = authority.identity(&["localhost"]);
+    renewed.write(&proxy.folder(), "server");
+    proxy.hang_up().await;
+    soon("the reload", async { while seen().await != renewed.chain[0] {} }).await;
+}

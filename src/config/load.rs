@@ -173,8 +173,11 @@ fn mask(node: &mut Node) {
     }
 }
 
-/// Secrets may stand in it; what is to be told of its mode comes with it.
-pub(crate) fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<String>), (String, String)> {
+/// A file's content, in which secrets may stand, and what is to be told of its mode.
+type Content = (Zeroizing<Vec<u8>>, Option<String>);
+
+/// Reads the file, or says what is wrong and what to do.
+pub(crate) fn read(path: &Path) -> Result<Content, (String, String)> {
     use std::io::Read;
 
     let told = |error: std::io::Error| match error.kind() {
