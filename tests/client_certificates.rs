@@ -360,7 +360,7 @@ async fn a_client_that_is_turned_away_in_the_handshake_is_counted_and_told_of_in
     })
     .await;
     let log = process.log();
-    let told = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+    let told = |words: &str| log.lines().filter(|line| line.contains(" WARN ") && line.contains(words)).count();
     assert_eq!(told("connection refused before its first request"), 4, "{log}");
     assert_eq!(told("the client showed no certificate"), 1, "{log}");
     assert_eq!(told("of no authority in `client_ca`"), 1, "{log}");
