@@ -175,6 +175,7 @@ impl Admin {
         let facts = Facts {
             metrics: Arc::clone(&self.metrics),
             credentials: credentials.iter().map(|listed| (listed.name.clone(), listed.cell.status())).collect(),
+            issuers: snapshot.issuers().map(|(route, status)| (route.to_owned(), status)).collect(),
             reloads: Reloads { taken: reloads.taken, unchanged: reloads.unchanged, refused: reloads.refused },
             last_reload_successful: self.live.last_reload().is_none_or(|last| last.outcome != Outcome::Refused),
             generation: snapshot.generation,

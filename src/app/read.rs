@@ -2,12 +2,16 @@
 
 use std::time::SystemTime;
 
+use http::header::AUTHORIZATION;
+
 use super::directory::directory;
 use super::expiry::worse;
 use super::{AppError, Start};
 use crate::assemble::{Assembled, Assembly};
 use crate::config::{Loaded, Problems, load};
-use crate::model::{Dated, Problem, Severity};
+use crate::live::Entry;
+use crate::model::{Dated, Place, Problem, Severity, TokenEndpoint};
+use crate::route::Action;
 
 /// What is in force, as far as the next configuration is compared with it.
 #[derive(Default)]
@@ -98,5 +102,27 @@ pub fn warnings(loaded: &Loaded, assembled: &Assembled) -> Vec<Problem> {
             "narrow the other route's match, or remove this one",
         )
     }));
+    let entries = assembled.snapshot.entries.iter().enumerate();
+    warnings.extend(entries.filter(|(_, entry)| answers_in_vain(entry)).map(|(place, _)| {
+        loaded.locator.problem(
+            Severity::Warning,
+            &format!("routes[{place}]"),
+            "logins of clients' own are answered, but cannot work: their token would stand in Authorization, which is \
+             for the user or the token that `access` asks for",
+            "write `token_endpoint: refuse`, or let such clients in by `api_keys` on a route of their own",
+        )
+    }));
     warnings
+}
+
+/// Whether whoever logs in through this route is refused with the very token that the proxy gives them.
+fn answers_in_vain(entry: &Entry) -> bool {
+    let Action::Forward(forward) = &entry.route.action else { return false };
+    forward.credential.as_ref().is_some_and(|credential| {
+        let in_authorization = |place: &Place| matches!(place, Place::Header { name, .. } if *name == AUTHORIZATION);
+        entry.access.claims_authorization()
+            && credential.token_endpoint == TokenEndpoint::Answer
+            && !credential.own_endpoints.is_empty()
+            && credential.placement.iter().any(in_authorization)
+    })
 }

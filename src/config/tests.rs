@@ -7,6 +7,7 @@ mod editor;
 mod egress;
 mod modes;
 mod refused;
+mod round;
 mod store;
 mod taken;
 mod telemetry;

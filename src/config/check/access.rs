@@ -14,7 +14,7 @@ use crate::config::files::Unread;
 use crate::config::spot::Spot;
 use crate::config::tree::{Node, Value};
 use crate::model::{
-    AccessPolicy, ApiKey, BasicUser, CertificateRule, JwtRules, KeySet, KeySource, KeyUrl, PasswordHash,
+    AccessPolicy, ApiKey, BasicUser, CertificateRule, JwtRules, KeySet, KeySetError, KeySource, KeyUrl, PasswordHash,
     PasswordHashError, Scheme, UpstreamTls,
 };
 
@@ -35,8 +35,8 @@ impl Check<'_> {
             if self.report.is_sound() {
                 self.report.error(
                     spot,
-                    "has no rule, and so lets everyone in",
-                    "write `public` if that is meant, or add `api_keys`, `allow` or `deny`",
+                    "has no rule, and so does not say who may come in",
+                    "write `public` for everyone, or add `api_keys`, `users`, `jwt`, `client_certificates`, `allow` or `deny`",
                 );
             }
             return AccessPolicy::default();
@@ -210,7 +210,7 @@ impl Check<'_> {
         if is_bare(node, "audience") {
             self.report.error(&spot.key("audience"), "the list is empty, and so lets nobody in", "write one at least");
         }
-        let keys = jwt.jwks.as_ref().and_then(|place| self.key_source(&place.0, jwt, spot));
+        let keys = jwt.jwks.as_ref().and_then(|place| self.key_source(&place.0, jwt, node, spot));
         let claims = self.claims(jwt, node, spot);
         Some(JwtRules { issuer: jwt.issuer.as_ref()?.0.clone(), audience, algorithms, claims, leeway, keys: keys? })
     }
@@ -237,7 +237,7 @@ impl Check<'_> {
         claims
     }
 
-    fn key_source(&mut self, place: &JwksPlace, jwt: &Jwt, spot: &Spot<'_>) -> Option<KeySource> {
+    fn key_source(&mut self, place: &JwksPlace, jwt: &Jwt, node: &Node, spot: &Spot<'_>) -> Option<KeySource> {
         let at = spot.key("jwks");
         let ca = self.ca(jwt.ca.as_ref(), &spot.key("ca"));
         match place {
@@ -255,7 +255,11 @@ impl Check<'_> {
                     );
                 }
                 let tls = UpstreamTls { ca, ..UpstreamTls::default() };
-                Some(KeySource::Url(Box::new(KeyUrl { url: url.clone(), tls })))
+                let label = match node.get("jwks").map(|node| &node.value) {
+                    Some(Value::Resolved(resolved)) => resolved.masked.clone(),
+                    _ => format!("{}{}", url.origin(), url.path()),
+                };
+                Some(KeySource::Url(Box::new(KeyUrl { url: url.clone(), label, tls })))
             }
             JwksPlace::File(path) => {
                 if jwt.ca.is_some() {
@@ -275,8 +279,10 @@ impl Check<'_> {
                     }
                 };
                 let keys = KeySet::parse(&content).map_err(|error| {
-                    let mend =
-                        "name a JWK set (RFC 7517) with public keys: RSA of 2048 bits or more, P-256, P-384, Ed25519";
+                    let mend = match error {
+                        KeySetError::Discovery => "name the URL that it has as `jwks_uri`, or a file with what is there",
+                        _ => "name a JWK set (RFC 7517) with public keys: RSA of 2048 bits or more, P-256, P-384, Ed25519",
+                    };
                     self.report.error(&at, format!("the file {error}"), mend);
                 });
                 keys.ok().map(|keys| KeySource::File(Arc::new(keys)))

@@ -219,12 +219,20 @@ impl Check<'_> {
     where
         F: Form<Value = String>,
     {
-        if cert.is_none() {
+        if cert.is_none() && !node.told_of("certificate") {
             self.missing(spot, node, "cert", "add the PEM file of the certificate");
         }
         if key.is_none() {
             self.missing(spot, node, "key", "add the PEM file of the key");
         }
-        self.identity((&cert?.0, &spot.key("cert")), (&key?.0, &spot.key("key")))
+        match (cert, key) {
+            (Some(cert), Some(key)) => self.identity((&cert.0, &spot.key("cert")), (&key.0, &spot.key("key"))),
+            (Some(cert), None) => {
+                // What is wrong with the one is told beside that the other is missing.
+                self.chain(&cert.0, &spot.key("cert"));
+                None
+            }
+            (None, _) => None,
+        }
     }
 }

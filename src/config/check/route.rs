@@ -145,7 +145,7 @@ impl Check<'_> {
             }
         };
         if let Some(limits) = &route.limits {
-            self.told_bounds(spot, limits);
+            self.told_bounds(spot, limits, node.get("limits"), inherited);
         }
         let bounds = bounds(route.limits.as_ref(), &inherited.limits);
         let says_access = access.is_some();
@@ -340,7 +340,11 @@ impl Check<'_> {
             insecure: fields.insecure.unwrap_or(false),
         };
         if tls.insecure {
-            self.insecure(&spot.key("insecure"), &called(label(node, route).as_deref()));
+            let what = match &route.credential {
+                Some(CredentialName(None)) => "requests",
+                _ => "credential",
+            };
+            self.insecure(&spot.key("insecure"), &called(label(node, route).as_deref()), what);
         }
         let protocol = fields.protocol.map(Protocol::from).unwrap_or_default();
         let scheme = fields.url.as_ref().map(|url| url.0.origin().scheme());

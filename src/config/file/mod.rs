@@ -117,7 +117,7 @@ pub(crate) struct TotalLimits {
     /// 10000 clients a limit of 20000 and some more (systemd's `LimitNOFILE`).
     #[schemars(extend("examples" = [10_000]))]
     pub(crate) connections: Option<NonZeroU32>,
-    /// Memory that the process may use (resident). While it uses more, what is under way goes on, new
+    /// Memory that the process may use (resident), 64MiB at least. While it uses more, what is under way goes on, new
     /// connections wait and new requests get 503. Default: 90 % of its control group's `memory.max`, where there
     /// is one, else no bound.
     #[schemars(extend("examples" = ["512MiB"]))]
@@ -133,11 +133,11 @@ pub(crate) struct TotalLimits {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Defaults {
-    /// Who may come in. Default: each route says so itself.
+    /// Who may come in; a route's own `access` takes its place whole. Default: each route says so itself.
     pub(crate) access: Option<Access>,
-    /// How long to wait.
+    /// How long to wait; of each field a route's own word goes before.
     pub(crate) timeouts: Option<RouteTimeouts>,
-    /// How much to take.
+    /// How much to take; of each field a route's own word goes before, of `rate` and `burst` together.
     pub(crate) limits: Option<RouteLimits>,
 }
 
