@@ -110,6 +110,13 @@ impl Collector for Facts {
             None,
             [([("side", "client")], open.clients), ([("side", "upstream")], open.upstreams)],
         )?;
+        let refused = self.metrics.refused_connections();
+        families.counters(
+            "connections_refused",
+            "Connections that were refused before their first request",
+            None,
+            refused.iter().map(|(listener, reason, count)| ([("listener", &**listener), ("reason", *reason)], *count)),
+        )?;
         tokens(&mut families, &self.credentials)?;
         keys(&mut families, &self.issuers)?;
         self.configuration(&mut families)?;

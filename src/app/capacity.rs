@@ -28,6 +28,21 @@ pub fn connections() -> Option<usize> {
     raise().map(|files| usize::try_from(files / 2).unwrap_or(usize::MAX).max(1))
 }
 
+/// Warns of more connections than there are files for.
+pub(super) fn tell_connections(wished: Option<u32>, most: Option<usize>) {
+    if let (Some(wished), Some(most)) = (wished, most)
+        && usize::try_from(wished).is_ok_and(|wished| wished > most)
+    {
+        let mend = "raise the limit of open files (`ulimit -n`, `LimitNOFILE`), or write less";
+        tracing::warn!(
+            wished,
+            most,
+            mend,
+            "`limits.connections` is more than there are files for: a client's connection needs one, and its upstream's another"
+        );
+    }
+}
+
 /// What the log says of memory, which follows what is so: at once, but for a shortage soon after another.
 #[derive(Default)]
 struct Telling {

@@ -125,6 +125,7 @@ pub async fn run(
     let workers = Arc::new(workers);
     let live = Arc::clone(&control.live);
     let (all, most) = (Arc::<Turnstile>::default(), capacity::connections());
+    capacity::tell_connections(control.settings.connections, most);
     let accept_on = |(place, bound): (usize, &Arc<Bound>)| {
         let (live, workers, bound) = (Arc::clone(&live), Arc::clone(&workers), Arc::clone(bound));
         let all = Arc::clone(&all);

@@ -11,6 +11,7 @@ mod round;
 mod store;
 mod taken;
 mod telemetry;
+mod warned;
 
 use std::path::Path;
 

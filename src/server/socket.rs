@@ -101,6 +101,14 @@ impl Socket {
         Ok((Self::new(Transport::Plain(stream), watch, http2), http2))
     }
 
+    /// What of a plain stream has been looked at.
+    pub(super) fn early(&self) -> &[u8] {
+        match &self.transport {
+            Transport::Plain(stream) => stream.early(),
+            Transport::Tls(_) => &[],
+        }
+    }
+
     /// A TLS stream whose handshake is over, and whether HTTP/2 was agreed on.
     pub(super) fn tls(stream: TlsStream<Fresh>, watch: Arc<Watch>) -> (Self, bool) {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -69,6 +69,7 @@ fn busy(route: &str) -> Busy {
     unrouted.count(&Finished { status: not_found, refusal: Some("no_route"), upstream: None, ..request });
     meter.replayed(Again::Token, Replayed::Answered);
     metrics.admin_denied();
+    metrics.connection_refused(&"127.0.0.1:443".into(), "handshake", std::time::Instant::now());
     let open = [Side::Client, Side::Client, Side::Upstream].map(|side| sheet.connected(side));
     Busy { metrics, _sheet: sheet, _meters: [meter, unrouted], _open: open }
 }
@@ -108,7 +109,7 @@ fn page(form: Form) -> String {
 }
 
 /// All that the contract and the documentation name.
-const OURS: [&str; 34] = [
+const OURS: [&str; 35] = [
     "tokenferry_jwt_keys_age_seconds",
     "tokenferry_jwt_keys_failing",
     "tokenferry_certificate_expiry_seconds",
@@ -124,6 +125,7 @@ const OURS: [&str; 34] = [
     "tokenferry_refusals_total",
     "tokenferry_replays_total",
     "tokenferry_connections",
+    "tokenferry_connections_refused_total",
     "tokenferry_token_requests_total",
     "tokenferry_token_refused_total",
     "tokenferry_token_disturbances_total",

@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
 use crate::config::check::Check;
+use crate::config::check::admin::SHORT;
 use crate::config::file::{Access, Certificates, JwksPlace, Jwt, Rules, digest};
 use crate::config::files::Unread;
 use crate::config::spot::Spot;
@@ -46,6 +48,7 @@ impl Check<'_> {
                 "take one of the two out, or write a route for each",
             );
         }
+        self.warn_of_hidden_ipv4(rules, &spot.key("deny"));
         let jwt = rules.jwt.as_ref().zip(node.and_then(|node| node.get("jwt")));
         AccessPolicy {
             api_keys: self.api_keys(rules, node, spot),
@@ -85,6 +88,10 @@ impl Check<'_> {
                             "give each name a key of its own",
                         );
                     }
+                    if !key.expose().starts_with("sha256:") && key.expose().len() < SHORT {
+                        let mend = "make one with `openssl rand -hex 16`";
+                        self.report.warning(&at.key("key"), "is short enough to be found by trying", mend);
+                    }
                     api_keys.push(ApiKey { name: name.0.clone(), digest });
                 }
             }
@@ -115,7 +122,12 @@ impl Check<'_> {
                 continue;
             };
             match PasswordHash::parse(password.expose().trim()) {
-                Ok(password) => users.push(BasicUser { name: name.0.clone(), password }),
+                Ok(password) => {
+                    if let Some(weakness) = password.weakness() {
+                        self.report.warning(&at.key("password"), format!("the hash {weakness}"), MAKE_A_HASH);
+                    }
+                    users.push(BasicUser { name: name.0.clone(), password });
+                }
                 Err(error) => {
                     let mend = match error {
                         PasswordHashError::Costly => "make a cheaper one with `tokenferry hash-password`",
@@ -125,7 +137,27 @@ impl Check<'_> {
                 }
             }
         }
+        let costs: HashSet<u64> = users.iter().map(|user| user.password.cost()).collect();
+        if costs.len() > 1 {
+            self.report.warning_at_key(
+                &all,
+                "the hashes differ in cost, so that the time of an answer may tell which users there are",
+                "make all of them anew with `tokenferry hash-password`",
+            );
+        }
         users
+    }
+
+    /// An IPv4 client counts as one, also where its address came in IPv6 clothes.
+    fn warn_of_hidden_ipv4(&mut self, rules: &Rules, spot: &Spot<'_>) {
+        let has_all = rules.deny.iter().any(|network| matches!(network.0, IpNet::V4(net) if net.prefix_len() == 0));
+        let mapped = std::net::Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
+        for (index, network) in rules.deny.iter().enumerate() {
+            if matches!(network.0, IpNet::V6(net) if net.prefix_len() < 96 && net.contains(&mapped)) && !has_all {
+                let mend = "add 0.0.0.0/0, or the IPv4 networks that are meant";
+                self.report.warning(&spot.index(index), "denies no IPv4 client", mend);
+            }
+        }
     }
 
     fn certificates(&mut self, rules: &Rules, node: Option<&Node>, spot: &Spot<'_>) -> Option<CertificateRule> {
@@ -257,6 +289,11 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Whether it asks for what must not be read on the way: a key, a password, a token.
+pub(super) fn asks_for_secrets(policy: &AccessPolicy) -> bool {
+    !policy.api_keys.is_empty() || !policy.users.is_empty() || policy.jwt.is_some()
 }
 
 fn is_empty(rules: &Rules) -> bool {

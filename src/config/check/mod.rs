@@ -111,7 +111,7 @@ pub(crate) fn check(
     let client = check.client(&general);
     let trusted_proxies = trusted_proxies(&general);
     warn_of_everyone(trusted_proxies.as_ref(), check.report);
-    let listeners = check.listeners(root, trusted_proxies.is_some());
+    let listeners = check.listeners(root, trusted_proxies.as_ref());
     check.has_certificates = listener::asks_for_certificates(root);
     let inherited = check.inherited(root, &general);
     let store = check.store(root, &general);
@@ -120,6 +120,7 @@ pub(crate) fn check(
     let credentials = check.credentials(root);
     let open = listeners.iter().any(|listener| listener::is_open(&listener.address));
     let routes = check.routes(root, &credentials, &inherited, open);
+    check.warn_of_clear_keys(&listeners, &routes, trusted_proxies.is_some());
     let workers = check.workers(&general);
     let handover = check.handover(root, &general, &listeners);
     let admin = check.admin(root, &general, &listeners, handover.as_deref());

@@ -790,7 +790,9 @@ fn certificates_that_cannot_serve_are_told() {
     write("a.crt", &params.self_signed(&key).unwrap().pem());
     write("a.key", &key.serialize_pem());
     write("b.key", &other.serialize_pem());
-    for (name, days) in [("s", 14), ("l", 15)] {
+    for (name, days) in [("s", 14), ("l", 15), ("m", 15)] {
+        let host = if name == "m" { "m.example" } else { "localhost" };
+        params.subject_alt_names = vec![rcgen::SanType::DnsName(host.try_into().unwrap())];
         params.not_after =
             (std::time::SystemTime::now() + std::time::Duration::from_secs(days * 24 * 3600 - 60)).into();
         write(&format!("{name}.crt"), &params.self_signed(&key).unwrap().pem());
@@ -845,7 +847,7 @@ fn certificates_that_cannot_serve_are_told() {
             "l.key, certificates: [{cert: l.crt, key: b.key}]",
             "listeners[0].tls.certificates[0].key: the key does not fit the certificate",
         ),
-        ("l.crt", "l.key, certificates: [{cert: l.crt, key: l.key}]", ""),
+        ("l.crt", "l.key, certificates: [{cert: m.crt, key: m.key}]", ""),
         ("s.crt", "s.key", "listeners[0].tls.cert: the certificate expires in less than 14 days"),
         (
             "l.crt",
@@ -976,7 +978,7 @@ fn what_was_told_of_is_not_told_again_in_other_words() {
     );
     // Whose place is taken out counts still.
     assert_eq!(
-        paths(&yaml(fixed, "{api_keys: [{name: a, key: x}, 7, {name: b}]}")),
+        paths(&yaml(fixed, "{api_keys: [{name: a, key: long-enough-for-one}, 7, {name: b}]}")),
         ["routes[0].access.api_keys[1]", "routes[0].access.api_keys[2]"]
     );
     let login = "provider: oauth2, token_url: https://login.example.com/t, client_id: a, client_secret: b";
