@@ -196,3 +196,11 @@ fn a_log_filter_that_is_none_is_wrong_usage() {
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("TOKENFERRY_LOG is not understood"), "{}", ran.err);
 }
+
+#[test]
+fn config_tells_the_bounds_that_this_machine_sets() {
+    let shown: serde_json::Value =
+        serde_json::from_str(&ran(GOOD, &["config", "--format", "json"]).done()).expect("one object");
+    assert!(shown["limits"]["connections"].as_u64().is_some_and(|most| most > 0), "{shown}");
+    assert_eq!(shown["routes"][0]["limits"]["body_rate"], 100);
+}

@@ -201,6 +201,9 @@ pub fn command(folder: &Path) -> Command {
 pub fn run(yaml: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    // Secrets stand in it.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+    std::fs::set_permissions(folder.path().join("proxy.yaml"), mode).unwrap();
     command(folder.path()).args(arguments).envs(variables.iter().copied()).output().unwrap()
 }
 
