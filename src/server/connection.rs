@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
+use hyper::server::conn::http1::Parts;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -91,10 +92,12 @@ where
             return;
         }
         let Some(parts) = connection.into_parts() else { return };
-        (socket, service) = (parts.io.into_inner(), parts.service);
         tracing::trace!("connection parked");
+        let Parts { io, read_buf, service: its, .. } = parts;
+        (socket, service) = (io.into_inner(), its);
         // The beginning of a head that came behind the request before.
-        socket.unread(parts.read_buf);
+        socket.unread(&read_buf);
+        drop(read_buf);
         let woken = poll_fn(|cx| match member.verdict(cx.waker()) {
             Verdict::Close | Verdict::Finish => Poll::Ready(false),
             // What is wrong with a stream is for its reader to find.

@@ -124,9 +124,9 @@ impl Socket {
         Self { transport, watch, stall: None, unsent: false, linger: None, purse, end: None, again: Bytes::new() }
     }
 
-    /// Takes back what was read of it, to be read again.
-    pub(super) fn unread(&mut self, bytes: Bytes) {
-        self.again = bytes;
+    /// Takes back what was read of it, to be read again. Copied: an empty rest holds all of its buffer.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        self.again = Bytes::copy_from_slice(bytes);
     }
 
     /// Whether there is something to read; an end and an error are something, too.
