@@ -9,6 +9,8 @@ pub(crate) struct Verdict {
     pub(crate) body: usize,
     /// The status of an answer; which answer a request gets.
     pub(crate) code: u16,
+    /// Which of the vendor's tokens a request has.
+    pub(crate) generation: u64,
 }
 
 /// Reads a head, up to and with its empty line.
@@ -26,7 +28,12 @@ pub(crate) struct Intake {
 
 impl Intake {
     pub(crate) fn new(judge: Judge) -> Self {
-        Self { judge, buffer: vec![0; 64 * 1024].into(), filled: 0, open: None, last: None }
+        Self::with_room(judge, 64 * 1024)
+    }
+
+    /// For heads of at most that many bytes.
+    pub(crate) fn with_room(judge: Judge, room: usize) -> Self {
+        Self { judge, buffer: vec![0; room].into(), filled: 0, open: None, last: None }
     }
 
     /// Where the next bytes are to be read to.
@@ -81,7 +88,7 @@ pub(crate) fn answer(head: &[u8]) -> Result<Verdict, &'static str> {
     let status = std::str::from_utf8(head.get(9..12).ok_or("no status line")?).map_err(|_| "no status line")?;
     let code = status.parse().map_err(|_| "no status line")?;
     let body = length(head).ok_or("an answer without Content-Length")?;
-    Ok(Verdict { body, code })
+    Ok(Verdict { body, code, generation: 0 })
 }
 
 /// The `Content-Length` of a head.
