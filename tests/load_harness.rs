@@ -214,6 +214,13 @@ fn a_baseline_marks_what_lies_beyond_the_spread_and_nothing_else() {
     let rate = rows.iter().find(|row| row[2] == "req/s").unwrap();
     assert_eq!((rate[5].as_str(), rate[6].as_str()), ("1.00", ""));
     assert!(rows.iter().all(|row| row[1] != "gone" && row[1] != "new"));
+    // Both were twice as fast: the ratio to nginx stays.
+    let before = run("get-1k", &[(OURS, &[20.0, 22.0]), ("nginx", &[10.0, 11.0])]);
+    let now = run("get-1k", &[(OURS, &[10.0, 11.0]), ("nginx", &[5.0, 5.5])]);
+    let ratio = compare(&now, &before).into_iter().find(|row| row[2] == "CPU/nginx").unwrap();
+    assert_eq!((ratio[5].as_str(), ratio[6].as_str()), ("1.00", ""));
+    let single = |cpu: f64| Spread::of(&[cpu]).unwrap();
+    assert!(!single(1.0).apart(&single(2.0)), "one round has no spread");
     let touching = Spread::of(&[12.0, 13.0]).unwrap();
     assert!(!touching.apart(&Spread::of(&[10.0, 12.0]).unwrap()));
 }

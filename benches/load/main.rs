@@ -1,11 +1,11 @@
-//! The load harness: what a request through the proxy costs, beside nginx and HAProxy doing the same job.
+//! The load harness: what a request through the proxy costs, beside nginx and `HAProxy` doing the same job.
 //!
 //! ```text
 //! cargo bench --bench load -- --help
 //! cargo bench --bench load -- --scenario get-1k --rounds 7 --html report.html
 //! ```
 //!
-//! It starts the proxy, a vendor (API and token endpoint) and, where they are installed, nginx and HAProxy, each as
+//! It starts the proxy, a vendor (API and token endpoint) and, where they are installed, nginx and `HAProxy`, each as
 //! a process of its own, and drives them in interleaved rounds, so that what else the machine does hits all of them
 //! alike. With two CPUs or more the proxies are pinned to one and everything else to the others.
 //!

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
+use std::fmt::Write as _;
 
 /// One kind of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,17 +235,17 @@ impl Traffic {
         let (method, credential) = (self.method, token.unwrap_or("from-the-client"));
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: load\r\nAccept: */*\r\n");
         if !headers.iter().any(|header| header.to_ascii_lowercase().starts_with("authorization:")) {
-            request.push_str(&format!("Authorization: Bearer {credential}\r\n"));
+            let _ = write!(request, "Authorization: Bearer {credential}\r\n");
         }
         for header in headers {
-            request.push_str(&format!("{header}\r\n"));
+            let _ = write!(request, "{header}\r\n");
         }
         if self.pace == Pace::Fresh {
             request.push_str("Connection: close\r\n");
         }
         if self.body > 0 {
             let length = self.body;
-            request.push_str(&format!("Content-Type: application/octet-stream\r\nContent-Length: {length}\r\n"));
+            let _ = write!(request, "Content-Type: application/octet-stream\r\nContent-Length: {length}\r\n");
         }
         request.push_str("\r\n");
         let mut request = request.into_bytes();

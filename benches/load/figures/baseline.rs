@@ -1,11 +1,22 @@
 //! An earlier run beside this one.
 
-use super::sample::{CPU, Figure, Run, Sample};
+use super::sample::{CPU, Run, Sample};
 use super::spread::Spread;
 
-/// What is compared, and with how many digits it is told.
-const COMPARED: [(&str, Figure, usize); 3] =
-    [("CPU us/req", CPU, 1), ("req/s", Sample::rate, 0), ("p99 us", |sample| p99(sample), 0)];
+/// A figure's name, its values round by round, and with how many digits it is told.
+type Compared = (&'static str, fn(&Run, &str, &str) -> Vec<f64>, usize);
+
+const COMPARED: [Compared; 4] = [
+    ("CPU us/req", |run, scenario, target| run.figures(scenario, target, CPU), 1),
+    // Less at the mercy of what else the machine did then and now.
+    ("CPU/nginx", over_nginx, 2),
+    ("req/s", |run, scenario, target| run.figures(scenario, target, Sample::rate), 0),
+    ("p99 us", |run, scenario, target| run.figures(scenario, target, p99), 0),
+];
+
+fn over_nginx(run: &Run, scenario: &str, target: &str) -> Vec<f64> {
+    if target == "nginx" { Vec::new() } else { run.ratios(scenario, target, "nginx", CPU) }
+}
 
 fn p99(sample: &Sample) -> Option<f64> {
     (sample.round.p99_us > 0.0).then_some(sample.round.p99_us)
@@ -18,9 +29,9 @@ pub(crate) fn compare(run: &Run, earlier: &Run) -> Vec<Vec<String>> {
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for scenario in run.scenarios() {
         for target in run.targets(scenario) {
-            for (name, figure, digits) in COMPARED {
-                let now = Spread::of(&run.figures(scenario, target, figure));
-                let before = Spread::of(&earlier.figures(scenario, target, figure));
+            for (name, values, digits) in COMPARED {
+                let now = Spread::of(&values(run, scenario, target));
+                let before = Spread::of(&values(earlier, scenario, target));
                 let (Some(now), Some(before)) = (now, before) else { continue };
                 rows.push(vec![
                     scenario.to_owned(),

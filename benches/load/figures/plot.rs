@@ -14,6 +14,7 @@ const PALETTE: [RGBColor; 6] = [
 ];
 const MARK: RGBColor = RGBColor(0xd6, 0x45, 0x45);
 const SIZE: (u32, u32) = (860, 340);
+const LABELS: (&str, u32) = ("sans-serif", 14);
 /// Up to which share of the requests latencies are shown.
 const SHOWN: f64 = 0.999;
 
@@ -39,12 +40,13 @@ pub(crate) fn latency(curves: &[Curve<'_>]) -> Result<String, Problem> {
         let mut chart = ChartBuilder::on(&root)
             .margin(12)
             .x_label_area_size(44)
-            .y_label_area_size(76)
-            .build_cartesian_2d(0.0..rarity(SHOWN), (least * 0.8..most * 1.3).log_scale())?;
+            .y_label_area_size(84)
+            .build_cartesian_2d(0.0..rarity(SHOWN) + 0.05, (least * 0.8..most * 1.3).log_scale())?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .x_labels(4)
+            .label_style(LABELS)
             .x_label_formatter(&|rarity| percent(*rarity))
             .y_label_formatter(&|us| time(*us))
             .x_desc("share of requests that were at least as quick")
@@ -74,18 +76,19 @@ pub(crate) fn throughput(curves: &[(&str, &[u64])], marks: &[Mark]) -> Result<St
         let mut chart = ChartBuilder::on(&root)
             .margin(12)
             .x_label_area_size(44)
-            .y_label_area_size(76)
+            .y_label_area_size(84)
             .build_cartesian_2d(0.0..end, 0.0..top)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
-            .x_label_formatter(&|seconds| format!("{seconds:.1} s"))
+            .label_style(LABELS)
+            .x_label_formatter(&|seconds| format!("{seconds:.*} s", if end < 2.0 { 2 } else { 1 }))
             .y_label_formatter(&|rate| format!("{rate:.0}"))
             .x_desc("time")
             .y_desc("requests/s")
             .draw()?;
         for mark in marks.iter().filter(|mark| (0.0..=end).contains(&mark.at)) {
-            chart.draw_series(LineSeries::new([(mark.at, 0.0), (mark.at, top)], MARK.mix(0.45)))?;
+            chart.draw_series(LineSeries::new([(mark.at, 0.0), (mark.at, top)], MARK.mix(0.5).stroke_width(2)))?;
         }
         draw(&mut chart, &curves)?;
         root.present()?;
@@ -106,7 +109,7 @@ where
             .label(*name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
     }
-    chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).draw()?;
+    chart.configure_series_labels().label_font(LABELS).position(SeriesLabelPosition::UpperLeft).draw()?;
     Ok(())
 }
 

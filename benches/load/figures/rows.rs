@@ -22,7 +22,7 @@ pub(crate) struct Row {
     of: Of,
     /// At most that many times nginx's figure.
     nginx: Option<f64>,
-    /// At most that many times HAProxy's figure.
+    /// At most that many times `HAProxy`'s figure.
     haproxy: Option<f64>,
 }
 

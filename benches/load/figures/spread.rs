@@ -22,9 +22,9 @@ impl Spread {
         })
     }
 
-    /// Whether no figure of the one lies among those of the other.
+    /// Whether no figure of the one lies among those of the other. One figure alone says nothing of its spread.
     pub(crate) fn apart(&self, other: &Self) -> bool {
-        self.least > other.greatest || self.greatest < other.least
+        self.count > 1 && other.count > 1 && (self.least > other.greatest || self.greatest < other.least)
     }
 }
 

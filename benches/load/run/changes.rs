@@ -34,22 +34,16 @@ pub(crate) fn measure(
     let seconds = seconds(stage.options, stage.scenario);
     let load = Load { connections: stage.options.connections, rate: stage.options.rate, seconds };
     stage.vendor.child.rest("token request ");
-    let (sample, moments) = match stage.scenario {
-        Scenario::Reloads => with_reloads(stage, target, load)?,
-        _ => {
-            let sample = measure_round(stage, target, load)?;
-            let answered = stage.vendor.child.rest("token request 200 ");
-            (sample, answered.iter().filter_map(|moment| moment.parse().ok()).collect())
-        }
-    };
-    let mut sample = sample;
-    let what = if stage.scenario == Scenario::Reloads { "reload" } else { "rotation" };
+    let reloads = stage.scenario == Scenario::Reloads;
+    let (mut sample, moments) =
+        if reloads { with_reloads(stage, target, load)? } else { with_rotations(stage, target, load)? };
+    let what = if reloads { "reload" } else { "rotation" };
     let at = |moment: u64| (moment as f64 - sample.round.began_ns as f64) / 1e9;
     let marks = moments.iter().map(|&moment| Mark { at: at(moment), what: what.to_owned() });
     let marks: Vec<Mark> = marks.filter(|mark| (0.0..=sample.round.seconds).contains(&mark.at)).collect();
     sample.own.insert(HAPPENED.to_owned(), marks.len() as f64);
     sample.round.marks = marks;
-    if stage.scenario == Scenario::Reloads {
+    if reloads {
         let missing = u64::from(stage.options.reloads).saturating_sub(sample.round.marks.len() as u64);
         if missing > 0 {
             sample.round.errors.insert("reload not taken in time".to_owned(), missing);
@@ -58,6 +52,13 @@ pub(crate) fn measure(
     progress.tell(seconds * 1.25, &told(&sample));
     run.rounds.push(sample);
     Ok(())
+}
+
+/// The round, and when each token was given out.
+fn with_rotations(stage: &Stage<'_>, target: &Target, load: Load) -> Result<(Sample, Vec<u64>), String> {
+    let sample = measure_round(stage, target, load)?;
+    let answered = stage.vendor.child.rest("token request 200 ");
+    Ok((sample, answered.iter().filter_map(|moment| moment.parse().ok()).collect()))
 }
 
 /// The round, and when each configuration was taken.

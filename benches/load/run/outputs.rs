@@ -58,10 +58,8 @@ pub(crate) fn tell(options: &Options, run: &Run, earlier: Option<&Run>) -> Resul
         let mut rows = vec![heading()];
         rows.extend(judged.iter().map(|judged| judged.cells.clone()));
         print!("{}", aligned(&rows));
-        for scenario in run.scenarios() {
-            if let Some(noise) = noise(run, scenario) {
-                println!("noise in {scenario}: nginx's rounds over their own median {noise:.2}");
-            }
+        if let Some(told) = noises(run) {
+            println!("the machine's noise, as nginx's rounds over their own median: {told}");
         }
     }
     if let Some(file) = &options.json {
@@ -78,6 +76,15 @@ pub(crate) fn tell(options: &Options, run: &Run, earlier: Option<&Run>) -> Resul
     }
     let failed = judged.iter().any(|judged| judged.verdict == Verdict::Failed);
     Ok(run.errors().is_empty() && (options.report_only || !failed))
+}
+
+fn noises(run: &Run) -> Option<String> {
+    let told = |scenario| {
+        let noise = noise(run, scenario)?;
+        Some(format!("{scenario} {:.2}-{:.2}", noise.least, noise.greatest))
+    };
+    let all: Vec<String> = run.scenarios().into_iter().filter_map(told).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 fn write(file: &Path, text: &str) -> Result<(), String> {

@@ -8,6 +8,7 @@ use crate::scenario::Client;
 use crate::targets::Target;
 use crate::targets::stage::Stage;
 use crate::token::{FIXED, token};
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -41,18 +42,18 @@ pub(crate) fn generator(stage: &Stage<'_>, target: &Target, load: Load) -> Resul
     if target.is_direct() {
         command.arg("--with-token");
     }
-    Child::start(command).map_err(|e| told(e.to_string()))
+    Child::start(command).map_err(|e| told(&e))
 }
 
-pub(crate) fn told(what: String) -> String {
+fn told(what: &dyn Display) -> String {
     format!("the load generator: {what}")
 }
 
 /// The generator's own account, when it is done.
 pub(crate) fn account(generator: &Child, prefix: &str, patience: Duration) -> Result<Round, String> {
-    let figures = generator.line(prefix, patience).map_err(told)?;
+    let figures = generator.line(prefix, patience).map_err(|e| told(&e))?;
     let json = if prefix == "{" { format!("{{{figures}") } else { figures };
-    serde_json::from_str(&json).map_err(|e| told(e.to_string()))
+    serde_json::from_str(&json).map_err(|e| told(&e))
 }
 
 pub(crate) fn measure(stage: &Stage<'_>, target: &Target, load: Load) -> Result<Sample, String> {
@@ -60,10 +61,10 @@ pub(crate) fn measure(stage: &Stage<'_>, target: &Target, load: Load) -> Result<
         let _scraper = target.admin.map(|admin| scrape(scope, admin));
         let generator = generator(stage, target, load)?;
         let patience = Duration::from_secs_f64(load.seconds * 2.0) + 4 * GRACE;
-        generator.line("begin", patience).map_err(told)?;
+        generator.line("begin", patience).map_err(|e| told(&e))?;
         let pids = target.pid.map(tree).unwrap_or_default();
         let before = cpu_time(&pids);
-        generator.line("end", patience).map_err(told)?;
+        generator.line("end", patience).map_err(|e| told(&e))?;
         let cpu = cpu_time(&pids).saturating_sub(before);
         let round = account(&generator, "{", patience)?;
         if !target.runs() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Certificates {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
-    /// Both in one file, as HAProxy wants them.
+    /// Both in one file, as `HAProxy` wants them.
     pub(crate) both: PathBuf,
 }
 

@@ -4,7 +4,7 @@
 //! - `certificates`: made anew for each run
 //! - `stage`: the vendor behind them all
 //! - `ours`: the proxy
-//! - `others`: nginx, HAProxy and what `--peer` names
+//! - `others`: nginx, `HAProxy` and what `--peer` names
 //! - `peer`: what `--peer` is told
 
 pub(crate) mod certificates;
@@ -100,6 +100,10 @@ fn start_on_free_ports<const N: usize>(
         let child = Child::start(command).map_err(|e| format!("{what}: {e}"))?;
         if listens(&child, ports[0]) {
             return Ok((child, ports));
+        }
+        // One that lives and does not listen has lost no race.
+        if crate::process::alive(child.pid()) {
+            return Err(format!("{what} does not listen on {} within {PATIENCE:?}\n{}", ports[0], end_of(log)));
         }
     }
     Err(format!("{what} does not start\n{}", end_of(log)))

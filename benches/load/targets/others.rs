@@ -1,4 +1,4 @@
-//! nginx, HAProxy and what `--peer` names: the same job with a token written into their configuration.
+//! nginx, `HAProxy` and what `--peer` names: the same job with a token written into their configuration.
 
 use super::peer::Peer;
 use super::stage::Stage;
@@ -18,7 +18,7 @@ pub(crate) fn nginx_version() -> Option<String> {
     Some(text.trim().trim_start_matches("nginx version: ").to_owned())
 }
 
-/// HAProxy's own account of its version, where it is installed.
+/// `HAProxy`'s own account of its version, where it is installed.
 pub(crate) fn haproxy_version() -> Option<String> {
     let output = Command::new("haproxy").arg("-v").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

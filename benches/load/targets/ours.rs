@@ -13,7 +13,8 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-/// How many connections to the upstream a storm may open: without a bound each of its requests would want one.
+/// How many connections to the upstream a storm may open: without a bound each of its requests would want one. It
+/// may take its time, too: what is measured is when it is over.
 const STORM_CONNECTIONS: u32 = 256;
 
 /// In front of the vendor.
@@ -64,10 +65,7 @@ fn run(
     let child = Child::start(command).map_err(|e| told(e.to_string()))?;
     let address = |line: String| line.trim().parse::<SocketAddr>().map_err(|_| told(format!("{line:?} is no address")));
     let listener = child.line("listening on ", PATIENCE).map_err(told).and_then(address)?;
-    let admin = match admin {
-        true => Some(child.line("admin on ", PATIENCE).map_err(told).and_then(address)?),
-        false => None,
-    };
+    let admin = if admin { Some(child.line("admin on ", PATIENCE).map_err(told).and_then(address)?) } else { None };
     Ok(Target { admin, ..Target::of(name, listener, Some(child), Some(log.to_owned())) })
 }
 
@@ -114,7 +112,7 @@ fn configuration(stage: &Stage<'_>, routes: u32, revision: u32) -> String {
             "@DEFAULTS@",
             &when(
                 stage.scenario == Scenario::ColdStart,
-                format!("defaults: {{limits: {{waiting: {waiting}, connections: {STORM_CONNECTIONS}}}}}"),
+                format!("defaults: {{limits: {{waiting: {waiting}, connections: {STORM_CONNECTIONS}}}, timeouts: {{connect: 60s, token: 60s}}}}"),
             ),
         )
         .replace("@TOKEN_SERVER@", &stage.vendor.token.to_string())

@@ -68,7 +68,7 @@ impl<'a> Stage<'a> {
     /// The same stage for another scenario's traffic.
     pub(crate) fn played_as(&self, scenario: Scenario) -> Self {
         let (traffic, vendor, pinning) = (scenario.traffic(), self.vendor.clone(), self.pinning.clone());
-        Self { scenario, traffic, vendor, pinning, ..*self }
+        Self { scenario, traffic, pinning, vendor, ..*self }
     }
 
     /// The upstream that the proxies are to use.
