@@ -1,7 +1,7 @@
 //! Closed loop: each connection sends its next request as soon as the one before is answered.
 
 use super::GRACE;
-use super::tally::Tally;
+use super::tally::{Tally, kind};
 use crate::args::Job;
 use crate::figures::sample::Round;
 use crate::line::Line;
@@ -86,7 +86,7 @@ impl Crew<'_> {
         let started = Instant::now();
         match self.open(index, started) {
             Ok(asker) => self.askers[index] = Some(asker),
-            Err(error) => self.fail(index, &error.kind().to_string()),
+            Err(error) => self.fail(index, &kind(&error)),
         }
     }
 
@@ -132,7 +132,7 @@ impl Crew<'_> {
                 asker.started = now;
                 asker.sent = 0;
                 if let Err(error) = asker.send(self.request, &self.poll, index) {
-                    self.fail(index, &error.kind().to_string());
+                    self.fail(index, &kind(&error));
                 }
             }
         }
@@ -161,7 +161,7 @@ impl Asker {
     /// The status of the answer, once it is whole.
     fn receive(&mut self, request: &[u8], poll: &Poll, index: usize) -> Result<Option<u16>, String> {
         if self.waiting_to_write {
-            self.send(request, poll, index).map_err(|e| e.kind().to_string())?;
+            self.send(request, poll, index).map_err(|e| kind(&e))?;
             if self.waiting_to_write {
                 return Ok(None);
             }
@@ -169,7 +169,7 @@ impl Asker {
         loop {
             let count = match self.line.read(self.intake.space()) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                count => count.map_err(|e| e.kind().to_string())?,
+                count => count.map_err(|e| kind(&e))?,
             };
             if let Some(verdict) = self.intake.took(count)? {
                 return Ok(Some(verdict.code));

@@ -1,6 +1,6 @@
 //! One request a connection.
 
-use super::tally::Tally;
+use super::tally::{Tally, kind};
 use crate::args::Job;
 use crate::figures::sample::Round;
 use crate::line::Line;
@@ -33,7 +33,7 @@ pub(crate) fn hold(job: &Job, request: &[u8]) -> ExitCode {
 }
 
 fn greet(job: &Job, request: &[u8], space: &mut [u8]) -> Result<TcpStream, String> {
-    let told = |error: std::io::Error| error.kind().to_string();
+    let told = |error: std::io::Error| kind(&error);
     let mut stream = TcpStream::connect_timeout(&job.address, PATIENCE).map_err(told)?;
     stream.set_nodelay(true).map_err(told)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(told)?;
@@ -76,7 +76,7 @@ pub(crate) fn storm(job: &Job, request: &[u8]) -> Round {
     let mut waiters: Vec<Option<Waiter>> = Vec::new();
     for key in 0..job.connections as usize {
         let line = connect().and_then(|line| poll.add(&line, key, Interest::Read).map(|()| line));
-        let line = line.map_err(|error| tally.error(&error.kind().to_string()));
+        let line = line.map_err(|error| tally.error(&kind(&error)));
         // An answer of 1 KiB and its head.
         waiters.push(line.ok().map(|line| Waiter { line, intake: Intake::with_room(answer, 4096) }));
     }
@@ -123,7 +123,7 @@ impl Waiter {
     fn receive(&mut self) -> Result<Option<u16>, String> {
         match self.line.read(self.intake.space()) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error.kind().to_string()),
+            Err(error) => Err(kind(&error)),
             Ok(count) => Ok(self.intake.took(count)?.map(|verdict| verdict.code)),
         }
     }

@@ -5,7 +5,7 @@
 //! Threads, not tasks: an asynchronous timer's millisecond would be longer than what is measured.
 
 use super::GRACE;
-use super::tally::Tally;
+use super::tally::{Tally, kind};
 use crate::args::Job;
 use crate::figures::sample::Round;
 use crate::wire::{Intake, answer};
@@ -105,17 +105,17 @@ fn keep_pace(plan: &Plan, offset: Duration) -> Tally {
 }
 
 fn open(address: SocketAddr) -> Result<(TcpStream, Intake), String> {
-    let stream = TcpStream::connect_timeout(&address, GRACE).map_err(|e| e.kind().to_string())?;
-    stream.set_nodelay(true).map_err(|e| e.kind().to_string())?;
-    stream.set_read_timeout(Some(GRACE)).map_err(|e| e.kind().to_string())?;
-    stream.set_write_timeout(Some(GRACE)).map_err(|e| e.kind().to_string())?;
+    let stream = TcpStream::connect_timeout(&address, GRACE).map_err(|e| kind(&e))?;
+    stream.set_nodelay(true).map_err(|e| kind(&e))?;
+    stream.set_read_timeout(Some(GRACE)).map_err(|e| kind(&e))?;
+    stream.set_write_timeout(Some(GRACE)).map_err(|e| kind(&e))?;
     Ok((stream, Intake::new(answer)))
 }
 
 fn ask(stream: &mut TcpStream, intake: &mut Intake, request: &[u8]) -> Result<(), String> {
-    stream.write_all(request).map_err(|e| e.kind().to_string())?;
+    stream.write_all(request).map_err(|e| kind(&e))?;
     loop {
-        let count = stream.read(intake.space()).map_err(|e| e.kind().to_string())?;
+        let count = stream.read(intake.space()).map_err(|e| kind(&e))?;
         match intake.took(count)? {
             None => {}
             Some(verdict) if verdict.code == 200 => return Ok(()),

@@ -2,7 +2,7 @@
 //! soon as the one before is answered.
 
 use super::GRACE;
-use super::tally::Tally;
+use super::tally::{Tally, kind};
 use crate::args::Job;
 use crate::figures::sample::Round;
 use bytes::Bytes;
@@ -64,8 +64,8 @@ fn request(job: &Job) -> Request<()> {
 }
 
 async fn connect(job: &Job) -> Result<SendRequest<Bytes>, String> {
-    let stream = TcpStream::connect(job.address).await.map_err(|e| e.kind().to_string())?;
-    stream.set_nodelay(true).map_err(|e| e.kind().to_string())?;
+    let stream = TcpStream::connect(job.address).await.map_err(|e| kind(&e))?;
+    stream.set_nodelay(true).map_err(|e| kind(&e))?;
     let mut builder = h2::client::Builder::new();
     builder.initial_window_size(1 << 20).initial_connection_window_size(16 << 20);
     let (sender, connection) = builder.handshake(stream).await.map_err(|e| e.to_string())?;

@@ -4,11 +4,17 @@ use crate::figures::sample::{BUCKET, Round};
 use crate::process::monotonic_ns;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 /// How finely the latency's distribution is told: so many steps for each power of ten, up to 99.99 %.
 const STEPS: u32 = 20;
 const POWERS: u32 = 4;
+
+/// What an error is counted as: its kind, or where that says nothing its text.
+pub(crate) fn kind(error: &io::Error) -> String {
+    if error.kind() == ErrorKind::Other { error.to_string() } else { error.kind().to_string() }
+}
 
 pub(crate) struct Tally {
     /// In nanoseconds.

@@ -32,8 +32,8 @@ impl FromStr for Peer {
         }
         let port = match port.trim() {
             "{port}" => None,
-            digits => match digits.parse() {
-                Ok(1..) => digits.parse().ok(),
+            digits => match digits.parse::<u16>() {
+                Ok(port @ 1..) => Some(port),
                 _ => return Err(format!("behind the last comma stands a port, or {{port}}: {digits:?}")),
             },
         };

@@ -3,6 +3,15 @@
 use crate::process::allowed_cpus;
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+
+static SETPRIV: LazyLock<bool> = LazyLock::new(|| there("setpriv"));
+
+/// Whether this tool of util-linux is there.
+fn there(tool: &str) -> bool {
+    let status = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
 
 /// Which CPUs the proxies get, and which everything else; none where nothing is pinned.
 #[derive(Clone)]
@@ -17,8 +26,7 @@ impl Pinning {
     pub(crate) fn new(workers: u32) -> Self {
         let cpus = allowed_cpus();
         let workers = workers as usize;
-        let taskset = Command::new("taskset").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if cpus.len() < workers * 2 || !taskset.is_ok_and(|status| status.success()) {
+        if cpus.len() < workers * 2 || !there("taskset") {
             return Self { proxies: None, rest: None };
         }
         let list = |cpus: &[u32]| Some(cpus.iter().map(u32::to_string).collect::<Vec<_>>().join(","));
@@ -34,9 +42,15 @@ impl Pinning {
         command
     }
 
-    /// A program that is measured.
+    /// A program that is measured. It ends with the harness even where that is killed and can end nothing any more.
     pub(crate) fn proxy(&self, program: impl AsRef<OsStr>) -> Command {
-        Self::command(program, self.proxies.as_deref())
+        let pinned = Self::command(program, self.proxies.as_deref());
+        if !*SETPRIV {
+            return pinned;
+        }
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM"]).arg(pinned.get_program()).args(pinned.get_args());
+        command
     }
 
     /// This very program, in a role.
