@@ -6,7 +6,7 @@ use crate::args::Vendor;
 use crate::line::{Line, server_config};
 use crate::poll::{Interest, Poll};
 use crate::token::{self, Tokens, generation};
-use crate::wire::{Intake, Verdict, field, length};
+use crate::wire::{Fields, Intake, Verdict};
 use rustls::ServerConfig;
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
@@ -163,11 +163,12 @@ const NO_TOKEN: u16 = 5;
 const DEAD_TOKEN: u16 = 6;
 
 fn judge(head: &[u8]) -> Result<Verdict, &'static str> {
-    if field(head, "transfer-encoding").is_some() {
+    let fields = Fields::of(head);
+    if fields.transfer_encoding.is_some() {
         return Err("chunked bodies are not measured");
     }
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
-    let token = field(head, "authorization").and_then(generation);
+    let token = fields.authorization.and_then(generation);
     let code = match line {
         _ if token.is_none() => NO_TOKEN,
         b"GET /1k HTTP/1.1" => SMALL,
@@ -176,7 +177,7 @@ fn judge(head: &[u8]) -> Result<Verdict, &'static str> {
         b"POST /sink HTTP/1.1" => SINK,
         _ => NOT_FOUND,
     };
-    Ok(Verdict { body: length(head).unwrap_or(0), code, generation: token.unwrap_or(0) })
+    Ok(Verdict { body: fields.length.unwrap_or(0), code, generation: token.unwrap_or(0) })
 }
 
 struct Answers([Vec<u8>; 7]);
