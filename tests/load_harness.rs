@@ -7,6 +7,9 @@ mod figures;
 #[path = "../benches/load/targets/peer.rs"]
 #[allow(dead_code, reason = "the harness uses the rest")]
 mod peer;
+#[path = "../benches/load/wire.rs"]
+#[allow(dead_code, reason = "the harness uses the rest")]
+mod wire;
 
 use figures::baseline::compare;
 use figures::page::{escape, page};
@@ -18,6 +21,7 @@ use figures::summary::summary;
 use figures::table::aligned;
 use peer::Peer;
 use serde_json::json;
+use wire::{Fields, Intake, answer};
 
 #[test]
 fn a_peer_is_a_name_a_command_and_a_port() {
@@ -268,4 +272,59 @@ fn plots_show_each_curve_and_each_mark() {
     // One that came after the end is not shown.
     assert_eq!(lines(&[mark(0.1), mark(0.2), mark(9.0)]), lines(&[]) + 2);
     assert!(plot::latency(&[("none", Vec::new())]).is_ok());
+}
+
+/// What an answer of that head and body is taken for, cut at that byte.
+fn taken(intake: &mut Intake, message: &[u8], cut: usize) -> Option<u16> {
+    let mut code = None;
+    for part in [&message[..cut], &message[cut..]].into_iter().filter(|part| !part.is_empty()) {
+        intake.space()[..part.len()].copy_from_slice(part);
+        assert_eq!(code, None, "the answer was whole before its end");
+        code = intake.took(part.len()).unwrap().map(|verdict| verdict.code);
+    }
+    code
+}
+
+#[test]
+fn an_answer_is_whole_at_its_last_byte_wherever_it_is_cut() {
+    let message = b"HTTP/1.1 200 OK\r\nDate: x\r\ncontent-length: 7\r\n\r\na\r\n\r\nbc";
+    // On one connection: the first is read, the next ones are known.
+    let mut intake = Intake::new(answer);
+    for cut in 0..message.len() {
+        assert_eq!(taken(&mut intake, message, cut), Some(200), "cut at {cut}");
+    }
+}
+
+#[test]
+fn an_answer_that_differs_from_the_one_before_is_read_anew() {
+    let mut intake = Intake::new(answer);
+    for (message, code) in [
+        (&b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"[..], 200),
+        // As long a head.
+        (b"HTTP/1.1 502 No\r\nContent-Length: 02\r\n\r\nxx", 502),
+        // A shorter one, and in its body an end of a head where that of the one before was.
+        (b"HTTP/1.1 201 A\r\nContent-Length: 6\r\n\r\n\r\n\r\nyy", 201),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789", 200),
+    ] {
+        assert_eq!(taken(&mut intake, message, 0), Some(code));
+    }
+}
+
+#[test]
+fn an_answer_that_ends_too_early_or_says_no_length_is_an_error() {
+    let mut intake = Intake::new(answer);
+    assert!(intake.took(0).is_err(), "closed");
+    let message = b"HTTP/1.1 200 OK\r\n\r\n";
+    intake.space()[..message.len()].copy_from_slice(message);
+    assert!(intake.took(message.len()).is_err(), "no length");
+}
+
+#[test]
+fn fields_are_found_whatever_their_case_and_the_first_of_a_name_counts() {
+    let head =
+        b"POST / HTTP/1.1\r\nCONTENT-LENGTH:  12 \r\nauthorization: a\r\nAuthorization: b\r\nContent-Type:x\r\n\r\n";
+    let fields = Fields::of(head);
+    assert_eq!(fields.length, Some(12));
+    assert_eq!((fields.authorization, fields.content_type), (Some(&b"a"[..]), Some(&b"x"[..])));
+    assert_eq!(fields.transfer_encoding, None);
 }

@@ -94,9 +94,13 @@ pub(crate) fn monotonic_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// More files than that nothing here needs, and some programs make tables as large as their limit.
+const MOST_FILES: u64 = 1 << 20;
+
 /// Lets this process, and those that it starts, open as many files as they may ever; how many that is.
 pub(crate) fn raise_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+    let current = limit.maximum.unwrap_or(MOST_FILES).min(MOST_FILES);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum });
+    getrlimit(Resource::Nofile).current.unwrap_or(MOST_FILES)
 }

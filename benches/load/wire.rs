@@ -78,21 +78,13 @@ impl Intake {
         if let Some(verdict) = self.known.filter(|_| bytes.starts_with(&self.last)) {
             return Ok(Some((verdict, self.last.len())));
         }
-        let Some(length) = self.end_of_head(bytes) else { return Ok(None) };
+        let Some(at) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
+        let length = at + 4;
         let verdict = (self.judge)(&bytes[..length])?;
         self.last.clear();
         self.last.extend_from_slice(&bytes[..length]);
         self.known = Some(verdict);
         Ok(Some((verdict, length)))
-    }
-
-    /// Most often as far as that of the one before: what differs is a request's id or the time.
-    fn end_of_head(&self, bytes: &[u8]) -> Option<usize> {
-        let before = self.last.len();
-        if before > 4 && bytes.get(before - 4..before) == Some(b"\r\n\r\n") {
-            return Some(before);
-        }
-        memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
     }
 }
 

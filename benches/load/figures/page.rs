@@ -98,7 +98,7 @@ fn plots(run: &Run, scenario: &str) -> String {
     if !series.is_empty() {
         let marks: Vec<Mark> = middle.iter().flat_map(|sample| sample.round.marks.clone()).collect();
         let heading = match marks.first().filter(|_| MARKED.contains(&scenario)) {
-            Some(mark) => format!("Throughput; the lines are {} times a {}", marks.len(), mark.what),
+            Some(mark) => format!("Throughput; each line is a {}, {} in all", mark.what, marks.len()),
             None => "Throughput".to_owned(),
         };
         figure(&mut html, &heading, plot::throughput(&series, &marks));

@@ -54,38 +54,53 @@ fn measure(options: &Options) -> Result<bool, String> {
     let files = raise_file_limit();
     let mut run = Run { setting: setting(options), rounds: Vec::new() };
     println!("{}", outputs::describe(&run.setting));
-    if options.url.is_some() || options.config.is_some() {
-        own(options, scratch.path(), &mut run)?;
+    let problems = if options.url.is_some() || options.config.is_some() {
+        own(options, scratch.path(), &mut run).map(|()| Vec::new())?
     } else {
-        staged(options, scratch.path(), files, &mut run)?;
+        staged(options, scratch.path(), files, &mut run)?
+    };
+    let well = outputs::tell(options, &run, earlier.as_ref())?;
+    for problem in &problems {
+        println!("not measured: {problem}");
     }
-    outputs::tell(options, &run, earlier.as_ref())
+    Ok(well && problems.is_empty())
 }
 
-/// Every scenario on a stage of its own.
-fn staged(options: &Options, scratch: &Path, files: u64, run: &mut Run) -> Result<(), String> {
+/// Every scenario on a stage of its own; those that could not be measured, and why. What the others took a quarter
+/// of an hour for is not thrown away with them.
+fn staged(options: &Options, scratch: &Path, files: u64, run: &mut Run) -> Result<Vec<String>, String> {
     let certificates = Certificates::make(scratch)?;
     let plan = Plan::new(options, &run.setting);
     for (scenario, why) in plan.left_out(files) {
         println!("{} is left out: {why}", scenario.name());
     }
     let mut progress = Progress::new(plan.weights(files));
+    let mut problems = Vec::new();
     for scenario in plan.scenarios(files) {
         progress.next(scenario);
         let stage = Stage::set(options, scenario, scratch, &certificates, files)?;
-        let targets = plan.targets(&stage)?;
-        match scenario {
-            Scenario::Idle => idle::measure(&stage, &targets, &mut progress, run)?,
-            Scenario::ColdStart => {
-                drop(targets);
-                cold_start::measure(&stage, &mut progress, run)?;
+        match on_stage(&plan, &stage, &mut progress, run) {
+            Ok(()) => outputs::table(run, scenario),
+            Err(problem) => {
+                eprintln!("load: {problem}");
+                problems.push(format!("{}: {problem}", scenario.name()));
             }
-            Scenario::Rotation | Scenario::Reloads => changes::measure(&stage, &targets, &mut progress, run)?,
-            _ => interleaved::measure(&stage, &targets, &mut progress, run)?,
         }
-        outputs::table(run, scenario);
     }
-    Ok(())
+    Ok(problems)
+}
+
+fn on_stage(plan: &Plan<'_>, stage: &Stage<'_>, progress: &mut Progress, run: &mut Run) -> Result<(), String> {
+    if stage.scenario == Scenario::ColdStart {
+        // It starts a proxy for each round itself.
+        return cold_start::measure(stage, progress, run);
+    }
+    let targets = plan.targets(stage)?;
+    match stage.scenario {
+        Scenario::Idle => idle::measure(stage, &targets, progress, run),
+        Scenario::Rotation | Scenario::Reloads => changes::measure(stage, &targets, progress, run),
+        _ => interleaved::measure(stage, &targets, progress, run),
+    }
 }
 
 /// What the operator runs, or has configured.

@@ -63,8 +63,7 @@ pub(crate) fn tell(options: &Options, run: &Run, earlier: Option<&Run>) -> Resul
         }
     }
     if let Some(file) = &options.json {
-        let text = serde_json::to_string_pretty(run).expect("figures are JSON");
-        write(file, &(text + "\n"))?;
+        write(file, &json(run))?;
     }
     if let Some(file) = &options.html {
         let title = |name: &str| Scenario::named(name).map_or_else(|| name.to_owned(), Scenario::title);
@@ -76,6 +75,13 @@ pub(crate) fn tell(options: &Options, run: &Run, earlier: Option<&Run>) -> Resul
     }
     let failed = judged.iter().any(|judged| judged.verdict == Verdict::Failed);
     Ok(run.errors().is_empty() && (options.report_only || !failed))
+}
+
+/// A round a line, for those who look at it with their eyes.
+fn json(run: &Run) -> String {
+    let rounds = run.rounds.iter().map(|round| serde_json::to_string(round).expect("figures are JSON"));
+    let rounds = rounds.collect::<Vec<_>>().join(",\n");
+    format!("{{\"setting\": {},\n\"rounds\": [\n{rounds}\n]}}\n", run.setting)
 }
 
 fn noises(run: &Run) -> Option<String> {
