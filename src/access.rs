@@ -12,6 +12,7 @@
 
 mod certificate;
 mod denied;
+mod flaw;
 mod judgement;
 mod jwks;
 mod jwt;
@@ -26,6 +27,7 @@ mod token;
 mod user;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
@@ -38,9 +40,10 @@ use presented::presented_in;
 use token::Tokens;
 
 pub use denied::Denied;
+pub use flaw::Flaw;
 pub use judgement::{Admitted, Identity, Judgement, Pending};
 pub use jwks::{FetchError, FetchKeys, fetch_keys};
-pub use keyring::Keyring;
+pub use keyring::{Keyring, KeysStatus, Source};
 pub use passwords::Passwords;
 pub use presented::presented;
 pub use shown::{KeyPlace, Shown};
@@ -76,7 +79,7 @@ impl Access {
         let tokens = policy.jwt.as_ref().map(|rules| {
             let keyring = match &rules.keys {
                 KeySource::File(keys) => Keyring::of(Arc::clone(keys)),
-                KeySource::Url(_) => keyring.unwrap_or_else(Keyring::empty),
+                KeySource::Url(_) => keyring.unwrap_or_else(|| Keyring::idle(None)),
             };
             Tokens::new(Arc::clone(rules), keyring)
         });
@@ -86,6 +89,11 @@ impl Access {
     /// Whether everyone comes in.
     pub fn is_open(&self) -> bool {
         self.rules().next().is_none()
+    }
+
+    /// The keys of the issuer whose tokens let in.
+    pub fn keyring(&self) -> Option<&Arc<Keyring>> {
+        self.tokens.as_ref().map(Tokens::keyring)
     }
 
     /// The kinds of rules that must hold.
@@ -145,7 +153,8 @@ impl Access {
         let mut admitted = self.admit_visitor(visitor)?;
         if self.asks_for_a_key() {
             let named = |place: &KeyPlace| Some((*place, key::name_of(&self.policy.api_keys, shown.key(*place)?)?));
-            let (place, name) = places.iter().find_map(named).ok_or(Denied::Key)?;
+            let (place, name) =
+                places.iter().find_map(named).ok_or(Denied::Key { beside_user: !self.policy.users.is_empty() })?;
             admitted.and(Rule::Key, Some(name));
             admitted.key = Some(place);
         }
@@ -196,6 +205,11 @@ impl Access {
             admitted.and(Rule::Certificate, certificate::name_of(rule, visitor.certificate)?);
         }
         Ok(admitted)
+    }
+
+    /// The place in `deny` of the first network that this address is in: for `explain`.
+    pub fn denied_by(&self, address: IpAddr) -> Option<usize> {
+        network::place_of(address, &self.policy.deny)
     }
 
     fn is_key(&self, presented: &[u8]) -> bool {

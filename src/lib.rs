@@ -10,7 +10,7 @@
 //! | 1 | `telemetry` | model |
 //! | 1 | `limit` | model (pure: the time is an argument) |
 //! | 1 | `vendor` | secret, model (pure: no I/O, no clock, no async) |
-//! | 2 | `upstream` | telemetry, limit (for what it keeps of descriptors), secret, model |
+//! | 2 | `upstream` | telemetry, limit (for what it keeps of descriptors, and what frames may cost), secret, model |
 //! | 2 | `config` | vendor, secret, model; only `assemble`, `app`, `cli` import it |
 //! | 3 | `token` | vendor, upstream (in `fetch` and `lane` only), secret, telemetry, model |
 //! | 4 | `route`, `access` | token, upstream and vendor (for its placeholder answers), as handles |

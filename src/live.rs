@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use crate::access::Access;
+use crate::access::{Access, KeysStatus};
 use crate::limit::{Bounds, Pace, Strain};
 use crate::model::{AccessLog, Dated, HeaderCase, Problem, ReadyWhen, TrustedProxies};
 use crate::route::{Route, Table};
@@ -185,6 +185,14 @@ pub struct Entry {
     pub access: Access,
     /// How often, and how many at once.
     pub bounds: Bounds,
+}
+
+impl Snapshot {
+    /// How it stands with the keys of issuers that are asked for them, by the names of the routes.
+    pub fn issuers(&self) -> impl Iterator<Item = (&str, KeysStatus)> {
+        let of = |entry: &Entry| entry.access.keyring().and_then(|keyring| keyring.status());
+        self.entries.iter().filter_map(move |entry| Some((entry.route.name.as_str(), of(entry)?)))
+    }
 }
 
 /// How long a client may take.

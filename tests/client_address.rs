@@ -431,3 +431,42 @@ async fn the_proxy_protocol_is_turned_on_and_off_by_a_reload() {
         assert_ne!(status(without).await, Some(204));
     }
 }
+
+#[tokio::test]
+async fn a_connection_whose_proxy_protocol_is_not_as_the_listener_has_it_is_counted() {
+    let head = "PROXY TCP4 192.0.2.7 10.0.0.1 1 2\r\n";
+    let introduced =
+        Proxy::start(&format!("{INTRODUCED}trusted_proxies: [127.0.0.2]\nroutes: [{{name: a, respond: 204}}]\n")).await;
+    let plain = Proxy::start("routes: [{name: a, respond: 204}]\n").await;
+    for (proxy, who, sent, reason) in [
+        (&introduced, ANYBODY, request(head), "proxy_untrusted"),
+        (&introduced, TRUSTED, request(""), "proxy_missing"),
+        (&plain, ANYBODY, format!("{head}{}", request("")), "proxy_unexpected"),
+        (
+            &plain,
+            ANYBODY,
+            format!("{}{}", String::from_utf8(v2(0x20, 0, b"")).unwrap(), request("")),
+            "proxy_unexpected",
+        ),
+    ] {
+        let count = || {
+            let rows = proxy.metrics.refused_connections();
+            let row =
+                rows.iter().find(|(listener, why, _)| **listener == *proxy.address().to_string() && *why == reason);
+            row.map_or(0, |(.., count)| *count)
+        };
+        let before = count();
+        let mut end = from(who, proxy.address()).await;
+        end.send(sent).await;
+        eventually("the count", || count() == before + 1).await;
+    }
+    // A balancer looks whether the port is open, and a client asks as it should.
+    for _ in 0..3 {
+        drop(connect_from(TRUSTED, introduced.address()).await);
+    }
+    let mut end = from(TRUSTED, introduced.address()).await;
+    end.send(format!("{head}{}", request(""))).await;
+    assert_eq!(end.answer().await.status(), 204);
+    let total = |proxy: &Proxy| proxy.metrics.refused_connections().iter().map(|row| row.2).sum::<u64>();
+    assert_eq!((total(&introduced), total(&plain)), (2, 2));
+}

@@ -313,3 +313,77 @@ async fn when_certificates_end_is_told_in_the_log_the_metrics_and_the_status() {
     assert_eq!(status["certificates"].as_array().unwrap().len(), 4, "{status}");
     assert_eq!(status["certificates"][0]["name"], "soon.example");
 }
+
+#[tokio::test]
+async fn a_client_that_is_turned_away_in_the_handshake_is_counted_and_told_of_in_plain_english() {
+    let (folder, authority) = folder();
+    let (clients, strangers) = (Authority::new(), Authority::new());
+    clients.write(&folder.path().join("clients.pem"));
+    let yaml =
+        listener(", client_ca: clients.pem", "admin: {address: '127.0.0.1:0'}\nroutes: [{name: a, respond: 204}]\n");
+    std::fs::write(folder.path().join("proxy.yaml"), crate::harness::proxy::complete(&yaml)).unwrap();
+    let process = Process::start_in(folder, &[]);
+    let expired = clients.issue(&["billing.internal"], |params| {
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+    });
+    for identity in [None, Some(strangers.identity(&["billing.internal"])), Some(expired)] {
+        let config = authority.client(&["http/1.1"], identity.as_ref());
+        assert_eq!(status(connect(process.address, "localhost", config).await).await, None);
+    }
+    let other = strangers.client(&["http/1.1"], None);
+    assert!(connect(process.address, "localhost", other).await.is_err(), "a server of an unknown authority");
+    let mut plain = End::over(TcpStream::connect(process.address).await.unwrap());
+    plain.send(GET).await;
+    assert_eq!(plain.answer().await.status(), 400);
+    drop(plain);
+    // A balancer looks whether the port is open.
+    drop(TcpStream::connect(process.address).await.unwrap());
+    let admin = process.admin().await;
+    let expected: Vec<String> =
+        [("certificate_missing", 1), ("certificate_refused", 2), ("own_certificate", 1), ("plain_http", 1)]
+            .map(|(reason, count)| {
+                let listener = process.address;
+                format!("tokenferry_connections_refused_total{{listener=\"{listener}\",reason=\"{reason}\"}} {count}")
+            })
+            .to_vec();
+    let mut rows = Vec::new();
+    soon("the counts", async {
+        while rows != expected {
+            let page = crate::harness::client::text(&crate::harness::client::get(admin, "/metrics").await);
+            rows = page
+                .lines()
+                .filter(|line| line.starts_with("tokenferry_connections_refused_total{"))
+                .map(str::to_owned)
+                .collect();
+        }
+    })
+    .await;
+    let log = process.log();
+    let told = |words: &str| log.lines().filter(|line| line.contains(" WARN ") && line.contains(words)).count();
+    assert_eq!(told("connection refused before its first request"), 4, "{log}");
+    assert_eq!(told("the client showed no certificate"), 1, "{log}");
+    assert_eq!(told("of no authority in `client_ca`"), 1, "{log}");
+    assert_eq!(told("has expired"), 0, "the second of its kind: {log}");
+    assert_eq!(told("does not take this listener's certificate"), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_expired_takes_no_place_of_one_that_holds() {
+    let (folder, authority) = folder();
+    let proxy = Proxy::start_in(folder, &listener("", "routes: [{name: a, respond: 204}]\n"), &[]).await;
+    let seen = || crate::harness::tls::shown(proxy.address(), "localhost");
+    let good = seen().await;
+    let expired = authority.issue(&["localhost"], |params| {
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+    });
+    expired.write(&proxy.folder(), "server");
+    proxy.hang_up().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(seen().await, good, "what was in force stays");
+    let renewed = authority.identity(&["localhost"]);
+    renewed.write(&proxy.folder(), "server");
+    proxy.hang_up().await;
+    soon("the reload", async { while seen().await != renewed.chain[0] {} }).await;
+}

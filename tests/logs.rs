@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokenferry::demo::{Crewmojo, Options, Simulator};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::harness::client::{Connection, get, json, send, text};
+use crate::harness::issuer::{ISSUER, Issuer, claims, jwks, now};
 use crate::harness::nobody::Nobody;
 use crate::harness::process::{Process, command};
 use crate::harness::proxy::{Proxy, complete};
@@ -136,6 +137,41 @@ async fn where_only_errors_are_asked_for_only_they_have_lines_and_say_why() {
     assert_eq!(lines[1]["refusal"], "upstream_unreachable");
     assert!(lines[1]["cause"].as_str().unwrap().contains("refused"), "{}", lines[1]);
     assert_eq!((&lines[2]["refusal"], lines[2].get("route")), (&"bad_path".into(), None));
+}
+
+#[tokio::test]
+async fn why_a_token_of_an_issuer_is_refused_is_told_in_the_log_alone() {
+    let (issuer, stranger) = (Issuer::new("one"), Issuer::new("another"));
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("jwks.json"), jwks(&[&issuer])).unwrap();
+    let access = format!("jwt: {{issuer: '{ISSUER}', audience: billing, jwks: jwks.json}}");
+    let route = format!("routes: [{{name: only, respond: 204, access: {{{access}}}}}]\n");
+    let yaml = format!("log: {{level: debug, format: json, access: errors}}\n{route}");
+    std::fs::write(folder.path().join("proxy.yaml"), complete(&yaml)).unwrap();
+    let process = Process::start_in(folder, &[]);
+    for (path, token, cause) in [
+        ("/none", None, "no token is presented as Authorization: Bearer"),
+        ("/late", Some(issuer.token(&claims(&json!({"exp": now() - 440})))), "it expired 44"),
+        ("/aud", Some(issuer.token(&claims(&json!({"aud": "secret-aud"})))), "its aud is not of `audience`"),
+        ("/iss", Some(issuer.token(&claims(&json!({"iss": "secret-iss"})))), "its iss is not `issuer`"),
+        ("/kid", Some(stranger.token(&claims(&json!({})))), "the issuer has no key with its kid `another`"),
+        ("/alg", issuer.token_by_hmac(&claims(&json!({}))).pop(), "its alg HS256 is not taken"),
+    ] {
+        let mut request = request(path);
+        if let Some(token) = &token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answer = send(process.address, empty(request)).await;
+        assert_eq!(answer.status(), 401, "{path}");
+        assert!(!text(&answer).contains(cause), "{path}");
+        let line = access_line(&process, path).await;
+        assert!(line["cause"].as_str().is_some_and(|told| told.starts_with(cause)), "{line}");
+        let id = line["request_id"].as_str().unwrap();
+        let log = process.log();
+        let debug = log.lines().find(|line| line.contains("request refused") && line.contains(id)).unwrap();
+        assert!(debug.contains(cause), "{debug}");
+        assert!(!log.contains("secret-") && token.is_none_or(|token| !log.contains(&token)), "{log}");
+    }
 }
 
 #[tokio::test]

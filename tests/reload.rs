@@ -15,6 +15,7 @@ use crate::harness::eventually;
 use crate::harness::load::Load;
 use crate::harness::process::{Process, replace};
 use crate::harness::proxy::{Proxy, complete};
+use crate::harness::raw::soon;
 use crate::harness::upstream::Upstream;
 use crate::harness::vendors::{config, crewmojo, crewmojo_with, crm, route, simulate};
 
@@ -243,4 +244,26 @@ async fn a_config_maps_and_a_secrets_swap_of_data_are_reloads() {
         assert_eq!((token_number(&answer), revision_of(&answer)), (Some(1), number));
     }
     assert_eq!(process.taken(), 5);
+}
+
+#[tokio::test]
+async fn a_file_that_is_refused_again_for_the_same_reason_is_told_of_once() {
+    let admin = "limits: {connections: 4000000000}\nadmin: {address: '127.0.0.1:0'}\n";
+    let with_status = |status: &str| format!("{admin}routes: [{{name: a, respond: {status}}}]\n");
+    let process = Process::start(&with_status("204"), &[]);
+    let port = process.admin().await;
+    let refused = async || {
+        let page = text(&get(port, "/metrics").await);
+        let row = "tokenferry_config_reloads_total{outcome=\"refused\"} ";
+        page.lines().find_map(|line| line.strip_prefix(row)?.parse::<u64>().ok()).unwrap()
+    };
+    let told = || process.log().matches("configuration refused; the one before stays in force").count();
+    for (more, count, lines) in [("", 1, 1), ("# again\n", 2, 1), ("# and again\n", 3, 1)] {
+        process.rewrite(&format!("{}{more}", with_status("99")));
+        soon("the refusal", async { while refused().await != count {} }).await;
+        assert_eq!(told(), lines, "{}", process.log());
+    }
+    process.rewrite(&with_status("98"));
+    eventually("another file's refusal", || told() == 2).await;
+    assert!(process.log().contains("`limits.connections` is more than there are files for"), "{}", process.log());
 }

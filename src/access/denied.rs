@@ -2,22 +2,24 @@
 
 use std::time::Duration;
 
+use super::flaw::Flaw;
+
 /// Why a request was not let in. No variant tells a wrong key, user or token from a missing one, but for
 /// what RFC 6750 section 3.1 says of a token.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Denied {
     /// No key, or a wrong one: 401.
     #[error("no valid API key")]
-    Key,
+    Key {
+        /// Whether a user is asked for, too: `Authorization` is theirs then.
+        beside_user: bool,
+    },
     /// No user, an unknown one, or a wrong password: 401.
     #[error("no valid user name and password")]
     User,
     /// No token, or a wrong one: 401.
     #[error("no valid token of the issuer")]
-    Token {
-        /// Whether there was one.
-        presented: bool,
-    },
+    Token(#[source] Flaw),
     /// A wrong network: 403.
     #[error("the client's network is not allowed")]
     Network,
@@ -34,7 +36,7 @@ pub enum Denied {
 
 impl Denied {
     /// When it may be otherwise, without another request than this one.
-    pub fn retry_after(self) -> Option<Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         matches!(self, Self::Crowded | Self::NoKeys).then_some(Duration::from_secs(1))
     }
 }

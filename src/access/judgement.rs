@@ -33,6 +33,11 @@ pub struct Admitted<'a> {
 }
 
 impl<'a> Admitted<'a> {
+    /// The same, for as long as one likes.
+    pub fn into_owned(self) -> Admitted<'static> {
+        Admitted { who: self.who.map(|who| Cow::Owned(who.into_owned())), identity: self.identity, key: self.key }
+    }
+
     /// One more rule holds, which knows who it is by this name.
     pub(super) fn and(&mut self, rule: Rule, name: Option<&'a str>) {
         if let Some(name) = name {
@@ -112,8 +117,7 @@ impl<'a> Pending<'a> {
     fn at_once(mut self) -> Result<Admitted<'a>, Denied> {
         match self.check {
             Check::Password(check) => self.admitted.and(Rule::User, Some(check.at_once()?)),
-            // Nobody is asked for newer keys.
-            Check::Token(_) => return Err(Denied::Token { presented: true }),
+            Check::Token(check) => return Err(check.at_once()),
         }
         Ok(self.admitted)
     }

@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 
 use crate::model::{EndpointUrl, KeySet, KeySetError};
-use crate::upstream::{AGENT, ConnectError, OnceError, Upstream, once};
+use crate::upstream::{AGENT, OnceError, Upstream, once};
 
 /// For one fetch.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,16 +59,26 @@ pub fn fetch_keys(upstream: Arc<Upstream>, url: &EndpointUrl) -> FetchKeys {
     })
 }
 
-/// As it may be told: a certificate's fault names the hosts that it is for, and the issuer's may have
-/// come from a reference.
-fn told(error: &OnceError) -> String {
-    match error {
-        OnceError::Connect(ConnectError::Tls(_)) => {
-            "the TLS handshake failed, or the certificate was not accepted".to_owned()
+impl FetchError {
+    /// What to do about it.
+    pub fn mend(&self) -> &'static str {
+        match self {
+            Self::Once(OnceError::Connect(cause)) if cause.is_certificate() => {
+                "name the authority of its certificate as `ca` beside `jwks`, or have the certificate mended"
+            }
+            Self::Once(_) => "check the URL, and whether this machine may connect there",
+            Self::Status(_) => "name the URL that answers with the keys themselves: no redirect is followed",
+            Self::Keys(KeySetError::Discovery) => "name as `jwks` what it has as `jwks_uri`",
+            Self::Keys(_) => "name the URL of the issuer's JWK set (RFC 7517)",
         }
-        other => match std::error::Error::source(other) {
-            Some(cause) => format!("{other}: {cause}"),
-            None => other.to_string(),
-        },
+    }
+}
+
+/// As it may be told: the names that a certificate is for are left out, since the issuer's may have come
+/// from a reference.
+fn told(error: &OnceError) -> String {
+    match error.cause() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }

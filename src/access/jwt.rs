@@ -6,12 +6,13 @@ use jsonwebtoken::{Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
 use super::Rule;
+use super::flaw::Flaw;
 use super::judgement::{Identity, identity};
 use crate::model::{JwtRules, KeySet};
 
 /// Longer ones are not looked at.
 const LONGEST: usize = 16 << 10;
-/// Of a subject's name this much is told.
+/// Of a subject's or a key's name this much is told.
 const LONGEST_NAME: usize = 64;
 
 /// A token that holds.
@@ -25,28 +26,21 @@ pub(super) struct Verified {
     pub(super) end: u64,
 }
 
-/// Why a token does not let in. The client is told nothing of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wrong {
-    /// It may be signed with a key that is not at hand.
-    UnknownKey,
-    /// Whatever else is wrong with it.
-    Token,
-}
-
 /// Verifies a token. `now` is in seconds since 1970.
-pub(super) fn verify(rules: &JwtRules, keys: &KeySet, token: &[u8], now: u64) -> Result<Verified, Wrong> {
+pub(super) fn verify(rules: &JwtRules, keys: &KeySet, token: &[u8], now: u64) -> Result<Verified, Flaw> {
     if token.len() > LONGEST {
-        return Err(Wrong::Token);
+        return Err(Flaw::Long);
     }
-    let header = decode_header(token).map_err(|_| Wrong::Token)?;
-    // RFC 7515 section 4.1.11: what must be understood is not.
-    if !rules.algorithms.contains(&header.alg) || header.crit.is_some() {
-        return Err(Wrong::Token);
+    let header = decode_header(token).map_err(|_| Flaw::Form)?;
+    if header.crit.is_some() {
+        return Err(Flaw::Critical);
     }
-    let id = header.kid.as_deref();
-    let by_name = id.is_some() && !keys.is_nameless();
-    let keys = keys.find(id, header.alg).ok_or(Wrong::UnknownKey)?;
+    if !rules.algorithms.contains(&header.alg) {
+        return Err(Flaw::Algorithm(header.alg));
+    }
+    let id = header.kid.as_deref().filter(|_| !keys.is_nameless());
+    let named = || id.and_then(loggable).unwrap_or_default();
+    let keys = keys.find(id, header.alg).ok_or_else(|| Flaw::UnknownKey(named()))?;
     let mut validation = Validation::new(header.alg);
     // The claims are judged below, all of them.
     validation.required_spec_claims.clear();
@@ -54,39 +48,50 @@ pub(super) fn verify(rules: &JwtRules, keys: &KeySet, token: &[u8], now: u64) ->
     validation.validate_aud = false;
     let mut verified = keys.filter_map(|key| decode::<Map<String, Value>>(token, &key.key, &validation).ok());
     // Where no name says which key is meant, it may be one that has come since.
-    let missing = if by_name { Wrong::Token } else { Wrong::UnknownKey };
-    let claims = verified.next().ok_or(missing)?.claims;
-    judge(rules, &claims, now).ok_or(Wrong::Token)
+    let unverified = || match id {
+        Some(_) => Flaw::Signature(header.alg, named()),
+        None => Flaw::NoKey(header.alg),
+    };
+    let claims = verified.next().ok_or_else(unverified)?.claims;
+    judge(rules, &claims, now)
 }
 
-fn judge(rules: &JwtRules, claims: &Map<String, Value>, now: u64) -> Option<Verified> {
+fn judge(rules: &JwtRules, claims: &Map<String, Value>, now: u64) -> Result<Verified, Flaw> {
     let leeway = rules.leeway.as_secs();
-    let end = seconds(claims.get("exp")?)?.saturating_add(leeway);
+    let exp = claims.get("exp").and_then(seconds).ok_or(Flaw::Time("exp"))?;
+    let end = exp.saturating_add(leeway);
     if end <= now {
-        return None;
+        return Err(Flaw::Expired(now.saturating_sub(exp)));
     }
-    if let Some(start) = claims.get("nbf")
-        && seconds(start)? > now.saturating_add(leeway)
-    {
-        return None;
+    if let Some(start) = claims.get("nbf") {
+        let start = seconds(start).ok_or(Flaw::Time("nbf"))?;
+        if start > now.saturating_add(leeway) {
+            return Err(Flaw::Early(start.saturating_sub(now)));
+        }
     }
-    if claims.get("iss")?.as_str()? != rules.issuer {
-        return None;
+    if claims.get("iss").and_then(Value::as_str) != Some(&rules.issuer) {
+        return Err(Flaw::Issuer);
     }
-    let audience = claims.get("aud")?;
-    let is_meant = rules.audience.iter().any(|wanted| match audience {
-        Value::String(one) => one == wanted,
-        Value::Array(all) => all.iter().any(|one| one == wanted),
-        _ => false,
-    });
-    let has = |(name, wanted): &(String, Vec<String>)| {
-        claims.get(name).is_some_and(|claim| wanted.iter().all(|wanted| holds(name, claim, wanted)))
+    let is_meant = |audience: &Value| {
+        rules.audience.iter().any(|wanted| match audience {
+            Value::String(one) => one == wanted,
+            Value::Array(all) => all.iter().any(|one| one == wanted),
+            _ => false,
+        })
     };
-    (is_meant && rules.claims.iter().all(has)).then(|| {
-        let subject = claims.get("sub");
-        let whole = subject.map(Value::to_string);
-        Verified { who: subject.and_then(name), identity: identity((Rule::Token, &rules.issuer, whole)), end }
-    })
+    if !claims.get("aud").is_some_and(is_meant) {
+        return Err(Flaw::Audience);
+    }
+    for (name, wanted) in &rules.claims {
+        let claim = claims.get(name).ok_or_else(|| Flaw::Missing(name.clone()))?;
+        if !wanted.iter().all(|wanted| holds(name, claim, wanted)) {
+            return Err(Flaw::Claim(name.clone()));
+        }
+    }
+    let subject = claims.get("sub");
+    let whole = subject.map(Value::to_string);
+    let who = subject.and_then(Value::as_str).and_then(loggable);
+    Ok(Verified { who, identity: identity((Rule::Token, &rules.issuer, whole)), end })
 }
 
 /// Seconds since 1970, perhaps with a fraction (RFC 7519 section 2, `NumericDate`).
@@ -118,10 +123,11 @@ fn is(claim: &Value, wanted: &str) -> bool {
     }
 }
 
-/// A subject as it may be logged: what can be printed of it, and not more than fits a line.
-fn name(subject: &Value) -> Option<String> {
+/// A subject's or a key's name as it may be logged: what can be printed of it, and not more than fits a
+/// line.
+fn loggable(text: &str) -> Option<String> {
     let mut name = String::new();
-    for c in subject.as_str()?.chars().filter(|c| c.is_ascii_graphic() || *c == ' ' || c.is_alphanumeric()) {
+    for c in text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ' || c.is_alphanumeric()) {
         if name.len() + c.len_utf8() > LONGEST_NAME {
             break;
         }

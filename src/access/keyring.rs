@@ -11,7 +11,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::jwks::FetchKeys;
+use super::jwks::{FetchError, FetchKeys};
 use crate::model::KeySet;
 
 /// Between fetches that went well.
@@ -29,8 +29,30 @@ const MOST_WAITING: usize = 256;
 /// An issuer's keys, from one Snapshot to the next.
 pub struct Keyring {
     ring: Arc<Ring>,
+    /// Where they are asked for; `None` for keys that were read.
+    source: Option<Source>,
     /// What fetches them; ends with the last Snapshot that uses them.
     task: Option<AbortHandle>,
+}
+
+/// Where keys are asked for.
+#[derive(Clone)]
+pub struct Source {
+    /// How.
+    pub fetch: FetchKeys,
+    /// The URL, as it may be told.
+    pub url: String,
+}
+
+/// How it stands with an issuer's keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeysStatus {
+    /// The URL that is asked for them, as it may be told.
+    pub url: String,
+    /// Since those at hand came; `None` before the first.
+    pub age: Option<Duration>,
+    /// Why the last fetch came to nothing; `None` where it did not.
+    pub failure: Option<String>,
 }
 
 struct Ring {
@@ -41,10 +63,14 @@ struct Ring {
     waiting: Semaphore,
 }
 
-/// The fetch under way, or the last one.
+/// The fetch under way, or the last one, and what came of those before it.
+#[derive(Default)]
 struct Round {
     began: Option<Instant>,
     is_over: bool,
+    /// When keys came last.
+    came: Option<Instant>,
+    failure: Option<String>,
 }
 
 /// What came of waiting for newer keys.
@@ -61,20 +87,33 @@ pub(super) enum Refreshed {
 impl Keyring {
     /// Of keys that were read.
     pub fn of(keys: Arc<KeySet>) -> Arc<Self> {
-        Arc::new(Self { ring: Ring::new(Some(keys)), task: None })
+        Arc::new(Self { ring: Ring::new(Some(keys)), source: None, task: None })
     }
 
-    /// Of keys that nobody fetches: for commands, which ask nobody.
-    pub fn empty() -> Arc<Self> {
-        Arc::new(Self { ring: Ring::new(None), task: None })
+    /// Of keys that are fetched where somebody says so, see [`Self::ask`]: for commands.
+    pub fn idle(source: Option<Source>) -> Arc<Self> {
+        Arc::new(Self { ring: Ring::new(None), source, task: None })
     }
 
     /// Of keys that are fetched from now on, on this runtime; `route` is the one that first named them, as
     /// it may be logged.
-    pub fn fetching(fetch: FetchKeys, route: String, runtime: &Handle) -> Arc<Self> {
+    pub fn fetching(source: Source, route: String, runtime: &Handle) -> Arc<Self> {
         let ring = Ring::new(None);
-        let task = runtime.spawn(Arc::clone(&ring).keep(fetch, route)).abort_handle();
-        Arc::new(Self { ring, task: Some(task) })
+        let task = runtime.spawn(Arc::clone(&ring).keep(source.clone(), route)).abort_handle();
+        Arc::new(Self { ring, source: Some(source), task: Some(task) })
+    }
+
+    /// How it stands with keys that are fetched; `None` for those that were read.
+    pub fn status(&self) -> Option<KeysStatus> {
+        let url = self.source.as_ref()?.url.clone();
+        let last = self.ring.lock();
+        Some(KeysStatus { url, age: last.came.map(|came| came.elapsed()), failure: last.failure.clone() })
+    }
+
+    /// Asks the issuer here and now, and tells how many keys there are; `None` for keys that were read.
+    pub async fn ask(&self) -> Option<Result<usize, FetchError>> {
+        let fetched = (self.source.as_ref()?.fetch)().await;
+        Some(fetched.map(|keys| keys.len()))
     }
 
     /// Those at hand; `None` before the first fetch.
@@ -121,7 +160,7 @@ impl Ring {
     fn new(keys: Option<Arc<KeySet>>) -> Arc<Self> {
         Arc::new(Self {
             keys: ArcSwapOption::new(keys),
-            last: Mutex::new(Round { began: None, is_over: false }),
+            last: Mutex::new(Round::default()),
             wake: Notify::new(),
             rounds: watch::Sender::new(()),
             waiting: Semaphore::new(MOST_WAITING),
@@ -132,32 +171,34 @@ impl Ring {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn keep(self: Arc<Self>, fetch: FetchKeys, route: String) {
+    async fn keep(self: Arc<Self>, Source { fetch, url }: Source, route: String) {
         let mut failures = 0_u32;
         loop {
-            *self.lock() = Round { began: Some(Instant::now()), is_over: false };
-            let wait = match fetch().await {
+            self.lock().begin();
+            let fetched = fetch().await;
+            let failure = fetched.as_ref().err().map(ToString::to_string);
+            let wait = match fetched {
                 Ok(keys) => {
                     self.keys.store(Some(Arc::new(keys)));
                     if failures > 0 {
-                        tracing::info!(route, "the keys of the tokens' issuer are fetched again");
+                        tracing::info!(route, url, "the keys of the tokens' issuer are fetched again");
                     }
                     failures = 0;
                     REFRESH
                 }
                 Err(error) => {
                     // Told once, not once a try; what is at hand serves on.
-                    let at_hand = self.keys.load().is_some();
+                    let (at_hand, mend) = (self.keys.load().is_some(), error.mend());
                     if failures == 0 {
-                        tracing::warn!(route, %error, at_hand, "the keys of the tokens' issuer did not come");
+                        tracing::warn!(route, url, %error, at_hand, mend, "the keys of the tokens' issuer did not come");
                     } else {
-                        tracing::debug!(route, %error, at_hand, "the keys of the tokens' issuer did not come");
+                        tracing::debug!(route, url, %error, at_hand, "the keys of the tokens' issuer did not come");
                     }
                     failures += 1;
                     FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(HOLD)
                 }
             };
-            self.lock().is_over = true;
+            self.lock().end(failure);
             self.rounds.send_replace(());
             self.pause(wait).await;
         }
@@ -182,6 +223,19 @@ impl Ring {
 }
 
 impl Round {
+    fn begin(&mut self) {
+        self.began = Some(Instant::now());
+        self.is_over = false;
+    }
+
+    fn end(&mut self, failure: Option<String>) {
+        self.is_over = true;
+        if failure.is_none() {
+            self.came = Some(Instant::now());
+        }
+        self.failure = failure;
+    }
+
     /// Whether it began long enough ago for another one to be asked for.
     fn is_old(&self) -> bool {
         self.began.is_none_or(|began| began.elapsed() >= HOLD)

@@ -11,3 +11,8 @@ pub(super) fn is_let_in(peer: Option<IpAddr>, allow: &[IpNet], deny: &[IpNet]) -
     let within = |networks: &[IpNet]| peer.is_some_and(|peer| networks.iter().any(|network| network.contains(&peer)));
     !within(deny) && (allow.is_empty() || within(allow))
 }
+
+/// The place of the first network that this address is in.
+pub(super) fn place_of(address: IpAddr, networks: &[IpNet]) -> Option<usize> {
+    networks.iter().position(|network| network.contains(&address.to_canonical()))
+}

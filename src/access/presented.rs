@@ -22,18 +22,24 @@ pub fn presented(headers: &HeaderMap) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// The key in an `Authorization` value: Bearer's (RFC 6750 section 2.1) or Basic's password
-/// (RFC 7617 section 2). The scheme's case does not matter.
+/// (RFC 7617 section 2).
 pub(super) fn presented_in(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
-    let value = value.as_bytes().trim_ascii();
-    let (scheme, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
-    let rest = rest.trim_ascii();
-    if scheme.eq_ignore_ascii_case(b"bearer") {
-        return Some(Zeroizing::new(rest.to_vec()));
+    if let Some(token) = credentials(value, b"bearer") {
+        return Some(Zeroizing::new(token.to_vec()));
     }
-    if !scheme.eq_ignore_ascii_case(b"basic") {
-        return None;
-    }
-    let pair = Zeroizing::new(BASE64.decode(rest).ok()?);
+    let pair = pair_in(value)?;
     let colon = pair.iter().position(|byte| *byte == b':')?;
     pair.get(colon + 1..).map(|password| Zeroizing::new(password.to_vec()))
+}
+
+/// User, colon and password of Basic.
+pub(super) fn pair_in(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
+    BASE64.decode(credentials(value, b"basic")?).ok().map(Zeroizing::new)
+}
+
+/// What stands behind this scheme (RFC 9110 section 11.4), whose case does not matter.
+pub(super) fn credentials<'v>(value: &'v HeaderValue, scheme: &[u8]) -> Option<&'v [u8]> {
+    let value = value.as_bytes().trim_ascii();
+    let (found, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
+    found.eq_ignore_ascii_case(scheme).then(|| rest.trim_ascii())
 }

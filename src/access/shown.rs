@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::key::X_API_KEY;
-use super::presented::presented_in;
-use super::{is_doubled, single, user};
+use super::presented::{pair_in, presented_in};
+use super::{is_doubled, single};
 
 /// Where a key may stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,7 +44,7 @@ impl<'h> Shown<'h> {
             shown.own = headers.get(&X_API_KEY).map(HeaderValue::as_bytes);
         }
         if takes_user {
-            shown.user = single(headers, &AUTHORIZATION).and_then(user::pair_in);
+            shown.user = single(headers, &AUTHORIZATION).and_then(pair_in);
         }
         shown
     }

@@ -14,6 +14,8 @@ mod tokens;
 /// Where passwords are checked.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_current_thread().build().unwrap());
 
+const KEY: Denied = Denied::Key { beside_user: false };
+
 fn ready(policy: AccessPolicy) -> Access {
     Access::new(policy, None, Passwords::new(RUNTIME.handle().clone()))
 }
@@ -108,7 +110,7 @@ fn no_key_and_a_wrong_one_are_denied_alike() {
         &[("x_api_key", "billing")],
         &[("proxy-authorization", "Bearer billing")],
     ] {
-        assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), Err(Denied::Key), "{lines:?}");
+        assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), Err(KEY), "{lines:?}");
     }
 }
 
@@ -121,7 +123,7 @@ fn a_place_that_is_written_twice_is_not_guessed_at() {
         &[("authorization", "Bearer x"), ("authorization", "Bearer y"), ("x-api-key", "billing")],
         &[("x-api-key", "billing"), ("x-api-key", "x")],
     ] {
-        assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), Err(Denied::Key), "{lines:?}");
+        assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), Err(KEY), "{lines:?}");
     }
 }
 
@@ -140,9 +142,9 @@ fn a_valid_key_in_one_place_is_enough() {
 fn an_empty_key_opens_nothing_even_if_one_was_configured() {
     let access = access(&[""], &[], &[]);
     for lines in [&[][..], &[("x-api-key", "")], &[("authorization", "Basic dXNlcjo=")]] {
-        assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), Err(Denied::Key));
+        assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), Err(KEY));
     }
-    assert_eq!(admit_key(&access, &Visitor::default(), ""), Err(Denied::Key));
+    assert_eq!(admit_key(&access, &Visitor::default(), ""), Err(KEY));
 }
 
 #[test]
@@ -151,9 +153,9 @@ fn networks_are_judged_before_keys_and_deny_before_allow() {
     let good = headers(&[("x-api-key", "billing")]);
     let bad = HeaderMap::new();
     for (client, with_key, without) in [
-        ("10.0.0.1", Ok(()), Err(Denied::Key)),
-        ("2001:db8::1", Ok(()), Err(Denied::Key)),
-        ("::ffff:10.0.0.1", Ok(()), Err(Denied::Key)),
+        ("10.0.0.1", Ok(()), Err(KEY)),
+        ("2001:db8::1", Ok(()), Err(KEY)),
+        ("::ffff:10.0.0.1", Ok(()), Err(KEY)),
         ("10.1.0.1", Err(Denied::Network), Err(Denied::Network)),
         ("::ffff:10.1.0.1", Err(Denied::Network), Err(Denied::Network)),
         ("192.0.2.1", Err(Denied::Network), Err(Denied::Network)),
@@ -288,19 +290,19 @@ fn beside_users_a_key_is_in_its_own_header_and_both_must_be_right() {
     let (right, with_key) = (basic("alice:hunter2"), basic("alice:k3y"));
     for (lines, expected) in [
         (&[("authorization", right.as_str()), ("x-api-key", "k3y")][..], as_who("billing+alice")),
-        (&[("authorization", right.as_str())], Err(Denied::Key)),
-        (&[("authorization", right.as_str()), ("x-api-key", "other")], Err(Denied::Key)),
+        (&[("authorization", right.as_str())], Err(Denied::Key { beside_user: true })),
+        (&[("authorization", right.as_str()), ("x-api-key", "other")], Err(Denied::Key { beside_user: true })),
         (&[("x-api-key", "k3y")], Err(Denied::User)),
         (&[("authorization", "Bearer k3y"), ("x-api-key", "k3y")], Err(Denied::User)),
-        (&[("authorization", "Bearer k3y")], Err(Denied::Key)),
-        (&[("authorization", with_key.as_str())], Err(Denied::Key)),
+        (&[("authorization", "Bearer k3y")], Err(Denied::Key { beside_user: true })),
+        (&[("authorization", with_key.as_str())], Err(Denied::Key { beside_user: true })),
     ] {
         assert_eq!(admit(&access, &Visitor::default(), &headers(lines)), expected, "{lines:?}");
     }
     let lines = headers(&[("authorization", &right), ("x-api-key", "k3y")]);
     let admitted = access.admit(&Visitor::default(), &lines).unwrap().at_once().unwrap();
     assert_eq!(admitted.key, Some(KeyPlace::Own));
-    assert_eq!(admit_key(&access, &Visitor::default(), "k3y"), Err(Denied::Key));
+    assert_eq!(admit_key(&access, &Visitor::default(), "k3y"), Err(Denied::Key { beside_user: true }));
     let mut left = lines;
     access.remove_key(&mut left);
     assert!(left.is_empty());
@@ -348,7 +350,7 @@ fn networks_come_before_certificates_and_those_before_keys() {
     for (visitor, headers, expected) in [
         (visitor("11.0.0.1", Some(&shown)), &key, Err(Denied::Network)),
         (visitor("10.0.0.1", None), &key, Err(Denied::Certificate)),
-        (visitor("10.0.0.1", Some(&shown)), &HeaderMap::new(), Err(Denied::Key)),
+        (visitor("10.0.0.1", Some(&shown)), &HeaderMap::new(), Err(KEY)),
         (visitor("10.0.0.1", Some(&shown)), &key, as_who("app+name of k3y")),
     ] {
         assert_eq!(admit(&access, &visitor, headers), expected);
@@ -396,7 +398,7 @@ proptest! {
                 map.insert(name, value);
             }
         }
-        prop_assert_eq!(admit(&access, &from("10.0.0.1"), &map), Err(Denied::Key));
+        prop_assert_eq!(admit(&access, &from("10.0.0.1"), &map), Err(KEY));
         access.remove_key(&mut map);
         prop_assert!(!map.contains_key("x-api-key"));
     }

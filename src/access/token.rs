@@ -7,9 +7,11 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use super::denied::Denied;
+use super::flaw::Flaw;
 use super::judgement::Identity;
-use super::jwt::{Verified, Wrong, verify};
+use super::jwt::{Verified, verify};
 use super::keyring::{Keyring, Refreshed};
+use super::presented::credentials;
 use super::seen::{Marker, Seen};
 use crate::model::{JwtRules, KeySet};
 
@@ -49,6 +51,8 @@ pub(super) enum Judged<'a> {
 pub(super) struct TokenCheck<'a> {
     tokens: &'a Tokens,
     token: Zeroizing<Vec<u8>>,
+    /// By the keys at hand.
+    flaw: Flaw,
 }
 
 impl Tokens {
@@ -56,23 +60,28 @@ impl Tokens {
         Self { rules, keyring, marker: Marker::new(), seen: Seen::new() }
     }
 
+    /// Where the keys come from.
+    pub(super) fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
     /// Judges what stands in `Authorization`, if there is one such header; `presented` says whether there
     /// is any.
     pub(super) fn judge(&self, value: Option<&HeaderValue>, presented: bool) -> Result<Judged<'_>, Denied> {
-        // RFC 6750 section 3.1: who presented no token is told of no error.
-        let token = value.and_then(bearer).ok_or(Denied::Token { presented: presented && value.is_none() })?;
+        let none = if presented && value.is_none() { Flaw::Doubled } else { Flaw::Absent };
+        let token = value.and_then(bearer).ok_or(Denied::Token(none))?;
         let keys = self.keyring.keys();
         let keys = keys.as_deref().ok_or(Denied::NoKeys)?;
         match self.verify(keys, token) {
             Ok(bearer) => Ok(Judged::Known(bearer)),
-            Err(Wrong::Token) => Err(Denied::Token { presented: true }),
-            Err(Wrong::UnknownKey) => {
-                Ok(Judged::Asked(TokenCheck { tokens: self, token: Zeroizing::new(token.to_vec()) }))
+            Err(flaw) if flaw.may_be_the_keys() => {
+                Ok(Judged::Asked(TokenCheck { tokens: self, token: Zeroizing::new(token.to_vec()), flaw }))
             }
+            Err(flaw) => Err(Denied::Token(flaw)),
         }
     }
 
-    fn verify(&self, keys: &KeySet, token: &[u8]) -> Result<Bearer, Wrong> {
+    fn verify(&self, keys: &KeySet, token: &[u8]) -> Result<Bearer, Flaw> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs());
         let mark = self.marker.mark([token]);
         if let Some(seen) = self.seen.find(&mark)
@@ -93,19 +102,21 @@ impl TokenCheck<'_> {
     pub(super) async fn settle(self) -> Result<Bearer, Denied> {
         match self.tokens.keyring.refreshed().await {
             Refreshed::Crowded => return Err(Denied::NoKeys),
-            Refreshed::TooSoon => return Err(Denied::Token { presented: true }),
+            Refreshed::TooSoon => return Err(self.at_once()),
             Refreshed::Asked => {}
         }
         let keys = self.tokens.keyring.keys();
         let keys = keys.as_deref().ok_or(Denied::NoKeys)?;
-        self.tokens.verify(keys, &self.token).map_err(|_| Denied::Token { presented: true })
+        self.tokens.verify(keys, &self.token).map_err(Denied::Token)
+    }
+
+    /// What there is to say where nobody is asked.
+    pub(super) fn at_once(self) -> Denied {
+        Denied::Token(self.flaw)
     }
 }
 
-/// RFC 6750 section 2.1. The scheme's case does not matter.
+/// RFC 6750 section 2.1.
 fn bearer(value: &HeaderValue) -> Option<&[u8]> {
-    let value = value.as_bytes().trim_ascii();
-    let (scheme, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
-    let token = rest.trim_ascii();
-    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
+    credentials(value, b"bearer").filter(|token| !token.is_empty())
 }

@@ -4,11 +4,8 @@ use zeroize::Zeroizing;
 
 use super::denied::Denied;
 use super::passwords::Passwords;
-use super::presented::BASE64;
 use super::seen::Mark;
 use crate::model::{BasicUser, PasswordHash};
-use base64::Engine as _;
-use http::HeaderValue;
 use std::sync::Arc;
 
 /// What came of a look at a user and their password.
@@ -71,14 +68,4 @@ impl<'a> PasswordCheck<'a> {
         let is_right = self.hash.is_of(&self.password).map_err(|_| Denied::Crowded)?;
         self.user.filter(|_| is_right).ok_or(Denied::User)
     }
-}
-
-/// User, colon and password.
-pub(super) fn pair_in(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
-    let value = value.as_bytes().trim_ascii();
-    let (scheme, rest) = value.split_at_checked(value.iter().position(|byte| *byte == b' ')?)?;
-    if !scheme.eq_ignore_ascii_case(b"basic") {
-        return None;
-    }
-    BASE64.decode(rest.trim_ascii()).ok().map(Zeroizing::new)
 }

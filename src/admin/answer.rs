@@ -1,8 +1,10 @@
 //! What answers of the admin port have in common. None of them is kept or framed by anybody.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode};
@@ -26,6 +28,8 @@ pub(super) enum Refusal {
     NoHost,
     #[error("the admin token is asked for")]
     Token,
+    #[error("too many wrong tokens came from this address; this one was not looked at")]
+    WrongTokens(Duration),
     #[error("there is nothing here")]
     Path,
     #[error("there is no such credential")]
@@ -57,6 +61,7 @@ impl Refusal {
             Self::Origin => (StatusCode::FORBIDDEN, "foreign_origin"),
             Self::NoHost => (StatusCode::BAD_REQUEST, "malformed_request"),
             Self::Token => (StatusCode::UNAUTHORIZED, "token_required"),
+            Self::WrongTokens(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
             Self::Path => (StatusCode::NOT_FOUND, "not_found"),
             Self::Credential => (StatusCode::NOT_FOUND, "no_credential"),
             Self::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
@@ -85,6 +90,10 @@ impl Refusal {
         let headers = answer.headers_mut();
         match self {
             Self::Method(allowed) => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
+            Self::WrongTokens(wait) => {
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
             Self::Token => {
                 headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tokenferry\""));
                 // Browsers ask a person for this one, and give the token as its password.

@@ -24,6 +24,7 @@ pub use self::accept::Form;
 use self::family::Families;
 use self::process::Process;
 use self::text::as_text;
+use crate::access::KeysStatus;
 use crate::live::Insecure;
 use crate::model::Dated;
 use crate::telemetry::metrics::{HistogramTotals, Metrics, RouteTotals, status_word};
@@ -37,6 +38,8 @@ pub struct Facts {
     pub metrics: Arc<Metrics>,
     /// The credentials' names and cells.
     pub credentials: Vec<(String, CellStatus)>,
+    /// The keys of tokens' issuers, by the names of the routes.
+    pub issuers: Vec<(String, KeysStatus)>,
     /// What came of reloads.
     pub reloads: Reloads,
     /// Whether the last reload was not refused; true before the first.
@@ -107,7 +110,15 @@ impl Collector for Facts {
             None,
             [([("side", "client")], open.clients), ([("side", "upstream")], open.upstreams)],
         )?;
+        let refused = self.metrics.refused_connections();
+        families.counters(
+            "connections_refused",
+            "Connections that were refused before their first request",
+            None,
+            refused.iter().map(|(listener, reason, count)| ([("listener", &**listener), ("reason", *reason)], *count)),
+        )?;
         tokens(&mut families, &self.credentials)?;
+        keys(&mut families, &self.issuers)?;
         self.configuration(&mut families)?;
         self.certificates(&mut families)?;
         families.counter("admin_denied", "Requests to the admin port that were denied", self.metrics.times_denied())?;
@@ -232,6 +243,22 @@ fn tokens(families: &mut Families<'_>, credentials: &[(String, CellStatus)]) -> 
     gauge("token_disturbed", "Whether something else seems to log in with the same client: 1 or 0", |status| {
         status.disturbed.into()
     })
+}
+
+/// How it stands with the keys that clients' tokens are verified with.
+fn keys(families: &mut Families<'_>, issuers: &[(String, KeysStatus)]) -> std::fmt::Result {
+    families.gauges(
+        "jwt_keys_age",
+        "Since the keys of a route's issuer were fetched; not there before the first, nor for keys in a file",
+        Some(&Unit::Seconds),
+        issuers.iter().filter_map(|(route, status)| Some(([("route", route.as_str())], status.age?.as_secs_f64()))),
+    )?;
+    families.gauges(
+        "jwt_keys_failing",
+        "Whether the last fetch of the keys of a route's issuer failed: 1 or 0",
+        None,
+        issuers.iter().map(|(route, status)| ([("route", route.as_str())], u64::from(status.failure.is_some()))),
+    )
 }
 
 impl Facts {

@@ -1,6 +1,7 @@
 //! The admin port as a whole, and its connections.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,7 @@ use super::answer::{Answer, Refusal, with};
 use super::exposition::{Facts, Form, Reloads, exposition};
 use super::gate::Gate;
 use super::history::{History, STEP};
-use crate::limit::Strain;
+use crate::limit::{Guesses, Strain};
 use crate::live::{Live, Outcome, Reload};
 use crate::model::ReadyWhen;
 use crate::telemetry::dropped_log_lines;
@@ -64,6 +65,8 @@ pub struct Admin {
     pub(super) wishes: mpsc::Sender<Wish>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) history: Mutex<History>,
+    /// Wrong tokens, by where they came from.
+    pub(super) guesses: Guesses,
     draining: AtomicBool,
     told_denied: Mutex<Option<Instant>>,
 }
@@ -84,6 +87,7 @@ impl Admin {
             wishes,
             metrics,
             history: Mutex::default(),
+            guesses: Guesses::new(Instant::now()),
             draining: AtomicBool::new(false),
             told_denied: Mutex::default(),
         })
@@ -117,12 +121,16 @@ impl Admin {
     }
 
     /// Serves a connection until it closes: HTTP/1, as probes, browsers and collectors speak it.
-    pub async fn connection(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    pub async fn connection(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Option<IpAddr>,
+    ) {
         let service = service_fn(move |request: Request<Incoming>| {
             let admin = Arc::clone(&self);
             async move {
                 let (head, body) = request.into_parts();
-                let mut answer = admin.answer(head, body).await;
+                let mut answer = admin.answer(peer, head, body).await;
                 if admin.is_draining() {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
@@ -167,6 +175,7 @@ impl Admin {
         let facts = Facts {
             metrics: Arc::clone(&self.metrics),
             credentials: credentials.iter().map(|listed| (listed.name.clone(), listed.cell.status())).collect(),
+            issuers: snapshot.issuers().map(|(route, status)| (route.to_owned(), status)).collect(),
             reloads: Reloads { taken: reloads.taken, unchanged: reloads.unchanged, refused: reloads.refused },
             last_reload_successful: self.live.last_reload().is_none_or(|last| last.outcome != Outcome::Refused),
             generation: snapshot.generation,
@@ -212,7 +221,7 @@ mod tests {
         };
         let admin = Admin::new(Gate::new(None, Vec::new(), false), live, Metrics::new(), about, mpsc::channel(1).0);
         let (ours, its) = duplex(room);
-        (ours, tokio::spawn(admin.connection(its)))
+        (ours, tokio::spawn(admin.connection(its, None)))
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::deed::{seconds, told_of};
 use super::port::Admin;
 use super::time::rfc3339;
+use crate::access::KeysStatus;
 use crate::live::{Listed, Reload, Signpost, Snapshot};
 use crate::model::{Dated, ReadyWhen};
 use crate::telemetry::metrics::RouteTotals;
@@ -82,6 +83,7 @@ impl Admin {
             "store": { "kind": about.store },
             "certificates": snapshot.directory.certificates.iter().map(certificate).collect::<Vec<_>>(),
             "credentials": snapshot.directory.credentials.iter().map(credential).collect::<Vec<_>>(),
+            "jwt_keys": snapshot.issuers().map(|(route, status)| keys(route, &status)).collect::<Vec<_>>(),
             "routes": self.routes(&snapshot),
         })
     }
@@ -103,6 +105,11 @@ impl Admin {
 fn certificate(dated: &Dated) -> Value {
     let left = dated.validity.left(SystemTime::now());
     json!({ "field": dated.field, "name": dated.name, "expires_in_seconds": left })
+}
+
+fn keys(route: &str, status: &KeysStatus) -> Value {
+    let KeysStatus { url, age, failure } = status;
+    json!({ "route": route, "url": url, "age_seconds": age.map(seconds), "last_error": failure })
 }
 
 /// A route's place, and its traffic behind it.

@@ -1,9 +1,10 @@
 //! What is asked for, and how.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
@@ -74,15 +75,15 @@ impl Place {
 
 impl Admin {
     /// Answers a request.
-    pub(super) async fn answer<B>(self: &Arc<Self>, head: Parts, body: B) -> Answer
+    pub(super) async fn answer<B>(self: &Arc<Self>, peer: Option<IpAddr>, head: Parts, body: B) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
         // First, so that also an answer that refuses is read before the connection is closed.
         let read = read(body).await;
-        match self.walk(&head).await {
+        match self.walk(peer, &head).await {
             Ok(place) => match read {
-                Ok(()) => self.serve(place, &head).await,
+                Ok(()) => self.serve(place, peer, &head).await,
                 Err(refusal) => refusal.answer(),
             },
             Err(refusal) => refusal.answer(),
@@ -90,16 +91,18 @@ impl Admin {
     }
 
     /// The place that is asked for, by somebody who may.
-    async fn walk(&self, head: &Parts) -> Result<Place, Refusal> {
+    async fn walk(&self, peer: Option<IpAddr>, head: &Parts) -> Result<Place, Refusal> {
         self.gate.admit(head).inspect_err(|_| self.note_denied())?;
         let place = Place::of(head.uri.path());
         if !place.as_ref().is_some_and(Place::is_health)
-            && let Err(refusal) = self.gate.admit_token(&head.headers)
+            && let Err(refusal) = self.admit_token(peer, &head.headers)
         {
             // A browser asks without one first, each time.
-            if head.headers.contains_key(http::header::AUTHORIZATION) {
+            if head.headers.contains_key(AUTHORIZATION) {
                 self.note_denied();
-                tokio::time::sleep(WRONG_TOKEN).await;
+                if refusal == Refusal::Token {
+                    tokio::time::sleep(WRONG_TOKEN).await;
+                }
             }
             return Err(refusal);
         }
@@ -113,13 +116,30 @@ impl Admin {
         Ok(place)
     }
 
-    async fn serve(self: &Arc<Self>, place: Place, head: &Parts) -> Answer {
+    /// Judges the token. As with clients' keys, none is looked at from where too many wrong ones came, but
+    /// for the one that let in from there before.
+    fn admit_token(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Refusal> {
+        let (Some(peer), Some(shown)) = (peer, headers.get(AUTHORIZATION)) else {
+            return self.gate.admit_token(headers);
+        };
+        let print = self.guesses.fingerprint(peer, shown.as_bytes());
+        if self.guesses.knows(print) {
+            return self.gate.admit_token(headers);
+        }
+        let guess = self.guesses.take(peer, self.live.load().guesses, Instant::now());
+        let guess = guess.map_err(|slowed| Refusal::WrongTokens(slowed.wait))?;
+        self.gate.admit_token(headers)?;
+        guess.was_right(print);
+        Ok(())
+    }
+
+    async fn serve(self: &Arc<Self>, place: Place, peer: Option<IpAddr>, head: &Parts) -> Answer {
         match place {
             Place::Alive => line(StatusCode::OK, "ok"),
             Place::Ready => match self.unready() {
                 None => line(StatusCode::OK, "ready"),
                 Some(why) => {
-                    let may_know = self.gate.admit_token(&head.headers).is_ok();
+                    let may_know = self.admit_token(peer, &head.headers).is_ok();
                     line(StatusCode::SERVICE_UNAVAILABLE, &why.told(may_know))
                 }
             },

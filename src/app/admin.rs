@@ -110,12 +110,12 @@ async fn accept(bound: Arc<Bound>, admin: Arc<Admin>, mut phase: watch::Receiver
             },
             Some(_) = connections.join_next() => ages.retain(|connection| !connection.is_finished()),
             stream = next => match stream {
-                Ok(stream) => {
+                Ok((stream, peer)) => {
                     trouble.is_over();
                     if ages.len() >= MOST && let Some(oldest) = ages.pop_front() {
                         oldest.abort();
                     }
-                    ages.push_back(connections.spawn(Arc::clone(&admin).connection(stream)));
+                    ages.push_back(connections.spawn(Arc::clone(&admin).connection(stream, peer)));
                 }
                 Err(error) => trouble.pause_after(&error).await,
             },

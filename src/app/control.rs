@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::handover::{Book, HandoverError, Hatch, Taken, take};
-use super::read::{read, read_changed};
+use super::read::{Before, read, read_changed};
 use super::report::{tell_reloaded, tell_taken, tell_warnings};
 use super::service::Service;
 use super::sockets::{Sockets, listen};
@@ -231,7 +231,17 @@ impl Control {
         if was_refused && outcome == Outcome::Unchanged {
             tracing::info!("configuration valid again: what is in force is what the file says");
         }
-        tell_reloaded(&reload, asked, &self.settings);
+        // One save is often two events, of half a file and of all of it.
+        let is_known = !asked
+            && outcome == Outcome::Refused
+            && self.live.last_reload().is_some_and(|last| {
+                (last.outcome, &last.problems, &last.error) == (outcome, &reload.problems, &reload.error)
+            });
+        if is_known {
+            tracing::debug!("configuration refused again, for the same reasons");
+        } else {
+            tell_reloaded(&reload, asked, &self.settings);
+        }
         // A file that was touched and is what it was is no news.
         if asked || was_refused || outcome != Outcome::Unchanged {
             self.live.note(Arc::clone(&reload));
@@ -241,7 +251,8 @@ impl Control {
 
     async fn reload(&mut self) -> Reloaded {
         let Some(assembly) = self.assembly.take() else { return Reloaded::Refused(AppError::Interrupted) };
-        match read_changed(&self.start, assembly, self.settings.fingerprint).await {
+        let (fingerprint, certificates) = (self.settings.fingerprint, self.settings.certificates.clone());
+        match read_changed(&self.start, assembly, Before { fingerprint, certificates }).await {
             Ok((assembly, None)) => {
                 self.assembly = Some(assembly);
                 Reloaded::Unchanged

@@ -1,10 +1,12 @@
 //! Certificates that come near their end: told of at every start and reload with the configuration's
-//! other warnings, and here once a day, since nobody may touch a configuration for months.
+//! other warnings, and here once a day, since nobody may touch a configuration for months. One that has
+//! expired takes no place of one that has not.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::live::{Directory, Live};
+use crate::model::Dated;
 
 /// Between two looks.
 const EACH: Duration = Duration::from_secs(24 * 3600);
@@ -37,10 +39,22 @@ fn complaints(directory: &Directory, now: SystemTime) -> Vec<Complaint<'_>> {
     told.collect()
 }
 
+/// What has expired, and would take the place of what has not. Roots are trusted whatever they say of
+/// their end.
+pub(super) fn worse<'n>(before: &[Dated], next: &'n [Dated], now: SystemTime) -> Vec<&'n Dated> {
+    let has_expired = |dated: &Dated| dated.validity.left(now) < 0;
+    let takes_a_place = |dated: &Dated| {
+        let is_new = !before.iter().any(|other| (&other.name, other.validity) == (&dated.name, dated.validity));
+        is_new && before.iter().any(|other| other.field == dated.field && !has_expired(other))
+    };
+    let worse = next.iter().filter(|dated| has_expired(dated) && takes_a_place(dated));
+    worse.filter(|dated| !dated.field.ends_with(".client_ca")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Dated, Validity, seconds};
+    use crate::model::{Validity, seconds};
 
     #[test]
     fn what_ends_within_two_weeks_is_told_again_every_day() {
@@ -61,5 +75,28 @@ mod tests {
                 ("over.example", "a certificate has expired")
             ]
         );
+    }
+    #[test]
+    fn what_has_expired_is_worse_than_what_has_not_and_no_worse_than_itself() {
+        let now = SystemTime::now();
+        let dated = |field: &str, name: &str, days: i64| Dated {
+            field: field.to_owned(),
+            name: name.to_owned(),
+            validity: Validity { from: 0, until: seconds(now) + days * 24 * 3600 },
+        };
+        let before = [dated("cert", "good", 3), dated("other", "old", -3), dated("a.client_ca", "root", 3)];
+        for (field, name, days, is_worse) in [
+            ("cert", "good", -1, true),
+            ("cert", "good", 90, false),
+            ("cert", "another", -1, true),
+            // In a list the places move.
+            ("cert", "old", -3, false),
+            ("other", "old", -1, false),
+            ("new", "good", -1, false),
+            ("a.client_ca", "root", -1, false),
+        ] {
+            let next = [dated(field, name, days)];
+            assert_eq!(!worse(&before, &next, now).is_empty(), is_worse, "{field} {name} {days}");
+        }
     }
 }

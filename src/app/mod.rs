@@ -8,7 +8,7 @@
 //! process, the one before and the one after it; `seclusion` keeps others out of its memory.
 
 mod admin;
-mod capacity;
+pub mod capacity;
 mod control;
 mod directory;
 mod expiry;
@@ -125,6 +125,7 @@ pub async fn run(
     let workers = Arc::new(workers);
     let live = Arc::clone(&control.live);
     let (all, most) = (Arc::<Turnstile>::default(), capacity::connections());
+    capacity::tell_connections(control.settings.connections, most);
     let accept_on = |(place, bound): (usize, &Arc<Bound>)| {
         let (live, workers, bound) = (Arc::clone(&live), Arc::clone(&workers), Arc::clone(bound));
         let all = Arc::clone(&all);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::access::{Keyring, fetch_keys};
+use crate::access::{Keyring, Source, fetch_keys};
 use crate::config::RouteSettings;
 use crate::model::{KeySource, KeyUrl};
 use crate::upstream::Upstream;
@@ -13,7 +13,7 @@ use crate::upstream::Upstream;
 #[derive(Debug)]
 pub(super) struct Keyrings {
     runtime: Handle,
-    /// Off in commands, which ask no issuer.
+    /// Off in commands, which ask an issuer only where they are told to.
     fetches: bool,
     known: Vec<(KeyUrl, Arc<Keyring>)>,
 }
@@ -42,12 +42,11 @@ impl Keyrings {
             if let Some((_, keyring)) = next.iter().find(same) {
                 return Some(Arc::clone(keyring));
             }
+            let fetched = || Source { fetch: fetch_keys(upstream, &source.url), url: source.label.clone() };
             let keyring = match self.known.iter().find(same) {
                 Some((_, keyring)) => Arc::clone(keyring),
-                None if self.fetches => {
-                    Keyring::fetching(fetch_keys(upstream, &source.url), route.label.clone(), &self.runtime)
-                }
-                None => Keyring::empty(),
+                None if self.fetches => Keyring::fetching(fetched(), route.label.clone(), &self.runtime),
+                None => Keyring::idle(Some(fetched())),
             };
             next.push((source.clone(), Arc::clone(&keyring)));
             Some(keyring)

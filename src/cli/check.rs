@@ -1,12 +1,14 @@
 //! `tokenferry check`: every problem of the configuration at once, and whether its logins work.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::login::{Manner, NoToken, complaint, not_tried, obtain_all, outcome_json};
 use super::ready::{Ready, ready};
 use super::{ConfigArg, Format, FormatArg, out, ready as reading, wait, words};
+use crate::access::{FetchError, Keyring};
 use crate::app::warnings;
 use crate::config::to_json;
 use crate::model::Problem;
@@ -16,7 +18,8 @@ use crate::model::Problem;
 pub(super) struct Args {
     #[command(flatten)]
     config: ConfigArg,
-    /// Also obtain each token: from the running proxy or the store where one is there, else by a login.
+    /// Also obtain each token (from the running proxy or the store where one is there, else by a login), and ask
+    /// each issuer that a `jwks` URL names for its keys.
     #[arg(long)]
     connect: bool,
     /// With `--connect`: log in also where that kills the token that a running proxy uses.
@@ -36,6 +39,22 @@ impl Args {
 fn store(ready: &Ready, format: Format) -> Option<bool> {
     let store = ready.assembled.store.as_ref()?;
     Some(ready.runtime.block_on(wait::shown("asking the store", format, store.answers())))
+}
+
+/// What each issuer says that is asked for its keys, by its URL as it may be told.
+fn issuers(ready: &Ready, format: Format) -> Vec<(String, Result<usize, FetchError>)> {
+    let mut asked: Vec<&Arc<Keyring>> = Vec::new();
+    let mut told = Vec::new();
+    for keyring in ready.assembled.snapshot.entries.iter().filter_map(|entry| entry.access.keyring()) {
+        // Routes share what they name alike.
+        if asked.iter().any(|known| Arc::ptr_eq(known, keyring)) {
+            continue;
+        }
+        asked.push(keyring);
+        let answer = ready.runtime.block_on(wait::shown("asking for an issuer's keys", format, keyring.ask()));
+        told.extend(keyring.status().zip(answer).map(|(status, answer)| (status.url, answer)));
+    }
+    told
 }
 
 /// Runs the command.
@@ -74,6 +93,16 @@ fn text(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> Result<
             out::print("store: cannot be reached; check its `url` and password, and whether it runs\n")?;
         }
         None => {}
+    }
+    for (url, answer) in issuers(ready, Format::Text) {
+        let line = match answer {
+            Ok(keys) => words::number(keys, "key"),
+            Err(error) => {
+                code = ExitCode::from(1);
+                format!("no keys: {error}; {}", error.mend())
+            }
+        };
+        out::print(&format!("{}: {line}\n", words::plain(&url)))?;
     }
     let mut printed = Ok(());
     obtain_all(ready, settings.credentials.values().map(|c| &**c), args.manner(), |credential, outcome| {
@@ -114,6 +143,11 @@ fn json(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> ExitCod
                 code = ExitCode::from(1);
             }
         }
+        let issuers = issuers(ready, Format::Json);
+        if issuers.iter().any(|(_, answer)| answer.is_err()) {
+            code = ExitCode::from(1);
+        }
+        answer["jwt_keys"] = issuers.iter().map(issuer_json).collect();
         let mut connected: Vec<Value> = Vec::new();
         obtain_all(ready, settings.credentials.values().map(|c| &**c), args.manner(), |credential, outcome| {
             if matches!(outcome, Err(NoToken::Running(_) | NoToken::Unavailable(_))) {
@@ -124,4 +158,11 @@ fn json(args: &Args, file: &str, ready: &Ready, warnings: &[Problem]) -> ExitCod
         answer["connect"] = Value::Array(connected);
     }
     out::finish(&out::json(&answer), code)
+}
+
+fn issuer_json((url, answer): &(String, Result<usize, FetchError>)) -> Value {
+    match answer {
+        Ok(keys) => json!({ "url": url, "keys": keys }),
+        Err(error) => json!({ "url": url, "error": error.to_string(), "mend": error.mend() }),
+    }
 }

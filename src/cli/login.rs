@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::ready::Ready;
 use super::{Format, wait, words};
 use crate::config::CredentialSettings;
-use crate::token::{AfterRefusal, Cell, TokenKey, Unavailable};
+use crate::token::{Cell, TokenKey, Unavailable};
 use crate::vendor::{FaultClass, FaultReason, TokenFault};
 
 pub(super) use found::Found;
@@ -94,10 +94,9 @@ async fn obtain(cell: Arc<Cell>, running: Option<(PathBuf, TokenKey)>, asked: As
     }
     let began = Instant::now();
     let mut token = cell.acquire(asked.patience).await.map_err(NoToken::Unavailable)?;
-    if asked.force && cell.status().fetches == 0 && cell.refused(token.generation) == AfterRefusal::Again {
-        // What came was the replicas' own: it is replaced as one that was refused is, by a login that all
-        // of them are told of.
-        token = cell.acquire(asked.patience).await.map_err(NoToken::Unavailable)?;
+    if asked.force && cell.status().fetches == 0 {
+        // What came was the replicas' own, and lives: it is replaced through the barrier that spans them.
+        token = cell.renew(asked.patience).await.map_err(NoToken::Unavailable)?;
     }
     // Whoever logs in for all replicas must not go before they know.
     cell.settled().await;

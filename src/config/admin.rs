@@ -27,7 +27,7 @@ pub fn admin(
         let locator = Locator::new(file.clone(), Source::new(b"").0);
         Problems { list: vec![locator.of_file(Severity::Error, message, mend)], files: vec![path.to_owned()] }
     };
-    let bytes = read(path).map_err(unreadable)?;
+    let (bytes, _) = read(path).map_err(unreadable)?;
     let Some((source, mut root)) = tree(&bytes).or_else(|| tree(block(&bytes).as_bytes())) else { return Ok(None) };
     let mut locator = Locator::new(file.clone(), source);
     let Value::Map(entries) = &mut root.value else { return Ok(None) };

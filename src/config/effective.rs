@@ -6,7 +6,7 @@ use crate::config::file::{margin, size, span};
 use crate::config::interpolate::MASK;
 use crate::config::load::Loaded;
 use crate::config::redact::scrub;
-use crate::config::tree::{Node, Value};
+use crate::config::tree::{Entry, Node, Value};
 use crate::config::{CredentialSettings, EgressSettings, ForwardSettings, RouteAction, Settings, StoreSettings};
 use crate::model::{
     EncodedSlash, HeaderCase, JsonMatch, JwtRules, LogSettings, Place, Protocol, RefusedWhen, TokenEndpoint,
@@ -124,12 +124,22 @@ fn document(loaded: &Loaded) -> Json {
     Json::Object(document)
 }
 
-/// What depends on the machine is shown where it is written only.
+/// What depends on the machine is there where the settings have it.
 fn total_limits(node: Option<&Node>, settings: &Settings) -> Json {
     let guesses = [("rate", json!(settings.guesses.rate.to_string())), ("burst", json!(settings.guesses.burst))];
     let guesses = filled(node.and_then(|node| node.get("wrong_keys")), guesses);
     let mut limits = filled(node, [("replay_total", json!(size(settings.replay_budget)))]);
     limits["wrong_keys"] = guesses;
+    if let Some(limits) = limits.as_object_mut() {
+        for (field, machine) in [
+            ("connections", settings.connections.map(Json::from)),
+            ("memory", settings.memory.map(|most| json!(size(most)))),
+        ] {
+            if let Some(value) = machine {
+                fill(limits, field, value);
+            }
+        }
+    }
     limits
 }
 
@@ -263,7 +273,7 @@ fn fill_forward(route: &mut Map<String, Json>, node: &Node, defaults: Option<&No
         ("splice", json!(size(forward.limits.splice))),
         ("connections", json!(forward.limits.connections)),
         ("waiting", json!(forward.limits.waiting)),
-        ("body_rate", json!(size(forward.limits.body_pace.rate))),
+        ("body_rate", json!(forward.limits.body_pace.rate)),
     ];
     route.insert("limits".to_owned(), inherited("limits", node, defaults, limits));
     let token_endpoint = match forward.token_endpoint {
@@ -346,11 +356,31 @@ pub fn is_hidden(key: &str) -> bool {
         || ["secret", "password", "passwd", "api-key", "apikey"].iter().any(|part| key.contains(part))
 }
 
+/// A value with nothing of it blanked but what came from a reference.
+fn verbatim(node: &Node) -> Json {
+    match &node.value {
+        Value::Text(text) => json!(text),
+        Value::List(elements) => elements.iter().map(verbatim).collect(),
+        Value::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), verbatim(&entry.node))).collect(),
+        _ => json_of(node, "", false),
+    }
+}
+
 fn json_of(node: &Node, key: &str, hidden: bool) -> Json {
     if key == "request" {
         let shown = |key: &str| matches!(key, "method" | "url");
         let fields = node.entries().iter();
         return fields.map(|entry| (entry.key.clone(), json_of(&entry.node, &entry.key, !shown(&entry.key)))).collect();
+    }
+    if let ("jwt" | "client_certificates" | "match", Value::Map(entries), false) = (key, &node.value, hidden) {
+        // What a client must be or ask for is no secret, even where it looks like a URL with one.
+        let plain = |key: &str| matches!(key, "issuer" | "audience" | "claims" | "names") || key.starts_with("path");
+        let entries = entries.iter().filter(|entry| !matches!(entry.node.value, Value::Null));
+        return entries
+            .map(|Entry { key, node, .. }| {
+                (key.clone(), if plain(key) { verbatim(node) } else { json_of(node, key, false) })
+            })
+            .collect();
     }
     match &node.value {
         Value::Null => Json::Null,

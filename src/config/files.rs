@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::fs::Metadata;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -84,10 +85,9 @@ impl Files {
             return;
         }
         let Ok(meta) = std::fs::metadata(full) else { return };
-        let mode = meta.permissions().mode() & 0o777;
-        if meta.is_file() && mode & !WIDEST != 0 {
+        if let Some(wide) = too_wide(&meta) {
             let name = plain(&full.display().to_string());
-            let message = format!("the file {name} holds a secret, and its mode {mode:04o} lets others at it");
+            let message = format!("the file {name} holds a secret, and {wide}");
             let mend = "chmod 0640, or less; in a Kubernetes volume, defaultMode: 0440 and a fsGroup";
             report.warning(spot, message, mend);
         }
@@ -112,6 +112,18 @@ impl Files {
             }
         }
     }
+}
+
+/// What is told of a secret's file whose mode allows more than it should.
+pub(crate) fn too_wide(meta: &Metadata) -> Option<String> {
+    let mode = meta.permissions().mode() & 0o777;
+    let allows = match mode & !WIDEST {
+        0 => return None,
+        more if more & 0o007 != 0 => "lets others at it",
+        more if more & 0o020 != 0 => "lets its group write it",
+        _ => "lets it be run",
+    };
+    meta.is_file().then(|| format!("its mode {mode:04o} {allows}"))
 }
 
 /// Reads a file that is one: a pipe or a device would block or never end.

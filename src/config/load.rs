@@ -7,12 +7,12 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::check::check;
 use crate::config::effective::is_hidden;
-use crate::config::files::Files;
+use crate::config::files::{Files, too_wide};
 use crate::config::interpolate::{Environment, MASK, References};
 use crate::config::locate::Locator;
 use crate::config::report::Report;
 use crate::config::source::{MOST_BYTES, Source, Unreadable};
-use crate::config::spot::Path as Place;
+use crate::config::spot::{Path as Place, Step};
 use crate::config::tree::{Flaw, Marks, Node, Value, parse};
 use crate::config::{Problems, Settings};
 use crate::model::{Problem, Severity};
@@ -62,19 +62,24 @@ impl Loaded {
 /// Reads and checks a configuration file. Relative paths in it are relative to its folder.
 pub fn load(path: &Path, environment: Environment<'_>) -> Result<Loaded, Problems> {
     let file = path.display().to_string();
-    let bytes = match read(path) {
-        Ok(bytes) => bytes,
+    let (bytes, wide) = match read(path) {
+        Ok(read) => read,
         Err((message, mend)) => {
             let (source, _) = Source::new(b"");
             let problem = Locator::new(file, source).of_file(Severity::Error, message, mend);
             return Err(Problems { list: vec![problem], files: vec![path.to_owned()] });
         }
     };
-    load_bytes(path, &bytes, environment)
+    examine(path, &bytes, wide.as_deref(), environment)
 }
 
 /// The same for content that was read already; `path` is its name and the folder of its files.
 pub fn load_bytes(path: &Path, bytes: &[u8], environment: Environment<'_>) -> Result<Loaded, Problems> {
+    examine(path, bytes, None, environment)
+}
+
+/// `wide` is what is to be told of the file's mode where secrets stand in it.
+fn examine(path: &Path, bytes: &[u8], wide: Option<&str>, environment: Environment<'_>) -> Result<Loaded, Problems> {
     let (source, verdict) = Source::new(bytes);
     let mut locator = Locator::new(path.display().to_string(), source);
     let refuse = |list: Vec<Problem>, files: Vec<PathBuf>| Err(Problems { list, files });
@@ -91,6 +96,12 @@ pub fn load_bytes(path: &Path, bytes: &[u8], environment: Environment<'_>) -> Re
     let used = References::new(environment, &mut files, &mut report).resolve(&mut root);
     let settings = check(&root, &mut report, &mut files, environment);
     locator.note_secrets(&root);
+    if let Some(wide) = wide
+        && let Some(place) = plain_secret(&root)
+    {
+        let mend = "chmod 0640, or less; or write ${NAME} or ${file:/path} in its place";
+        report.warning_there(place, format!("a secret stands in this file, and {wide}"), mend);
+    }
 
     let mut paths = vec![path.to_owned()];
     paths.extend_from_slice(files.paths());
@@ -124,6 +135,24 @@ pub fn load_bytes(path: &Path, bytes: &[u8], environment: Environment<'_>) -> Re
     }
 }
 
+/// The first secret that is written out: no reference, and no digest of it.
+fn plain_secret(node: &Node) -> Option<Place> {
+    let below = |step: Step, node: &Node| {
+        let mut place = plain_secret(node)?;
+        place.0.insert(0, step);
+        Some(place)
+    };
+    match &node.value {
+        Value::Map(entries) => entries.iter().find_map(|entry| below(Step::Key(entry.key.clone()), &entry.node)),
+        Value::List(elements) => elements.iter().enumerate().find_map(|(index, node)| below(Step::Index(index), node)),
+        Value::Text(text) if text.starts_with("sha256:") || text.starts_with("$argon2") => None,
+        // An address in which nobody is named.
+        Value::Text(text) if text.contains("://") && !text.contains('@') => None,
+        Value::Null | Value::Resolved(_) => None,
+        _ => node.secret.get().then(Place::default),
+    }
+}
+
 /// Takes the secrets out of the document: what is kept for showing holds none.
 fn mask(node: &mut Node) {
     let secret = node.secret.get();
@@ -146,8 +175,11 @@ fn mask(node: &mut Node) {
     }
 }
 
-/// Secrets may stand in it.
-pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, (String, String)> {
+/// A file's content, in which secrets may stand, and what is to be told of its mode.
+type Content = (Zeroizing<Vec<u8>>, Option<String>);
+
+/// Reads the file, or says what is wrong and what to do.
+pub(crate) fn read(path: &Path) -> Result<Content, (String, String)> {
     use std::io::Read;
 
     let told = |error: std::io::Error| match error.kind() {
@@ -164,9 +196,10 @@ pub(crate) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, (String, String)> 
         _ => ("the file cannot be read".to_owned(), "check the file and its disk".to_owned()),
     };
     let file = std::fs::File::open(path).map_err(told)?;
-    let length = file.metadata().map_or(0, |meta| meta.len().min(MOST_BYTES as u64 + 4));
+    let meta = file.metadata().map_err(told)?;
+    let length = meta.len().min(MOST_BYTES as u64 + 4);
     // Read without growing, which would leave copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 2));
     file.take(MOST_BYTES as u64 + 4).read_to_end(&mut bytes).map_err(told)?;
-    Ok(bytes)
+    Ok((bytes, too_wide(&meta)))
 }

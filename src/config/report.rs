@@ -66,6 +66,11 @@ impl Report {
         self.add(Severity::Warning, spot, At::Key, message, mend);
     }
 
+    /// Adds a warning at the value that this path leads to.
+    pub(crate) fn warning_there(&mut self, path: Path, message: impl Into<String>, mend: impl Into<String>) {
+        self.put(Severity::Warning, path, At::Value, message, mend);
+    }
+
     fn add(
         &mut self,
         severity: Severity,
@@ -74,11 +79,15 @@ impl Report {
         message: impl Into<String>,
         mend: impl Into<String>,
     ) {
+        self.put(severity, spot.path(), at, message, mend);
+    }
+
+    fn put(&mut self, severity: Severity, path: Path, at: At, message: impl Into<String>, mend: impl Into<String>) {
         let count = if severity == Severity::Error { &mut self.errors } else { &mut self.warnings };
         *count += 1;
         if *count <= MOST {
             let (message, mend) = (message.into(), mend.into());
-            self.findings.push(Finding { severity, path: spot.path(), at, message, mend });
+            self.findings.push(Finding { severity, path, at, message, mend });
         }
     }
 

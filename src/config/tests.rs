@@ -7,9 +7,11 @@ mod editor;
 mod egress;
 mod modes;
 mod refused;
+mod round;
 mod store;
 mod taken;
 mod telemetry;
+mod warned;
 
 use std::path::Path;
 

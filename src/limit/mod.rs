@@ -4,13 +4,15 @@
 //!
 //! `bucket` is the measure of a rate (GCRA: one number a bucket), `table` has one for each of many
 //! clients in bounded memory, `limiter` is a rule with its buckets (those of all clients of all rules in one table), `crowd` counts what is under way,
-//! and `bounds` is all that holds of a route. `guesses` slows those who try keys. `strain` says what
+//! and `bounds` is all that holds of a route. `frames` bounds what HTTP/2 frames may cost, and `guesses`
+//! slows those who try keys. `strain` says what
 //! this process has too little of, and `memory` when that is memory.
 
 mod bounds;
 mod bucket;
 mod crowd;
 pub mod descriptors;
+pub mod frames;
 mod guesses;
 mod limiter;
 mod memory;

@@ -92,6 +92,8 @@ pub enum KeySource {
 pub struct KeyUrl {
     /// Itself.
     pub url: EndpointUrl,
+    /// The same as it may be told: without its query, and without what came from a reference.
+    pub label: String,
     /// How its certificate is judged.
     pub tls: UpstreamTls,
 }

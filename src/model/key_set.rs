@@ -31,6 +31,9 @@ pub enum KeySetError {
     /// Not JSON, or no object with a list `keys`.
     #[error("is no JWK set")]
     Malformed,
+    /// What leads to the keys (`OpenID` Connect Discovery 1.0, section 4.2).
+    #[error("is an OpenID configuration, no JWK set")]
+    Discovery,
     /// None that a signature could be verified with: RSA of 2048 bits or more, P-256, P-384 or Ed25519.
     #[error("has no key that signatures can be verified with")]
     NoKeys,
@@ -44,7 +47,8 @@ impl KeySet {
     /// symmetric ones: what is published is no secret.
     pub fn parse(text: &[u8]) -> Result<Self, KeySetError> {
         let document: Value = serde_json::from_slice(text).map_err(|_| KeySetError::Malformed)?;
-        let listed = document.get("keys").and_then(Value::as_array).ok_or(KeySetError::Malformed)?;
+        let none = if document.get("jwks_uri").is_some() { KeySetError::Discovery } else { KeySetError::Malformed };
+        let listed = document.get("keys").and_then(Value::as_array).ok_or(none)?;
         let keys: Vec<VerifyingKey> = listed.iter().filter_map(VerifyingKey::read).take(MOST_KEYS + 1).collect();
         match keys.len() {
             0 => Err(KeySetError::NoKeys),
@@ -67,6 +71,12 @@ impl KeySet {
     /// Whether its keys have no names at all: it says nothing of which one a token's name means.
     pub fn is_nameless(&self) -> bool {
         self.keys.iter().all(|key| key.id.is_none())
+    }
+
+    /// How many there are.
+    #[expect(clippy::len_without_is_empty, reason = "there is none without a key")]
+    pub fn len(&self) -> usize {
+        self.keys.len()
     }
 
     /// Tells it from any other.

@@ -25,7 +25,7 @@ mod visitor;
 pub use access::{
     AccessPolicy, ApiKey, BasicUser, CertificateName, CertificateRule, JwtRules, KeyDigest, KeySource, KeyUrl,
 };
-pub use certificate::{ClientCertificate, Dated, Validity, hosts, seconds, validity};
+pub use certificate::{ClientCertificate, Dated, Validity, hosts, seconds, validity, vouches};
 pub use duration::{DurationError, WRITE_A_DURATION, parse_duration};
 pub use egress::{Egress, EgressProxy, EgressProxyError};
 pub use hex::{hex, write_hex};

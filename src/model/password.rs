@@ -13,6 +13,10 @@ const MOST_PASSES: u32 = 16;
 /// Lanes are computed one after the other: more of them help only who guesses with more cores.
 const MOST_LANES: u32 = 16;
 
+/// Less is cheap to guess at (OWASP, Password Storage: 7 MiB and 5 passes, or 19 MiB and 2).
+const LEAST_MEMORY: u32 = 7 << 10;
+const LEAST_COST: u64 = 5 * LEAST_MEMORY as u64;
+
 /// A password's argon2 hash, with its salt and what it costs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(Arc<Hash>);
@@ -21,6 +25,7 @@ pub struct PasswordHash(Arc<Hash>);
 struct Hash {
     read: argon2::PasswordHash,
     cost: u64,
+    weakness: Option<&'static str>,
 }
 
 /// Why a text was not taken for a password's hash.
@@ -64,7 +69,15 @@ impl PasswordHash {
         if memory > MOST_MEMORY || passes > MOST_PASSES || params.p_cost() > MOST_LANES {
             return Err(PasswordHashError::Costly);
         }
-        Ok(Self(Arc::new(Hash { read, cost: u64::from(memory) * u64::from(passes) })))
+        let cost = u64::from(memory) * u64::from(passes);
+        let weakness = if !text.starts_with("$argon2id$") {
+            Some("is not of argon2id, the kind that withstands most")
+        } else if memory < LEAST_MEMORY || cost < LEAST_COST {
+            Some("is cheap to guess at: it takes too little memory, or too few passes")
+        } else {
+            None
+        };
+        Ok(Self(Arc::new(Hash { read, cost, weakness })))
     }
 
     /// Whether this is the password. Takes as long as the hash says: milliseconds, and memory.
@@ -79,6 +92,11 @@ impl PasswordHash {
     /// How costly a check is, to compare it with others.
     pub fn cost(&self) -> u64 {
         self.0.cost
+    }
+
+    /// Why it is weaker than it should be, where it is.
+    pub fn weakness(&self) -> Option<&'static str> {
+        self.0.weakness
     }
 
     /// What tells it from every other: salt and hash.

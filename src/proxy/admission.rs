@@ -39,7 +39,7 @@ impl Proxy {
         let known = shown.places().map(|place| (place, print(place))).find(|(_, print)| guesses.knows(*print));
         if let Some((place, print)) = known {
             match judge(entry, visitor, headers, shown, place.as_slice()).await {
-                Err(Denied::Key | Denied::User) => guesses.forget(print),
+                Err(Denied::Key { .. } | Denied::User) => guesses.forget(print),
                 judged => return Ok(judged?),
             }
         }
@@ -53,7 +53,7 @@ impl Proxy {
         let judged = judge(entry, visitor, headers, shown, &KeyPlace::ALL).await;
         match &judged {
             Ok(admitted) => guess.was_right(print(admitted.key)),
-            Err(Denied::Key | Denied::User) => {}
+            Err(Denied::Key { .. } | Denied::User) => {}
             Err(_) => guess.was_none(),
         }
         Ok(judged?)

@@ -195,6 +195,11 @@ impl Peer {
     pub fn trusted(self, is_proxy: bool) -> Self {
         Self { is_proxy, ..self }
     }
+
+    /// Whether what the client says by this header goes on, and more with it.
+    pub(super) fn adds_to(&self, name: &HeaderName) -> bool {
+        self.is_proxy && [&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST].contains(&name)
+    }
 }
 
 /// Says where the request came from: `X-Forwarded-For`, `-Proto` and `-Host` (as every proxy says

@@ -23,7 +23,7 @@ use super::trace;
 use super::upload::Outbound;
 use crate::access::{Access, Admitted, Denied, Judgement};
 use crate::live::{Entry, Snapshot};
-use crate::model::{CanonicalPath, EncodedSlash, Place, Visitor};
+use crate::model::{CanonicalPath, ClientCertificate, EncodedSlash, Place, Visitor};
 use crate::route::{Credential, Forward, RequestLine, Verdict};
 use crate::token::inject::remove_headers;
 use crate::token::{Guard, Token};
@@ -43,6 +43,8 @@ pub struct Asked {
     pub peer: Option<IpAddr>,
     /// Whether the client's connection is TLS.
     pub tls: bool,
+    /// What the client's certificate says, where it showed one that is vouched for.
+    pub certificate: Option<ClientCertificate>,
 }
 
 /// What would become of it.
@@ -54,7 +56,7 @@ pub struct Preview<'s> {
     pub route: Option<usize>,
     /// Whether the client is let in; `None` where that is not asked. Where it is not, `fate` is what
     /// would follow if it were.
-    pub admitted: Option<Result<Admitted<'s>, Denied>>,
+    pub admitted: Option<Result<Admitted<'static>, Denied>>,
     /// How it ends.
     pub fate: Fate<'s>,
 }
@@ -164,9 +166,9 @@ pub fn preview<'s>(snapshot: &'s Snapshot, asked: Asked, token: &Token) -> Previ
         Ok(course) => course,
         Err(refusal) => return Preview { fate: Fate::Refused(refusal), ..preview },
     };
-    let visitor = Visitor::at(client_of(snapshot, &asked));
-    let judged = entry.access.admit(&visitor, &asked.head.headers);
-    preview.admitted = Some(judged.and_then(Judgement::at_once));
+    let visitor = Visitor { address: client_of(snapshot, &asked), certificate: asked.certificate.as_ref() };
+    let judged = entry.access.admit(&visitor, &asked.head.headers).and_then(Judgement::at_once);
+    preview.admitted = Some(judged.map(Admitted::into_owned));
     preview.fate = match course {
         Course::Refuse(refusal) => Fate::Refused(refusal),
         Course::Login { credential, call, .. } => Fate::Login { credential, call },
@@ -239,10 +241,11 @@ fn send<'s>(
         .map(|(name, value)| (name.clone(), value.clone(), origin(name, value, &came, forward, places)))
         .collect();
     let still = |name: &HeaderName| request.headers().get_all(name).iter();
-    // `Host` always is the proxy's, and `Via` is added to.
+    // `Host` always is the proxy's, and `Via` is added to, as is what a trusted proxy says of its clients.
     let gone = came.keys().filter(|name| {
         let stays = came.get_all(*name).iter().all(|line| still(name).any(|sent| sent == line));
-        ![HOST, VIA].contains(*name) && !stays
+        let is_added_to = *name == VIA || peer.adds_to(name);
+        *name != HOST && !is_added_to && !stays
     });
     let removed = gone.map(|name| (name.clone(), reason(name, &came, &entry.access, forward, places))).collect();
     let mapped = mapped(forward, target, credential, !tls);

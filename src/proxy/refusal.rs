@@ -151,9 +151,9 @@ impl Refusal {
             Self::Method => face(StatusCode::METHOD_NOT_ALLOWED, "method_not_forwarded", "http_request_denied"),
             Self::Loop => face(StatusCode::LOOP_DETECTED, "loop", "proxy_loop_detected"),
             Self::NoRoute => face(StatusCode::NOT_FOUND, "no_route", "destination_not_found"),
-            Self::Denied(Denied::Key) => face(StatusCode::UNAUTHORIZED, "key_required", "http_request_denied"),
+            Self::Denied(Denied::Key { .. }) => face(StatusCode::UNAUTHORIZED, "key_required", "http_request_denied"),
             Self::Denied(Denied::User) => face(StatusCode::UNAUTHORIZED, "user_required", "http_request_denied"),
-            Self::Denied(Denied::Token { .. }) => face(StatusCode::UNAUTHORIZED, "jwt_required", "http_request_denied"),
+            Self::Denied(Denied::Token(_)) => face(StatusCode::UNAUTHORIZED, "jwt_required", "http_request_denied"),
             Self::Denied(Denied::Network) => face(StatusCode::FORBIDDEN, "network_denied", "http_request_denied"),
             Self::WrongKeys(_) => face(StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_keys", "http_request_denied"),
             Self::Over(Over::Rate(_)) => face(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "http_request_denied"),
@@ -252,11 +252,14 @@ impl Refusal {
             Self::Malformed(_) | Self::Overloaded => Some((CONNECTION, HeaderValue::from_static("close"))),
             Self::Denied(denied) => {
                 let challenge = match denied {
-                    Denied::Key | Denied::Token { presented: false } => "Bearer realm=\"tokenferry\"",
-                    // RFC 6750 section 3.1; why it is invalid is for nobody to learn who made it up.
-                    Denied::Token { presented: true } => "Bearer realm=\"tokenferry\", error=\"invalid_token\"",
+                    // RFC 6750 section 3.1: who presented no token is told of no error; why one is invalid is
+                    // for nobody to learn who made it up.
+                    Denied::Token(flaw) if flaw.is_of_a_token() => {
+                        "Bearer realm=\"tokenferry\", error=\"invalid_token\""
+                    }
+                    Denied::Key { beside_user: false } | Denied::Token(_) => "Bearer realm=\"tokenferry\"",
                     // RFC 7617 section 2.1.
-                    Denied::User => "Basic realm=\"tokenferry\", charset=\"UTF-8\"",
+                    Denied::User | Denied::Key { beside_user: true } => "Basic realm=\"tokenferry\", charset=\"UTF-8\"",
                     Denied::Network | Denied::Certificate | Denied::Crowded | Denied::NoKeys => return None,
                 };
                 Some((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)))

@@ -169,6 +169,12 @@ impl Proxy {
         self.sheet.connected(Side::Client)
     }
 
+    /// Counts a connection that was refused before its first request. Where the log is to be told of it:
+    /// how many it was not told of.
+    pub fn connection_refused(&self, listener: &Arc<str>, reason: &'static str) -> Option<u64> {
+        self.shared.metrics.connection_refused(listener, reason, Instant::now())
+    }
+
     /// Whether whoever is at this address may say whose connection it passes on.
     pub fn trusts(&self, peer: Option<IpAddr>) -> bool {
         self.shared.live.load().trusted_proxies.as_ref().is_some_and(|trusted| trusted.trusts(peer))

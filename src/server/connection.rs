@@ -28,6 +28,8 @@ use crate::proxy::{Client, Peer, Proxy};
 pub(super) struct Knock {
     pub(super) stream: Plain,
     pub(super) peer: Option<IpAddr>,
+    /// The listener's address.
+    pub(super) listener: Arc<str>,
     pub(super) door: Door,
 }
 

@@ -170,15 +170,15 @@ impl Bound {
         &self.address
     }
 
-    /// The next connection, for whoever serves it on this runtime.
-    pub async fn connection(&self) -> io::Result<Plain> {
+    /// The next connection, for whoever serves it on this runtime, and whose it is.
+    pub async fn connection(&self) -> io::Result<(Plain, Option<IpAddr>)> {
         match &self.listener {
             Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Plain::Tcp(stream))
+                Ok((Plain::Tcp(stream), Some(peer.ip().to_canonical())))
             }
-            Listener::Unix(listener) => Ok(Plain::Unix(listener.accept().await?.0)),
+            Listener::Unix(listener) => Ok((Plain::Unix(listener.accept().await?.0), None)),
         }
     }
 
@@ -272,6 +272,7 @@ pub async fn accept(
     (all, most): (&Arc<Turnstile>, Option<usize>),
 ) {
     let bounds = turnstile::Bound { own: Arc::default(), all, most, place };
+    let listener: Arc<str> = bound.address().to_string().into();
     let mut trouble = Trouble::default();
     // A descriptor that is short is short for all listeners; each shows it as long as it is in trouble.
     let mut shown = None;
@@ -305,7 +306,7 @@ pub async fn accept(
         // Without its door's settings a TLS listener would speak plainly; there is always one.
         let Some(door) = live.load().doors.get(place).cloned() else { continue };
         if let Some(worker) = workers.iter().filter(|worker| worker.is_alive()).min_by_key(|worker| worker.load()) {
-            worker.hand(Accepted { raw, door, ticket });
+            worker.hand(Accepted { raw, listener: Arc::clone(&listener), door, ticket });
         }
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! `listen` binds and accepts on the control thread and hands each connection to the worker with the
 //! fewest, as many as `turnstile` lets; `worker` is one thread with its own runtime; `connection` serves one connection through
-//! hyper, once `opening` has found out whose it is (`proxy_protocol`, `tls`) and what it speaks; `roster`
+//! hyper, once `opening` has found out whose it is (`proxy_protocol`, `tls`) and what it speaks, and else
+//! `unopened` says why not; `roster`
 //! keeps time over all of a worker's connections, so that no request needs a timer for it; `pulse`
 //! tells other threads that the worker still goes round; `socket` is the byte stream, plain or TLS;
-//! `frames` bounds what HTTP/2 frames may cost, and `cut` ends one stream of a connection.
+//! and `cut` ends one stream of a connection.
 
 mod connection;
 mod cut;
-mod frames;
 mod listen;
 mod opening;
 pub mod proxy_protocol;
@@ -18,6 +18,7 @@ mod roster;
 mod socket;
 pub mod tls;
 mod turnstile;
+mod unopened;
 mod worker;
 
 pub use listen::{Bound, ListenError, ListenOn, Trouble, accept, local, over_leftover};

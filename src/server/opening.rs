@@ -15,6 +15,7 @@ use super::connection::Knock;
 use super::proxy_protocol;
 use super::roster::Watch;
 use super::socket::{Fresh, Socket};
+use super::unopened::{Reason, Unopened};
 use crate::live::Patience;
 use crate::model::{ClientCertificate, seconds, validity};
 use crate::proxy::Proxy;
@@ -43,46 +44,69 @@ const READ_ON: u64 = 64 * 1024;
 
 /// Opens a connection. `None` where it came to nothing.
 pub(super) async fn open(knock: Knock, watch: Arc<Watch>, patience: &Patience, proxy: &Proxy) -> Option<Opened> {
-    let door = &knock.door;
+    let Knock { stream, peer: from, listener, door } = knock;
     let opening = async {
-        let mut stream = Fresh::new(knock.stream);
-        let (mut peer, mut nameless) = (knock.peer, false);
+        let mut stream = Fresh::new(stream);
+        let (mut peer, mut nameless) = (from, false);
         if door.proxy_protocol {
-            if !proxy.trusts(peer) {
-                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not of a trusted proxy"));
+            if !proxy.trusts(from) {
+                return Err(Reason::ProxyUntrusted.of("not of one of `trusted_proxies`"));
             }
             let named = introduced(&mut stream).await?;
             nameless = named.is_none();
-            peer = named.or(peer);
+            peer = named.or(from);
         }
         let Some(config) = &door.tls else { return Ok((Shaken::Plain(stream), peer, nameless)) };
         let stream = shake(stream, config).await?;
         Ok((Shaken::Tls(Box::new(stream)), peer, nameless))
     };
     let opened = if door.tls.is_some() || door.proxy_protocol {
-        tokio::time::timeout(patience.handshake, opening).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        let late = || Reason::Timeout.of("no whole beginning came within `client.handshake_timeout`");
+        tokio::time::timeout(patience.handshake, opening).await.unwrap_or_else(|_| Err(late()))
     } else {
         opening.await
     };
     let opened = match opened {
         // The roster keeps the time of what follows.
-        Ok((Shaken::Plain(stream), peer, nameless)) => {
-            Socket::plain(stream, watch).await.map(|it| (it, peer, nameless, None))
-        }
+        Ok((Shaken::Plain(stream), peer, nameless)) => Socket::plain(stream, watch)
+            .await
+            .map(|it| (it, peer, nameless, None))
+            .map_err(|error| Unopened { reason: None, error: error.to_string().into() }),
         Ok((Shaken::Tls(stream), peer, nameless)) => {
             certificate(&stream).map(|certificate| (Socket::tls(*stream, watch), peer, nameless, certificate))
         }
         Err(error) => Err(error),
     };
+    let tell = |unopened: &Unopened| tell(unopened, &listener, from, proxy);
     match opened {
         Ok(((socket, http2), peer, nameless, certificate)) => {
+            if proxy_protocol::is_begun(socket.early()) {
+                // The HTTP library answers it as the bad request that it is.
+                tell(&unexpected());
+            }
             Some(Opened { socket, http2, peer, nameless, certificate })
         }
-        Err(error) => {
-            tracing::debug!(%error, peer = knock.peer.map(tracing::field::display), "connection not opened");
+        Err(unopened) => {
+            tell(&unopened);
             None
         }
     }
+}
+
+fn tell(unopened: &Unopened, listener: &Arc<str>, peer: Option<IpAddr>, proxy: &Proxy) {
+    let Unopened { reason, error } = unopened;
+    let (reason, peer) = (reason.map(Reason::as_str), peer.map(tracing::field::display));
+    match reason.and_then(|reason| proxy.connection_refused(listener, reason)) {
+        Some(0) => tracing::warn!(%listener, reason, %error, peer, "connection refused before its first request"),
+        Some(more) => {
+            tracing::warn!(%listener, reason, %error, peer, more, "connections refused before their first request");
+        }
+        None => tracing::debug!(%listener, reason, %error, peer, "connection not opened"),
+    }
+}
+
+fn unexpected() -> Unopened {
+    Reason::ProxyUnexpected.of("a PROXY protocol head, and the listener has no `proxy_protocol: true`")
 }
 
 /// A stream on which what comes before HTTP is over.
@@ -92,30 +116,35 @@ enum Shaken {
 }
 
 /// Reads the head of the PROXY protocol, and gives the address in it.
-async fn introduced(stream: &mut Fresh) -> io::Result<Option<IpAddr>> {
+async fn introduced(stream: &mut Fresh) -> Result<Option<IpAddr>, Unopened> {
     loop {
         match proxy_protocol::read(stream.early()) {
             Ok(Some(head)) => {
                 stream.skip(head.length);
                 return Ok(head.source);
             }
-            Ok(None) if stream.look(proxy_protocol::LONGEST).await? => {}
-            Ok(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(malformed) => return Err(io::Error::new(io::ErrorKind::InvalidData, malformed)),
+            Ok(None) if matches!(stream.look(proxy_protocol::LONGEST).await, Ok(true)) => {}
+            Ok(None) if stream.early().is_empty() => return Err(Unopened::silent()),
+            Ok(None) => return Err(Reason::ProxyMissing.of("the head of the PROXY protocol broke off")),
+            Err(malformed) => return Err(Reason::ProxyMissing.of(malformed.to_string())),
         }
     }
 }
 
-async fn shake(mut stream: Fresh, config: &Arc<ServerConfig>) -> io::Result<TlsStream<Fresh>> {
-    if stream.early().is_empty() {
-        stream.look(FIRST).await?;
+async fn shake(mut stream: Fresh, config: &Arc<ServerConfig>) -> Result<TlsStream<Fresh>, Unopened> {
+    if stream.early().is_empty() && !matches!(stream.look(FIRST).await, Ok(true)) {
+        return Err(Unopened::silent());
+    }
+    if proxy_protocol::is_begun(stream.early()) {
+        return Err(unexpected());
     }
     // A method, where a record of TLS would begin with 22 (RFC 8446 section 5.1).
     if stream.early().first().is_some_and(u8::is_ascii_uppercase) {
-        turn_away(stream).await?;
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "plain HTTP where TLS is spoken"));
+        // Whether the answer arrived changes nothing.
+        drop(turn_away(stream).await);
+        return Err(Reason::PlainHttp.of("plain HTTP where TLS is spoken"));
     }
-    TlsAcceptor::from(Arc::clone(config)).accept(stream).await
+    TlsAcceptor::from(Arc::clone(config)).accept(stream).await.map_err(|error| Unopened::handshake(&error))
 }
 
 async fn turn_away(mut stream: Fresh) -> io::Result<()> {
@@ -126,13 +155,10 @@ async fn turn_away(mut stream: Fresh) -> io::Result<()> {
 
 /// What the client showed, which the handshake has judged: this one, or the one whose session is
 /// resumed. That one may have expired since.
-fn certificate(stream: &TlsStream<Fresh>) -> io::Result<Option<ClientCertificate>> {
+fn certificate(stream: &TlsStream<Fresh>) -> Result<Option<ClientCertificate>, Unopened> {
     let Some(leaf) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else { return Ok(None) };
     if validity(leaf).is_some_and(|validity| validity.until < seconds(SystemTime::now())) {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "the certificate of a resumed session has expired",
-        ));
+        return Err(Reason::CertificateRefused.of("the certificate of a resumed session has expired"));
     }
     Ok(Some(ClientCertificate::of(leaf)))
 }

@@ -47,6 +47,12 @@ pub fn read(bytes: &[u8]) -> Result<Option<Head>, Malformed> {
     }
 }
 
+/// Whether a head begins these bytes: where none is expected, since a method may be called `PROXY`, too.
+pub fn is_begun(bytes: &[u8]) -> bool {
+    let line = bytes.strip_prefix(LINE);
+    line.is_some_and(|rest| rest.starts_with(b"TCP") || rest.starts_with(b"UNK")) || bytes.starts_with(SIGNATURE)
+}
+
 /// Whether these bytes are this beginning, or as much of it as there is yet.
 fn begins(bytes: &[u8], beginning: &[u8]) -> bool {
     bytes.iter().zip(beginning).all(|(byte, wanted)| byte == wanted)

@@ -44,6 +44,8 @@ pub(super) struct Watch {
     http2: AtomicU8,
     /// Whether a request was answered before its body had come whole.
     early: AtomicU8,
+    /// Whether it ends in peace: its client was told before, and had what it asked for.
+    finishing: AtomicU8,
     clock: Arc<AtomicU64>,
     /// How long a write may stand still over HTTP/1, in milliseconds; the largest number is for ever.
     stall: AtomicU64,
@@ -93,14 +95,18 @@ impl Watch {
         self.set(Phase::Idle);
     }
 
-    fn is_http2(&self) -> bool {
+    pub(super) fn is_http2(&self) -> bool {
         self.http2.load(Ordering::Relaxed) != 0
     }
 
-    /// Whether the client may still be sending the body of a request that is answered: closing then
-    /// would reset the connection, and the client might lose its answer. HTTP/2 resets streams.
+    /// Whether the client may still be sending what nobody reads: the body of a request that is
+    /// answered; over HTTP/2, whatever it sends until it hears that the connection is no good any more.
+    /// Closing then would reset the connection, and the client might lose our last word.
     pub(super) fn may_send_on(&self) -> bool {
-        self.early.load(Ordering::Relaxed) != 0 && !self.is_http2()
+        if self.is_http2() {
+            return self.finishing.load(Ordering::Relaxed) == 0;
+        }
+        self.early.load(Ordering::Relaxed) != 0
     }
 
     /// Nothing of an earlier request is on its way any more.
@@ -191,6 +197,9 @@ impl Member {
     }
 
     fn tell(&self, verdict: Verdict) {
+        if verdict == Verdict::Finish {
+            self.watch.finishing.store(1, Ordering::Relaxed);
+        }
         if self.verdict.replace(verdict) != verdict
             && let Some(waker) = self.waker.borrow().as_ref()
         {
@@ -289,6 +298,7 @@ impl Roster {
             active: AtomicU32::new(0),
             http2: AtomicU8::new(0),
             early: AtomicU8::new(0),
+            finishing: AtomicU8::new(0),
             clock: Arc::clone(&self.clock),
             stall: AtomicU64::new(millis(Some(STALL))),
             taken: AtomicU64::new(0),

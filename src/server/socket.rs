@@ -12,11 +12,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
-use super::frames::{Purse, THE_END};
 use super::roster::Watch;
-
-/// What an HTTP/2 client with prior knowledge sends first (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+use crate::limit::frames::{PREFACE, Purse, THE_END};
 
 /// The longest HTTP/2 frame that we take: what everybody must (RFC 9113 section 6.5.2).
 const LONGEST: usize = 16 * 1024;
@@ -49,8 +46,8 @@ pub(super) struct Socket {
     transport: Transport,
     watch: Arc<Watch>,
     stall: Option<Pin<Box<Sleep>>>,
-    /// When a connection that is closed on our side is read no longer.
-    linger: Option<Pin<Box<Sleep>>>,
+    /// When a connection that is closed on our side is read no longer, and how much of it is at most.
+    linger: Option<(Pin<Box<Sleep>>, usize)>,
     /// Over HTTP/2, until it is overdrawn.
     purse: Option<Box<Purse>>,
     /// What is read in place of anything that its client still sends.
@@ -60,6 +57,9 @@ pub(super) struct Socket {
 /// How long a client that was answered before it had sent its body may go on sending it: less than
 /// nginx's `lingering_time` of 30 s, since what is sent is for nothing.
 const LINGER: Duration = Duration::from_secs(10);
+/// How long, and for how many bytes, an HTTP/2 client may go on that has not heard yet that this is the
+/// end: a way there and back, and what may be on it. One that floods us hears it no later for more.
+const LAST_WORD: (Duration, usize) = (Duration::from_millis(500), 4 << 20);
 
 impl Fresh {
     /// A stream of which nothing has been read.
@@ -101,6 +101,14 @@ impl Socket {
         Ok((Self::new(Transport::Plain(stream), watch, http2), http2))
     }
 
+    /// What of a plain stream has been looked at.
+    pub(super) fn early(&self) -> &[u8] {
+        match &self.transport {
+            Transport::Plain(stream) => stream.early(),
+            Transport::Tls(_) => &[],
+        }
+    }
+
     /// A TLS stream whose handshake is over, and whether HTTP/2 was agreed on.
     pub(super) fn tls(stream: TlsStream<Fresh>, watch: Arc<Watch>) -> (Self, bool) {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -108,7 +116,7 @@ impl Socket {
     }
 
     fn new(transport: Transport, watch: Arc<Watch>, http2: bool) -> Self {
-        let purse = http2.then(|| Box::new(Purse::new(PREFACE.len(), watch.now())));
+        let purse = http2.then(|| Box::new(Purse::of_client(watch.now())));
         Self { transport, watch, stall: None, linger: None, purse, end: None }
     }
 
@@ -135,13 +143,8 @@ impl Socket {
 
     fn credit(&mut self, written: &Poll<io::Result<usize>>, bufs: &[IoSlice<'_>]) {
         let (Some(purse), Poll::Ready(Ok(written))) = (&mut self.purse, written) else { return };
-        let mut left = *written;
-        for buf in bufs {
-            let part = buf.get(..left.min(buf.len())).unwrap_or_default();
-            left -= part.len();
-            if purse.credit(part) {
-                self.watch.taken();
-            }
+        if purse.credit(*written, bufs) {
+            self.watch.taken();
         }
     }
 
@@ -175,8 +178,9 @@ impl Socket {
     /// Reads and drops what still comes, until the client closes. Closed with bytes unread, the
     /// connection would be reset, and the answer perhaps be lost on its way (RFC 9112 section 9.6).
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
-        if linger.as_mut().poll(cx).is_ready() {
+        let (time, bytes) = if self.watch.is_http2() { LAST_WORD } else { (LINGER, usize::MAX) };
+        let (end, left) = self.linger.get_or_insert_with(|| (Box::pin(tokio::time::sleep(time)), bytes));
+        if end.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         let mut dropped = [0; 4096];
@@ -188,7 +192,9 @@ impl Socket {
             };
             match polled {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() && *left > 0 => {
+                    *left = left.saturating_sub(buf.filled().len());
+                }
                 Poll::Ready(_) => return Poll::Ready(()),
             }
         }

@@ -32,6 +32,8 @@ pub enum WorkerError {
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) raw: Raw,
+    /// The listener's address.
+    pub(super) listener: Arc<str>,
     pub(super) door: Door,
     pub(super) ticket: Ticket,
 }
@@ -166,7 +168,8 @@ fn welcome(accepted: Accepted, roster: &Rc<Roster>, proxy: &Rc<Proxy>) {
     };
     match stream {
         Ok(stream) => {
-            let knock = Knock { stream, peer, door: accepted.door };
+            let Accepted { listener, door, .. } = accepted;
+            let knock = Knock { stream, peer, listener, door };
             tokio::task::spawn_local(serve(knock, member, Rc::clone(proxy)));
         }
         Err(error) => tracing::warn!(%error, "connection not taken"),

@@ -3,7 +3,6 @@
 mod release;
 mod traced;
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -180,55 +179,13 @@ fn fault(error: &OnceError) -> TokenFault {
         }
         OnceError::Connect(ConnectError::Egress(_)) => FaultReason::Egress,
         OnceError::Connect(ConnectError::Timeout) | OnceError::Timeout { .. } => FaultReason::Timeout,
-        OnceError::Connect(ConnectError::Tls(cause)) if is_certificate(cause) => FaultReason::Certificate,
+        OnceError::Connect(cause) if cause.is_certificate() => FaultReason::Certificate,
         OnceError::Connect(_) | OnceError::Broken(_) => FaultReason::Unreachable,
         OnceError::TooLarge => FaultReason::TooLarge,
     });
-    fault.code = why(error);
+    fault.code = error.cause();
     fault.heard = !matches!(error, OnceError::Connect(_) | OnceError::Timeout { sent: false });
     fault
-}
-
-/// The last cause, which says most. A certificate for another name is told without the names.
-fn why(error: &OnceError) -> Option<String> {
-    use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
-
-    if let OnceError::Connect(ConnectError::Tls(cause)) = error
-        && let Some(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) = tls(cause)
-    {
-        return Some("it is for another name".to_owned());
-    }
-    if matches!(error, OnceError::Connect(ConnectError::Egress(EgressError::Refused(_)))) {
-        // The status says it.
-        return None;
-    }
-    let mut cause = error.source()?;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    Some(cause.to_string())
-}
-
-/// Whether a handshake failed for the server's certificate.
-fn is_certificate(error: &std::io::Error) -> bool {
-    use rustls::Error::{InvalidCertRevocationList, InvalidCertificate, NoCertificatesPresented};
-    matches!(tls(error), Some(InvalidCertificate(_) | InvalidCertRevocationList(_) | NoCertificatesPresented))
-}
-
-/// rustls hides its error inside an `io::Error`, which may be wrapped once more.
-fn tls(error: &std::io::Error) -> Option<&rustls::Error> {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref() {
-            return Some(error);
-        }
-        cause = match error.downcast_ref::<std::io::Error>() {
-            // Not `source`: for an `io::Error` that is the source of what it holds, not what it holds.
-            Some(error) => error.get_ref().map(|held| held as &(dyn Error + 'static)),
-            None => error.source(),
-        };
-    }
-    None
 }
 
 #[cfg(test)]

@@ -87,19 +87,32 @@ impl ConnectError {
     /// Whether it was the upstream's certificate that was not accepted: no matter of the
     /// network, and no use in trying again.
     pub fn is_certificate(&self) -> bool {
+        use rustls::Error::{InvalidCertRevocationList, InvalidCertificate, NoCertificatesPresented};
+
         match self {
             Self::Tls(error) => matches!(
                 tls_cause(error),
-                Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)
+                Some(InvalidCertRevocationList(_) | InvalidCertificate(_) | NoCertificatesPresented)
             ),
             _ => false,
         }
     }
 }
 
-/// What rustls said, inside the error that tokio-rustls makes of it.
+/// What rustls said, inside the error that tokio-rustls makes of it, which may be wrapped once more.
 pub(super) fn tls_cause(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
+    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref() {
+            return Some(error);
+        }
+        cause = match error.downcast_ref::<io::Error>() {
+            // Not `source`: for an `io::Error` that is the source of what it holds, not what it holds.
+            Some(error) => error.get_ref().map(|held| held as &(dyn StdError + 'static)),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 /// A request that came back unsent. There may be a token in it, so that nobody outside gets at it: what

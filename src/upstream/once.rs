@@ -1,5 +1,6 @@
 //! One request on one fresh connection, its answer read whole: a token call.
 
+use std::error::Error;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{Purpose, connect};
+use super::error::tls_cause;
 use super::{ConnectError, EgressError, Upstream, egress, wire};
 
 /// Why a token call has no answer.
@@ -30,6 +32,29 @@ pub enum OnceError {
     /// The answer is longer than the bound.
     #[error("the answer is too long")]
     TooLarge,
+}
+
+impl OnceError {
+    /// The last cause, which says most. A certificate for another name is told without the names.
+    pub fn cause(&self) -> Option<String> {
+        use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
+
+        if let Self::Connect(ConnectError::Tls(cause)) = self
+            && let Some(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) =
+                tls_cause(cause)
+        {
+            return Some("it is for another name".to_owned());
+        }
+        if matches!(self, Self::Connect(ConnectError::Egress(EgressError::Refused(_)))) {
+            // The status says it.
+            return None;
+        }
+        let mut cause = self.source()?;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        Some(cause.to_string())
+    }
 }
 
 /// Sends over HTTP/1.1 and reads the answer, at most `limit` bytes, all within `timeout`. Follows

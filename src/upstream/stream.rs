@@ -6,11 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::client::TlsStream;
+
+use crate::limit::frames::Purse;
 
 #[derive(Debug)]
 pub(super) enum Transport {
@@ -72,6 +75,8 @@ pub(super) struct Stream {
     transport: Transport,
     open: Arc<AtomicUsize>,
     allowance: Allowance,
+    /// Over HTTP/2, and since when.
+    purse: Option<Box<(Purse, Instant)>>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -79,7 +84,29 @@ impl Stream {
     /// `open` counts it while it lives.
     pub(super) fn new(transport: Transport, open: &Arc<AtomicUsize>, permit: Option<OwnedSemaphorePermit>) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
-        Self { transport, open: Arc::clone(open), allowance: Allowance::default(), _permit: permit }
+        Self { transport, open: Arc::clone(open), allowance: Allowance::default(), purse: None, _permit: permit }
+    }
+
+    /// HTTP/2 is spoken over it, in which much may come that is no answer.
+    pub(super) fn speaks_http2(&mut self) {
+        self.purse = Some(Box::new((Purse::of_upstream(0), Instant::now())));
+    }
+
+    /// Counts what was just read.
+    fn spend(&mut self, read: &[u8]) -> io::Result<()> {
+        if let Some((purse, since)) = self.purse.as_deref_mut() {
+            let now = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let useless = |_| io::Error::new(io::ErrorKind::InvalidData, "HTTP/2 frames that bring no answer");
+            purse.pay(read, now).map_err(useless)?;
+        }
+        self.allowance.spend(read.len())
+    }
+
+    fn credit(&mut self, written: Poll<io::Result<usize>>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let (Some((purse, _)), Poll::Ready(Ok(written))) = (self.purse.as_deref_mut(), &written) {
+            purse.credit(*written, bufs);
+        }
+        written
     }
 
     /// How much may be read from it.
@@ -111,16 +138,17 @@ impl AsyncRead for Stream {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         })?;
-        Poll::Ready(self.allowance.spend(buf.filled().len() - before))
+        Poll::Ready(self.spend(buf.filled().get(before..).unwrap_or_default()))
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.transport {
+        let polled = match &mut self.transport {
             Transport::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
+        };
+        self.credit(polled, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -128,10 +156,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.transport {
+        let polled = match &mut self.transport {
             Transport::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Transport::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
-        }
+        };
+        self.credit(polled, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -14,8 +14,10 @@ use tokio::net::TcpListener;
 
 use super::get;
 use crate::answers_of_its_own::is_problem;
+use crate::harness::client::{self, text};
 use crate::harness::eventually;
 use crate::harness::issuer::{ISSUER, Issuer, claims, jwks, now};
+use crate::harness::process::Process;
 use crate::harness::proxy::Proxy;
 use crate::harness::raw::{Message, Wire};
 use crate::harness::tls::Authority;
@@ -214,6 +216,38 @@ async fn keys_are_fetched_once_survive_a_reload_and_serve_while_the_issuer_is_aw
     proxy.rewrite(&yaml);
     becomes(&proxy, &token, 200).await;
     assert_eq!(keys.server.seen().len(), 1, "the keys live on");
+}
+
+#[tokio::test]
+async fn how_it_stands_with_an_issuers_keys_is_told_in_the_log_the_metrics_and_the_status() {
+    let upstream = Wire::ok().await;
+    let issuer = Issuer::new("one");
+    let keys = keys(jwks(&[&issuer])).await;
+    keys.status.store(500, Ordering::SeqCst);
+    let route = one_route(&upstream.url(""), &rules(&keys.server.url("/jwks?a=b"), ""));
+    let process = Process::start(&format!("admin: {{address: '127.0.0.1:0'}}\n{route}"), &[]);
+    let (admin, url) = (process.admin().await, keys.server.url("/jwks"));
+    let told = async || client::json(&client::get(admin, "/api/v1/status").await)["jwt_keys"][0].clone();
+    let row = async |name: &str| {
+        let page = text(&client::get(admin, "/metrics").await);
+        let row = format!("tokenferry_jwt_keys_{name}{{route=\"only\"}} ");
+        page.lines().find_map(|line| line.strip_prefix(&row)?.parse::<f64>().ok())
+    };
+    eventually("a fetch has failed", || process.log().contains("the keys of the tokens' issuer did not come")).await;
+    assert_eq!(
+        told().await,
+        json!({"route": "only", "url": url, "age_seconds": null, "last_error": "the answer is 500 Internal Server Error, not 200"})
+    );
+    assert_eq!((row("failing").await, row("age_seconds").await), (Some(1.0), None));
+    let log = process.log();
+    let line = log.lines().find(|line| line.contains("WARN") && line.contains("did not come")).unwrap();
+    assert!(line.contains(&url) && line.contains("no redirect is followed"), "{line}");
+    keys.status.store(200, Ordering::SeqCst);
+    eventually("the keys are there", || process.log().contains("issuer are fetched again")).await;
+    let status = told().await;
+    assert!(status["last_error"].is_null() && status["age_seconds"].is_number(), "{status}");
+    assert_eq!(row("failing").await, Some(0.0));
+    assert!(row("age_seconds").await.is_some_and(|age| (0.0..60.0).contains(&age)));
 }
 
 #[tokio::test]

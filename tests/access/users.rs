@@ -66,6 +66,18 @@ async fn a_user_is_let_in_by_name_and_password_and_neither_goes_further() {
 }
 
 #[tokio::test]
+async fn beside_keys_it_is_the_user_whom_an_answer_asks_for() {
+    let upstream = Wire::ok().await;
+    let both = alice("p4ss", 64).replace("{users:", "{api_keys: [{name: billing, key: k3y-of-billing}], users:");
+    let proxy = Proxy::start(&one_route(&upstream.url(""), &both)).await;
+    for (lines, code) in [("", "key_required"), ("X-Api-Key: k3y-of-billing\r\n", "user_required")] {
+        let answer = get(&proxy, lines).await;
+        is_problem(&answer, 401, code);
+        assert_eq!(answer.header("www-authenticate"), Some("Basic realm=\"tokenferry\", charset=\"UTF-8\""));
+    }
+}
+
+#[tokio::test]
 async fn a_flood_of_wrong_passwords_stops_nobody_who_is_known_and_no_other_route() {
     let upstream = Wire::ok().await;
     let list = format!(

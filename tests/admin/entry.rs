@@ -98,3 +98,29 @@ async fn no_answer_is_kept_framed_or_guessed_at() {
         assert!(policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"), "{policy}");
     }
 }
+
+#[tokio::test]
+async fn who_tries_tokens_is_slowed_and_who_had_the_right_one_is_served_on() {
+    let limits = "limits: {wrong_keys: {rate: 1/m, burst: 5}}\n";
+    let proxy = Proxy::start(&format!("{limits}{}", small(&format!(", token: {TOKEN}")))).await;
+    let ask = |path: &str, token: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n");
+        exchange(proxy.admin(), format!("{head}Connection: close\r\n\r\n"))
+    };
+    assert_eq!(ask("/metrics", TOKEN).await.status(), 200);
+    for guess in 0..5 {
+        assert_eq!(ask("/metrics", &format!("guess-{guess}")).await.status(), 401, "{guess}");
+    }
+    for path in ["/metrics", "/api/v1/status", "/nowhere"] {
+        let slowed = ask(path, "another").await;
+        assert_eq!((slowed.status(), slowed.json()["code"].as_str()), (429, Some("too_many_wrong_tokens")));
+        let wait: u64 = slowed.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&wait), "{wait}");
+    }
+    assert_eq!(ask("/metrics", TOKEN).await.status(), 200, "it was let in before");
+    let basic =
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic OmFkbTFuLXQwa2VuLW9mLXRoZS10ZXN0cw==\r\n";
+    let unknown = exchange(proxy.admin(), format!("{basic}Connection: close\r\n\r\n")).await;
+    assert_eq!(unknown.status(), 429, "a right one among many wrong ones tells nothing");
+    assert_eq!(ask("/healthz", "another").await.status(), 200, "health asks for none");
+}

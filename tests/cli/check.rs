@@ -1,10 +1,14 @@
 //! `check`.
 
-use http::StatusCode;
+use http::{Response, StatusCode};
+use http_body_util::Full;
 use tokenferry::demo::Fault;
 
 use super::{partner, ran, ran_async, ran_with};
+use crate::harness::issuer::{Issuer, jwks};
 use crate::harness::process;
+use crate::harness::tls::Authority;
+use crate::harness::upstream::Upstream;
 
 const GOOD: &str = "\
 listeners: [{address: 127.0.0.1:8080}]
@@ -76,6 +80,88 @@ fn warnings_do_not_make_a_file_invalid() {
         ran.err
     );
     assert!(ran.err.contains("proxy.yaml:6:5"), "{}", ran.err);
+}
+
+#[test]
+fn an_answer_to_logins_that_cannot_work_is_warned_of() {
+    let yaml = |access: &str, more: &str| {
+        format!(
+            "\
+listeners: [{{address: 127.0.0.1:8080}}]
+credentials:
+  partner: {{provider: oauth2, token_url: https://api.example/token, grant: client_credentials, client_id: a, client_secret: b{more}}}
+routes:
+  - {{name: one, upstream: https://api.example/v1, credential: partner, access: {{{access}}}}}
+"
+        )
+    };
+    let jwt = "jwt: {issuer: i, audience: a, jwks: 'https://login.example/keys'}";
+    let vain = "warning: routes[0]: logins of clients' own are answered, but cannot work";
+    let warned = |yaml: &str| {
+        let ran = ran(yaml, &["check"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        ran.err.contains(vain)
+    };
+    assert!(warned(&yaml(jwt, "")));
+    assert!(!warned(&yaml(jwt, "").replace("access:", "token_endpoint: refuse, access:")));
+    assert!(!warned(&yaml("api_keys: [{name: billing, key: k3y-of-billing-and-more}]", "")));
+    assert!(!warned(&yaml(jwt, ", inject: {header: X-Token}")));
+}
+
+#[tokio::test]
+async fn connecting_asks_issuers_for_their_keys_and_tells_what_is_wrong() {
+    let issuer = Issuer::new("one");
+    let keys = jwks(&[&issuer]);
+    let server = Upstream::answering(move |seen| {
+        let text = match seen.path() {
+            "/keys" => keys.clone(),
+            "/.well-known/openid-configuration" => r#"{"issuer": "i", "jwks_uri": "https://x/keys"}"#.to_owned(),
+            _ => return Response::builder().status(404).body(Full::default()).unwrap(),
+        };
+        Response::new(Full::from(text))
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    stranger.write(&folder.path().join("ca.pem"));
+    let tls = authority.identity(&["localhost"]).server(&["http/1.1"], None);
+    let secured = Upstream::tls_answering(tls, |_| Response::new(Full::default())).await;
+    let secured = format!("https://localhost:{}/keys", secured.address.port());
+    let route = |name: &str, jwks: &str| {
+        let jwt = format!("{{issuer: i, audience: a, jwks: '{jwks}'}}");
+        format!("  - {{name: {name}, match: {{path: /{name}}}, respond: 204, access: {{jwt: {jwt}}}}}\n")
+    };
+    let head = "listeners: [{address: 127.0.0.1:8080}]\nroutes:\n";
+    let of = |target: &str| server.url(target);
+    let (keys, discovery, none) = (of("/keys?secret=1"), of("/.well-known/openid-configuration"), of("/none"));
+    let good = [head, &route("a", &keys), &route("b", &keys)].concat();
+    assert_eq!(
+        ran_async(&good, &["check", "--connect"]).await.done(),
+        format!("proxy.yaml: ok, 2 routes, 0 credentials\n{}: 1 key\n", of("/keys"))
+    );
+    assert_eq!(server.seen().len(), 1, "both routes have the same keys");
+    let tls = route("c", &secured).replace("jwks:", "ca: ca.pem, jwks:");
+    let yaml = [head, &route("a", &discovery), &route("b", &none), &tls].concat();
+    std::fs::write(folder.path().join("proxy.yaml"), &yaml).unwrap();
+    let bad = super::in_folder(folder.path(), &["check", "--connect"]).await;
+    assert_eq!((bad.code, bad.err.as_str()), (Some(1), ""), "{}", bad.out);
+    assert_eq!(
+        bad.out,
+        format!(
+            "proxy.yaml: ok, 3 routes, 0 credentials\n\
+             {discovery}: no keys: the answer is an OpenID configuration, no JWK set; name as `jwks` what it has as \
+             `jwks_uri`\n\
+             {none}: no keys: the answer is 404 Not Found, not 200; name the URL that answers with the keys \
+             themselves: no redirect is followed\n\
+             {secured}: no keys: cannot connect: invalid peer certificate: UnknownIssuer; name the authority of its \
+             certificate as `ca` beside `jwks`, or have the certificate mended\n"
+        )
+    );
+    let json = super::in_folder(folder.path(), &["check", "--connect", "--format", "json"]).await;
+    assert_eq!(json.code, Some(1));
+    let json = json.json();
+    assert_eq!(json["jwt_keys"][1]["url"], none);
+    assert_eq!(json["jwt_keys"][1]["error"], "the answer is 404 Not Found, not 200");
 }
 
 #[test]

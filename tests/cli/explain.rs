@@ -1,10 +1,14 @@
 //! `explain`.
 
 use http_body_util::Full;
+use serde_json::json;
 
 use super::{ran, ran_with};
 use crate::harness::client::send;
+use crate::harness::issuer::{ISSUER, Issuer, claims, jwks, now};
+use crate::harness::process;
 use crate::harness::proxy::Proxy;
+use crate::harness::tls::Authority;
 use crate::harness::upstream::Upstream;
 
 const ROUTES: &str = "\
@@ -179,11 +183,15 @@ fn users_tokens_and_certificates_are_told_of_without_asking_anybody() {
     );
     assert_eq!(
         access("/t", "Accept: */*"),
-        "access: not let in: a token of the issuer is asked for, and this request has no valid one; it goes as \
+        "access: not let in: a token of the issuer is asked for, and this request has none; it goes as \
          Authorization: Bearer"
     );
     assert!(access("/t", "Authorization: Bearer a.b.c").starts_with("access: not judged: "));
     let sent = ran(&yaml, &["explain", "GET", "/t", "-H", "Authorization: Bearer a.b.c"]).done();
+    assert!(sent.contains("\nwould be sent, if let in: ") && !sent.contains("\nanswer: "), "{sent}");
+    let program = ran(&yaml, &["explain", "--format", "json", "GET", "/t", "-H", "Authorization: Bearer a.b.c"]).done();
+    let program: serde_json::Value = serde_json::from_str(&program).unwrap();
+    assert_eq!((&program["access"]["admitted"], &program["answer"]), (&().into(), &().into()), "{program}");
     assert!(sent.contains("  - Authorization") && sent.contains("(the user or the token for this proxy)"), "{sent}");
     assert!(!sent.contains("a.b.c"), "{sent}");
 }
@@ -207,7 +215,70 @@ fn who_is_not_let_in_is_told_why_and_what_would_follow() {
         ]
     );
     let network = explained(&["GET", "http://partner.internal/x", "-H", "X-Api-Key: letmein", "--peer", "10.1.2.3"]);
-    assert!(network.contains("\naccess: not let in: 10.1.2.3 is not of an allowed network (--peer asks for another)\nanswer: 403 network_denied"), "{network}");
+    assert!(network.contains("\naccess: not let in: 10.1.2.3 is in the network of `deny[0]` (--peer asks for another address)\nanswer: 403 network_denied"), "{network}");
+}
+
+#[test]
+fn a_trusted_proxys_word_a_certificate_and_the_bounds_are_told_of() {
+    let yaml = "\
+listeners: [{address: 127.0.0.1:8443, tls: {cert: own.crt, key: own.key, client_ca: ca.pem}}]
+trusted_proxies: [127.0.0.1]
+routes:
+  - name: only
+    upstream: http://127.0.0.1:9
+    credential: none
+    access: {allow: [192.0.2.0/24], client_certificates: {names: ['*.apps.internal']}}
+    limits: {rate: [{rate: 100/s, burst: 7, per: address}], concurrency: 3}
+";
+    let folder = tempfile::TempDir::new().unwrap();
+    let authority = Authority::new();
+    authority.write(&folder.path().join("ca.pem"));
+    authority.identity(&["localhost"]).write(folder.path(), "own");
+    std::fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    let told = |arguments: &[&str]| {
+        let head = ["explain", "GET", "/", "-H", "X-Forwarded-For: 192.0.2.7"];
+        let output = process::command(folder.path()).args(head).args(arguments).output().unwrap();
+        super::Ran::from(output).done()
+    };
+    let in_it = told(&["--certificate-name", "other", "--certificate-name", "a.apps.internal"]);
+    assert!(in_it.contains("\naccess: let in by the client certificate `a.apps.internal`\nsent: "), "{in_it}");
+    assert!(in_it.contains("\n  + X-Forwarded-For: 192.0.2.7, 127.0.0.1 "), "{in_it}");
+    assert!(!in_it.contains("  - X-Forwarded-For"), "{in_it}");
+    let limits = "note: the route's `limits` are 100/s (burst 7) per address, 3 at once; over them the answer is 429\n";
+    assert!(in_it.contains(limits), "{in_it}");
+    for arguments in [&[][..], &["--certificate-name", "apps.internal"]] {
+        let out = told(arguments);
+        assert!(out.contains("certificate is asked for, and this request shows none that is allowed"), "{out}");
+    }
+    let outside = told(&["-H", "X-Forwarded-For: 198.51.100.1"]);
+    let not_allowed = "\naccess: not let in: 198.51.100.1 is not of a network in `allow` (--peer asks for another)\n";
+    assert!(outside.contains(not_allowed), "{outside}");
+    // Of whom nobody trusts it is not believed.
+    let stranger = told(&["--peer", "192.0.2.9"]);
+    assert!(stranger.contains("  - X-Forwarded-For ") && stranger.contains("not believed)"), "{stranger}");
+}
+
+#[test]
+fn why_a_token_is_not_valid_is_told() {
+    let issuer = Issuer::new("one");
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("jwks.json"), jwks(&[&issuer])).unwrap();
+    let access = format!("jwt: {{issuer: '{ISSUER}', audience: billing, jwks: jwks.json, claims: {{scope: read}}}}");
+    let yaml = format!(
+        "listeners: [{{address: 127.0.0.1:8080}}]\nroutes: [{{name: only, respond: 204, access: {{{access}}}}}]\n"
+    );
+    std::fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    for (more, flaw) in [
+        (json!({"exp": now() - 440}), "it expired 44"),
+        (json!({"aud": "orders"}), "its aud is not of `audience`"),
+        (json!({}), "it lacks the claim scope"),
+        (json!({"scope": "write"}), "its scope is not what `claims` asks for"),
+    ] {
+        let header = format!("Authorization: Bearer {}", issuer.token(&claims(&more)));
+        let output = process::command(folder.path()).args(["explain", "GET", "/", "-H", &header]).output().unwrap();
+        let told = super::Ran::from(output).done();
+        assert!(told.contains(&format!("\naccess: not let in: the token is not valid: {flaw}")), "{told}");
+    }
 }
 
 #[test]

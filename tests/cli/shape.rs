@@ -136,7 +136,7 @@ fn an_invalid_configuration_ends_every_command_with_78() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("proxy.yaml"), GOOD).unwrap();
+    process::write(folder.path(), GOOD);
     for arguments in
         [&["schema"][..], &["man"], &["completions", "bash"], &["check"], &["config"], &["explain", "GET", "/"]]
     {
@@ -195,4 +195,12 @@ fn a_log_filter_that_is_none_is_wrong_usage() {
     let ran = ran_with(GOOD, &["check"], &[("TOKENFERRY_LOG", "=;=")]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("TOKENFERRY_LOG is not understood"), "{}", ran.err);
+}
+
+#[test]
+fn config_tells_the_bounds_that_this_machine_sets() {
+    let shown: serde_json::Value =
+        serde_json::from_str(&ran(GOOD, &["config", "--format", "json"]).done()).expect("one object");
+    assert!(shown["limits"]["connections"].as_u64().is_some_and(|most| most > 0), "{shown}");
+    assert_eq!(shown["routes"][0]["limits"]["body_rate"], 100);
 }

@@ -1,10 +1,13 @@
 //! `token`.
 
+use std::time::Duration;
+
 use tokenferry::demo::Crewmojo;
 
 use super::{in_folder, partner, ran, ran_async};
 use crate::harness::client::{get, token_number};
 use crate::harness::eventually;
+use crate::harness::load::Load;
 use crate::harness::nobody::Nobody;
 use crate::harness::process::Process;
 use crate::harness::redis::RedisServer;
@@ -213,9 +216,11 @@ async fn the_running_proxys_token_is_told_and_stays_alive() {
 async fn the_token_that_replicas_share_is_told_and_a_forced_login_is_theirs_too() {
     let (simulator, redis) = (simulate(Crewmojo::default()).await, RedisServer::start());
     let upstream = format!("{}/v1", simulator.origin());
-    let yaml = config(&[crewmojo(simulator.origin(), "")], &[route("crewmojo", &upstream, "crewmojo", "")]);
+    // So much patience that a busy machine does not use it up.
+    let credential = crewmojo(simulator.origin(), ", drain: 5s");
+    let yaml = config(&[credential], &[route("crewmojo", &upstream, "crewmojo", "")]);
     let store = format!(
-        "store: {{kind: redis, url: \"{}\", encryption_key: q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=}}\n",
+        "store: {{kind: redis, url: \"{}\", timeout: 5s, encryption_key: q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=}}\n",
         redis.url()
     );
     let process = Process::start(&format!("{store}{yaml}"), &[]);
@@ -230,8 +235,11 @@ async fn the_token_that_replicas_share_is_told_and_a_forced_login_is_theirs_too(
     let checked = in_folder(&folder, &["check", "--connect"]).await.done();
     assert!(checked.contains("store: ok\n") && checked.contains("from the store"), "{checked}");
 
+    // Requests go on all the while, and none of them meets the end of its token.
+    let load = Load::of_gets(process.address, 4, Duration::from_millis(1), "/crewmojo/b");
     in_folder(&folder, &["token", "crewmojo", "--force"]).await.done();
     assert_eq!((token_number(&get(process.address, "/crewmojo/a").await), simulator.tokens_issued()), (Some(2), 2));
+    load.stop().await.assert_all_served(4);
     assert_eq!(simulator.refused(), 0, "the replica was told before its token died");
 }
 

@@ -4,13 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+
 use crate::answers_of_its_own::is_problem;
+use crate::harness::bystanders::Bystanders;
 use crate::harness::frames::{
-    DATA, END_HEADERS, END_STREAM, Field, HEADERS, Http2, PING, PREFACE, SETTINGS, block, field, frame,
+    DATA, END_HEADERS, END_STREAM, Field, HEADERS, Http2, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, block, field,
+    frame, window_update,
 };
 use crate::harness::proxy::Proxy;
-use crate::harness::raw::{End, Message, Wire, exchange};
-use crate::harness::yaml::one_route;
+use crate::harness::raw::{End, Message, Wire, exchange, soon};
+use crate::harness::yaml::{one_route, routes};
 
 #[tokio::test]
 async fn an_upstream_that_breaks_off_or_answers_nonsense_is_502_and_its_connection_is_not_used_again() {
@@ -496,4 +500,63 @@ async fn nothing_that_an_http_2_upstream_says_frames_an_answer_for_an_http_1_cli
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// An upstream over HTTP/2 that answers a request with these frames, again and again until it is closed.
+async fn flooding(flood: Vec<u8>) -> (Wire, tokio::sync::mpsc::UnboundedReceiver<()>) {
+    let (closed, inbox) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = Wire::start(move |caller| {
+        let (closed, many) = (closed.clone(), flood.repeat(500));
+        async move {
+            let mut end = Http2 { end: caller.end };
+            end.end.exactly(PREFACE.len()).await;
+            end.send([frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, 1, 0, &[])].concat()).await;
+            while end.frame().await.is_some_and(|came| came.kind != HEADERS) {}
+            // What is answered to it is read, lest the flood waits for its reader.
+            let (mut reader, mut writer) = tokio::io::split(end.end.into_parts().1);
+            let reading = async { drop(tokio::io::copy(&mut reader, &mut tokio::io::sink()).await) };
+            let writing = async { while writer.write_all(&many).await.is_ok() {} };
+            tokio::join!(reading, writing);
+            closed.send(()).unwrap();
+        }
+    })
+    .await;
+    (upstream, inbox)
+}
+
+#[tokio::test]
+async fn an_http_2_upstream_that_sends_frames_without_an_answer_is_closed_and_others_are_served() {
+    let calm = Wire::ok().await;
+    for (name, flood) in [
+        ("103", frame(HEADERS, END_HEADERS, 1, &block(&[field(":status", "103")]))),
+        ("PING", frame(PING, 0, 0, &[0; 8])),
+        ("SETTINGS", frame(SETTINGS, 0, 0, &[])),
+        ("PRIORITY", frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 9])),
+        ("WINDOW_UPDATE", window_update(0, 1)),
+        ("unknown frames", frame(0xbb, 0, 0, b"x")),
+        // Of a stream that is over, for which a moment is granted.
+        ("RST_STREAM", frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])),
+    ] {
+        let (upstream, mut closed) = flooding(flood).await;
+        let proxy = Proxy::start(&routes(&format!(
+            "- {{name: flood, match: {{path: /flood}}, upstream: {{url: '{}', protocol: h2c}}, credential: fixed}}\n\
+             - {{name: ok, upstream: {}, credential: fixed}}\n",
+            upstream.url(""),
+            calm.url("")
+        )))
+        .await;
+        let bystanders = Bystanders::start(proxy.address(), "/ok");
+        let mut got = None;
+        // A machine may be so busy that it takes fewer frames than anybody may send.
+        for _ in 0..5 {
+            let asked = exchange(proxy.address(), "POST /flood HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+            got = tokio::time::timeout(Duration::from_secs(10), asked).await.ok();
+            if got.is_some() {
+                break;
+            }
+        }
+        is_problem(&got.expect("the end of the flood"), 502, "upstream_broke_off");
+        soon(name, closed.recv()).await.unwrap();
+        bystanders.stop().await.assert_all_served(3, name);
+    }
 }

@@ -84,6 +84,14 @@ fn judged(access: &Access, token: &str) -> Result<Option<String>, Denied> {
     admit(access, &visitor, &headers)
 }
 
+/// The same, with what is told of one that does not hold.
+fn told(access: &Access, token: &str) -> Result<Option<String>, String> {
+    judged(access, token).map_err(|denied| match denied {
+        Denied::Token(flaw) if flaw.is_of_a_token() => flaw.to_string(),
+        other => panic!("{other:?}"),
+    })
+}
+
 fn with(claims: &Value, more: &Value) -> Value {
     let mut claims = claims.clone();
     for (name, value) in more.as_object().unwrap() {
@@ -95,8 +103,6 @@ fn with(claims: &Value, more: &Value) -> Value {
     }
     claims
 }
-
-const WRONG: Result<Option<String>, Denied> = Err(Denied::Token { presented: true });
 
 #[test]
 fn a_token_of_the_issuer_lets_in_under_its_subjects_name() {
@@ -125,40 +131,47 @@ fn a_token_of_the_issuer_lets_in_under_its_subjects_name() {
 fn what_a_token_says_is_held_against_every_rule() {
     let access = access(rules());
     let good = claims();
-    for (more, holds) in [
-        (json!({"aud": ["other", "crm"]}), true),
-        (json!({"aud": "bill"}), false),
-        (json!({"aud": ["other"]}), false),
-        (json!({"aud": []}), false),
-        (json!({"aud": 7}), false),
-        (json!({"aud": null}), false),
-        (json!({"iss": "https://login.example.com/"}), false),
-        (json!({"iss": "HTTPS://login.example.com"}), false),
-        (json!({"iss": ["https://login.example.com"]}), false),
-        (json!({"iss": null}), false),
-        (json!({"exp": null}), false),
-        (json!({"exp": now() - 30}), true),
-        (json!({"exp": now() - 90}), false),
-        (json!({"exp": 0}), false),
-        (json!({"exp": -1}), false),
-        (json!({"exp": format!("{}", now() + 300)}), false),
-        (json!({"exp": f64::from(u32::try_from(now()).unwrap()) + 300.5}), true),
-        (json!({"exp": 1e300}), false),
-        (json!({"nbf": now() + 30}), true),
-        (json!({"nbf": now() + 90}), false),
-        (json!({"nbf": "soon"}), false),
-        (json!({"scope": "read"}), true),
-        (json!({"scope": ["read"]}), true),
-        (json!({"scope": "reader"}), false),
-        (json!({"scope": "write"}), false),
-        (json!({"scope": null}), false),
-        (json!({"groups": "staff"}), true),
-        (json!({"groups": "staff other"}), false),
-        (json!({"groups": {"staff": true}}), false),
-        (json!({"groups": null}), false),
+    let aud = "its aud is not of `audience`";
+    let iss = "its iss is not `issuer`";
+    let exp = "its exp is missing or is no time";
+    let scope = "its scope is not what `claims` asks for";
+    let groups = "its groups is not what `claims` asks for";
+    for (more, wrong) in [
+        (json!({"aud": ["other", "crm"]}), ""),
+        (json!({"aud": "bill"}), aud),
+        (json!({"aud": ["other"]}), aud),
+        (json!({"aud": []}), aud),
+        (json!({"aud": 7}), aud),
+        (json!({"aud": null}), aud),
+        (json!({"iss": "https://login.example.com/"}), iss),
+        (json!({"iss": "HTTPS://login.example.com"}), iss),
+        (json!({"iss": ["https://login.example.com"]}), iss),
+        (json!({"iss": null}), iss),
+        (json!({"exp": null}), exp),
+        (json!({"exp": now() - 30}), ""),
+        (json!({"exp": now() - 90}), "it expired 9"),
+        (json!({"exp": 0}), "it expired "),
+        (json!({"exp": -1}), exp),
+        (json!({"exp": format!("{}", now() + 300)}), exp),
+        (json!({"exp": f64::from(u32::try_from(now()).unwrap()) + 300.5}), ""),
+        (json!({"exp": 1e300}), exp),
+        (json!({"nbf": now() + 30}), ""),
+        (json!({"nbf": now() + 99}), "its nbf is 9"),
+        (json!({"nbf": "soon"}), "its nbf is missing or is no time"),
+        (json!({"scope": "read"}), ""),
+        (json!({"scope": ["read"]}), ""),
+        (json!({"scope": "reader"}), scope),
+        (json!({"scope": "write"}), scope),
+        (json!({"scope": null}), "it lacks the claim scope"),
+        (json!({"groups": "staff"}), ""),
+        (json!({"groups": "staff other"}), groups),
+        (json!({"groups": {"staff": true}}), groups),
+        (json!({"groups": null}), "it lacks the claim groups"),
     ] {
-        let expected = if holds { Ok(Some("alice".to_owned())) } else { WRONG };
-        assert_eq!(judged(&access, &signed(&with(&good, &more))), expected, "{more}");
+        match told(&access, &signed(&with(&good, &more))) {
+            Ok(who) => assert_eq!((wrong, who.as_deref()), ("", Some("alice")), "{more}"),
+            Err(told) => assert!(!wrong.is_empty() && told.starts_with(wrong), "{more}: {told}"),
+        }
     }
     for (subject, name) in [
         (json!("a\nb\u{1b}[31m\u{202e}c"), Some("ab[31mc".to_owned())),
@@ -188,46 +201,63 @@ fn no_forged_token_lets_in() {
         encode(&header(Algorithm::HS256, Some(id)), &claims(), &EncodingKey::from_secret(key)).unwrap()
     };
     let more = with(&claims(), &json!({"sub": "root"}));
+    let (form, hs256_is) = ("it is no JWT, or its alg is none that is known", "its alg HS256 is not taken");
+    let by_r = "its RS256 signature is not by the key with its kid `r`";
     let forged = [
         // alg none (RFC 8725 section 3.1), in every spelling.
-        with_head(&json!({"alg": "none"}), &good),
-        with_head(&json!({"alg": "None", "kid": "r"}), &good),
-        format!("{}.{}.", URL_SAFE_NO_PAD.encode("{\"alg\":\"none\"}"), parts[1]),
+        (with_head(&json!({"alg": "none"}), &good), form),
+        (with_head(&json!({"alg": "None", "kid": "r"}), &good), form),
+        (format!("{}.{}.", URL_SAFE_NO_PAD.encode("{\"alg\":\"none\"}"), parts[1]), form),
         // The public key as a shared secret.
-        hs256(ISSUER.public.public_key_raw(), "r"),
-        hs256(pem.as_bytes(), "r"),
-        hs256(pem.trim().as_bytes(), "r"),
-        hs256(ISSUER.jwks["keys"][0]["n"].as_str().unwrap().as_bytes(), "r"),
-        hs256(b"shared", "o"),
+        (hs256(ISSUER.public.public_key_raw(), "r"), hs256_is),
+        (hs256(pem.as_bytes(), "r"), hs256_is),
+        (hs256(pem.trim().as_bytes(), "r"), hs256_is),
+        (hs256(ISSUER.jwks["keys"][0]["n"].as_str().unwrap().as_bytes(), "r"), hs256_is),
+        (hs256(b"shared", "o"), hs256_is),
         // Another key, under its name or under none, or as the token brings it along.
-        encode(&header(Algorithm::RS256, Some("r")), &claims(), &other).unwrap(),
-        encode(&header(Algorithm::RS256, None), &claims(), &other).unwrap(),
-        encode(&header(Algorithm::RS256, Some("unknown")), &claims(), &ISSUER.rsa).unwrap(),
-        encode(&header(Algorithm::RS256, Some("e")), &claims(), &ISSUER.rsa).unwrap(),
-        encode(&header(Algorithm::ES256, Some("r")), &claims(), &ISSUER.ecdsa).unwrap(),
+        (encode(&header(Algorithm::RS256, Some("r")), &claims(), &other).unwrap(), by_r),
+        (
+            encode(&header(Algorithm::RS256, None), &claims(), &other).unwrap(),
+            "none of the issuer's keys made its RS256 signature",
+        ),
+        (
+            encode(&header(Algorithm::RS256, Some("un\u{1b}known")), &claims(), &ISSUER.rsa).unwrap(),
+            "the issuer has no key with its kid `unknown`",
+        ),
+        (
+            encode(&header(Algorithm::RS256, Some("e")), &claims(), &ISSUER.rsa).unwrap(),
+            "its RS256 signature is not by the key with its kid `e`",
+        ),
+        (
+            encode(&header(Algorithm::ES256, Some("r")), &claims(), &ISSUER.ecdsa).unwrap(),
+            "its ES256 signature is not by the key with its kid `r`",
+        ),
         // An algorithm that is not allowed, of the right key.
-        encode(&header(Algorithm::RS512, Some("r")), &claims(), &ISSUER.rsa).unwrap(),
+        (encode(&header(Algorithm::RS512, Some("r")), &claims(), &ISSUER.rsa).unwrap(), "its alg RS512 is not taken"),
         // What must be understood and is not.
-        encode(
-            &Header { crit: Some(vec!["b64".to_owned()]), ..header(Algorithm::RS256, Some("r")) },
-            &claims(),
-            &ISSUER.rsa,
-        )
-        .unwrap(),
+        (
+            encode(
+                &Header { crit: Some(vec!["b64".to_owned()]), ..header(Algorithm::RS256, Some("r")) },
+                &claims(),
+                &ISSUER.rsa,
+            )
+            .unwrap(),
+            "its head has crit, of which nothing is understood",
+        ),
         // Changed, cut and stretched.
-        format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(more.to_string()), parts[2]),
-        format!("{}.{}.", parts[0], parts[1]),
-        format!("{}.{}", parts[0], parts[1]),
-        format!("{good}.{}", parts[2]),
-        format!("{good}="),
-        format!("{good} x"),
-        good[..good.len() - 2].to_owned(),
-        "x".to_owned(),
-        "..".to_owned(),
-        signed(&with(&claims(), &json!({"long": "x".repeat(16 << 10)}))),
+        (format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode(more.to_string()), parts[2]), by_r),
+        (format!("{}.{}.", parts[0], parts[1]), by_r),
+        (format!("{}.{}", parts[0], parts[1]), form),
+        (format!("{good}.{}", parts[2]), form),
+        (format!("{good}="), by_r),
+        (format!("{good} x"), by_r),
+        (good[..good.len() - 2].to_owned(), by_r),
+        ("x".to_owned(), form),
+        ("..".to_owned(), form),
+        (signed(&with(&claims(), &json!({"long": "x".repeat(16 << 10)}))), "it is longer than 16 KiB"),
     ];
-    for token in &forged {
-        assert_eq!(judged(&access, token), WRONG, "{token}");
+    for (token, flaw) in &forged {
+        assert_eq!(told(&access, token), Err((*flaw).to_owned()), "{token}");
     }
     assert!(judged(&access, &good).is_ok());
 }
@@ -243,7 +273,7 @@ fn a_key_that_a_token_names_or_brings_is_never_used() {
             x5u: Some("http://127.0.0.1:9/x5u".to_owned()),
             ..header(Algorithm::RS256, id)
         };
-        assert_eq!(judged(&access, &encode(&head, &claims(), &key).unwrap()), WRONG, "{id:?}");
+        assert!(told(&access, &encode(&head, &claims(), &key).unwrap()).is_err(), "{id:?}");
     }
 }
 
@@ -252,25 +282,25 @@ fn who_presents_no_token_is_told_of_no_error_and_one_in_two_places_is_none() {
     let access = access(rules());
     let token = format!("Bearer {}", signed(&claims()));
     let visitor = Visitor::default();
-    for (lines, presented) in [
-        (&[][..], false),
-        (&[("authorization", "Basic YTpi")], false),
-        (&[("authorization", "Bearer ")], false),
-        (&[("x-api-key", token.as_str())], false),
-        (&[("authorization", token.as_str()), ("authorization", token.as_str())], true),
-        (&[("authorization", "Bearer x")], true),
+    for (lines, flaw) in [
+        (&[][..], Flaw::Absent),
+        (&[("authorization", "Basic YTpi")], Flaw::Absent),
+        (&[("authorization", "Bearer ")], Flaw::Absent),
+        (&[("x-api-key", token.as_str())], Flaw::Absent),
+        (&[("authorization", token.as_str()), ("authorization", token.as_str())], Flaw::Doubled),
+        (&[("authorization", "Bearer x")], Flaw::Form),
     ] {
-        assert_eq!(admit(&access, &visitor, &headers(lines)), Err(Denied::Token { presented }), "{lines:?}");
+        assert_eq!(admit(&access, &visitor, &headers(lines)), Err(Denied::Token(flaw)), "{lines:?}");
     }
 }
 
 #[test]
 fn before_the_keys_are_there_nobody_is_at_fault() {
     let url = EndpointUrl::parse("https://login.example.com/jwks").unwrap();
-    let keys = KeySource::Url(Box::new(KeyUrl { url, tls: UpstreamTls::default() }));
+    let keys = KeySource::Url(Box::new(KeyUrl { url, label: String::new(), tls: UpstreamTls::default() }));
     let access = access(JwtRules { keys, ..rules() });
     assert_eq!(judged(&access, &signed(&claims())), Err(Denied::NoKeys));
-    assert_eq!(judged(&access, ""), Err(Denied::Token { presented: false }));
+    assert_eq!(judged(&access, ""), Err(Denied::Token(Flaw::Absent)));
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn busy(route: &str) -> Busy {
     unrouted.count(&Finished { status: not_found, refusal: Some("no_route"), upstream: None, ..request });
     meter.replayed(Again::Token, Replayed::Answered);
     metrics.admin_denied();
+    metrics.connection_refused(&"127.0.0.1:443".into(), "handshake", std::time::Instant::now());
     let open = [Side::Client, Side::Client, Side::Upstream].map(|side| sheet.connected(side));
     Busy { metrics, _sheet: sheet, _meters: [meter, unrouted], _open: open }
 }
@@ -77,6 +78,14 @@ fn facts(busy: &Busy) -> Facts {
     Facts {
         metrics: Arc::clone(&busy.metrics),
         credentials: vec![("crewmojo".to_owned(), status())],
+        issuers: vec![(
+            "orders".to_owned(),
+            KeysStatus {
+                url: "https://issuer/jwks".to_owned(),
+                age: Some(Duration::from_millis(1500)),
+                failure: Some("the answer is 500, not 200".to_owned()),
+            },
+        )],
         reloads: Reloads { taken: 3, unchanged: 2, refused: 1 },
         last_reload_successful: false,
         generation: 4,
@@ -100,7 +109,9 @@ fn page(form: Form) -> String {
 }
 
 /// All that the contract and the documentation name.
-const OURS: [&str; 32] = [
+const OURS: [&str; 35] = [
+    "tokenferry_jwt_keys_age_seconds",
+    "tokenferry_jwt_keys_failing",
     "tokenferry_certificate_expiry_seconds",
     "tokenferry_insecure_upstreams",
     "tokenferry_spans_total",
@@ -114,6 +125,7 @@ const OURS: [&str; 32] = [
     "tokenferry_refusals_total",
     "tokenferry_replays_total",
     "tokenferry_connections",
+    "tokenferry_connections_refused_total",
     "tokenferry_token_requests_total",
     "tokenferry_token_refused_total",
     "tokenferry_token_disturbances_total",
@@ -176,6 +188,8 @@ fn samples_have_the_numbers_that_were_counted() {
         "tokenferry_token_generation{credential=\"crewmojo\"} 4",
         "tokenferry_token_live{credential=\"crewmojo\"} 1",
         "tokenferry_token_failing{credential=\"crewmojo\"} 1",
+        "tokenferry_jwt_keys_age_seconds{route=\"orders\"} 1.5",
+        "tokenferry_jwt_keys_failing{route=\"orders\"} 1",
         "tokenferry_token_waiting{credential=\"crewmojo\"} 2",
         "tokenferry_token_disturbed{credential=\"crewmojo\"} 1",
         "tokenferry_config_reloads_total{outcome=\"taken\"} 3",

@@ -1,17 +1,19 @@
 //! What there is to tell of a request, without a secret in it.
 
+use std::net::IpAddr;
+
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::back::{Back, Refused};
 use super::request::Described;
 use super::verdict::{name, sentence};
-use crate::access::{Access, Admitted, Denied, Rule};
+use crate::access::{Access, Admitted, Denied, Flaw, Rule};
 use crate::cli::ready::Ready;
 use crate::cli::words;
-use crate::config::{EgressSettings, Loaded, RouteAction, is_hidden};
+use crate::config::{BoundSettings, EgressSettings, Loaded, RouteAction, is_hidden};
 use crate::live::Entry;
-use crate::model::{Place, Severity, TokenEndpoint};
+use crate::model::{Place, RateRule, Severity, TokenEndpoint};
 use crate::proxy::Refusal;
 use crate::proxy::preview::{Fate, From, Preview, Removed, Sending, client_of, preview};
 use crate::route::{Action, Credential};
@@ -30,8 +32,8 @@ pub(super) struct Account {
     pub(super) route: Option<(String, String)>,
     /// Why each other route does not take it.
     pub(super) others: Vec<(String, String)>,
-    /// Whether the client is let in, and the sentence for it.
-    pub(super) access: Option<(bool, String)>,
+    /// Whether the client is let in, which cannot always be said here, and the sentence for it.
+    pub(super) access: Option<(Option<bool>, String)>,
     /// The answer that the proxy gives by itself.
     pub(super) answer: Option<Answer>,
     /// What would be sent.
@@ -125,12 +127,18 @@ impl Account {
         let entry = preview.route.and_then(|place| ready.assembled.snapshot.entries.get(place));
         if let (Some(entry), Some(admitted)) = (entry, preview.admitted.clone()) {
             let is_login = matches!(preview.fate, Fate::Login { .. });
-            let peer = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
-            account.access = Some((admitted.is_ok(), access(&entry.access, &admitted, &peer, is_login)));
-            if let Err(denied) = admitted {
+            let why = access(&entry.access, &admitted, peer, is_login);
+            // Of what cannot be judged here nothing is foretold.
+            let is_judged = !matches!(admitted, Err(Denied::NoKeys | Denied::Crowded));
+            account.access = Some((is_judged.then_some(admitted.is_ok()), why));
+            if let Err(denied) = admitted.map(drop)
+                && is_judged
+            {
                 account.refused(&Refusal::Denied(denied));
             }
         }
+        let bounds = preview.route.and_then(|place| ready.loaded.settings.routes.get(place)).map(|route| &route.bounds);
+        account.notes.extend(bounds.and_then(bounds_words));
         account.fate(ready, preview, entry, body, &stand_in);
         account
     }
@@ -149,6 +157,11 @@ impl Account {
                 Some((name(loaded, place), sentence(loaded, place, verdict, method, headers)?))
             })
             .collect();
+    }
+
+    /// Whether nothing keeps the request from being sent, as far as that can be said.
+    pub(super) fn is_let_in(&self) -> bool {
+        self.answer.is_none() && self.access.as_ref().is_none_or(|(admitted, _)| *admitted == Some(true))
     }
 
     /// The first answer stands: who is not let in learns nothing of what would follow.
@@ -201,9 +214,10 @@ fn credential_of(entry: &Entry) -> Option<&Credential> {
     }
 }
 
-fn access(access: &Access, admitted: &Result<Admitted<'_>, Denied>, peer: &str, is_login: bool) -> String {
+fn access(access: &Access, admitted: &Result<Admitted<'_>, Denied>, peer: Option<IpAddr>, is_login: bool) -> String {
+    let from = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
     let denied = match admitted {
-        Ok(admitted) => return let_in(access, admitted, peer),
+        Ok(admitted) => return let_in(access, admitted, &from),
         Err(denied) => denied,
     };
     let place = if access.claims_authorization() {
@@ -212,20 +226,30 @@ fn access(access: &Access, admitted: &Result<Admitted<'_>, Denied>, peer: &str, 
         "it goes as Authorization: Bearer, as Basic's password or as X-Api-Key"
     };
     match denied {
-        Denied::Network => format!("not let in: {peer} is not of an allowed network (--peer asks for another)"),
-        Denied::Certificate => "not let in: a client certificate is asked for, and `explain` shows none".to_owned(),
-        Denied::Key if is_login && !access.claims_authorization() => {
+        Denied::Network => match peer.and_then(|peer| access.denied_by(peer)) {
+            Some(place) => {
+                format!("not let in: {from} is in the network of `deny[{place}]` (--peer asks for another address)")
+            }
+            None => format!("not let in: {from} is not of a network in `allow` (--peer asks for another)"),
+        },
+        Denied::Certificate => "not let in: a client certificate is asked for, and this request shows none that is \
+             allowed (--certificate-name gives one)"
+            .to_owned(),
+        Denied::Key { .. } if is_login && !access.claims_authorization() => {
             "an API key is asked for, and this request has no valid one: as Authorization: \
              Bearer, as Basic's password, as X-Api-Key, or as the login's client_secret (which is not looked for here)"
                 .to_owned()
         }
-        Denied::Key => format!("not let in: an API key is asked for, and this request has no valid one; {place}"),
+        Denied::Key { .. } => {
+            format!("not let in: an API key is asked for, and this request has no valid one; {place}")
+        }
         Denied::User => "not let in: a user is asked for, and this request has no valid name and password; they go as \
              Authorization: Basic"
             .to_owned(),
-        Denied::Token { .. } => "not let in: a token of the issuer is asked for, and this request has no valid one; \
-             it goes as Authorization: Bearer"
+        Denied::Token(Flaw::Absent) => "not let in: a token of the issuer is asked for, and this request has none; it \
+             goes as Authorization: Bearer"
             .to_owned(),
+        Denied::Token(flaw) => format!("not let in: the token is not valid: {flaw}"),
         Denied::NoKeys => "not judged: a token of the issuer is asked for, whose keys are at a URL that only the \
              running proxy asks"
             .to_owned(),
@@ -343,6 +367,15 @@ fn notes(sending: &Sending<'_>, entry: Option<&Entry>) -> Vec<String> {
         notes.push(format!("the connection may be upgraded to {}", readable(protocol)));
     }
     notes
+}
+
+/// What the route is held to. How much of it is used up only the running proxy knows.
+fn bounds_words(bounds: &BoundSettings) -> Option<String> {
+    let rate = |rule: &RateRule| format!("{} (burst {}) per {}", rule.rate, rule.burst, rule.per.as_str());
+    let mut all: Vec<String> = bounds.rates.iter().map(rate).collect();
+    all.extend(bounds.concurrency.map(|most| format!("{most} at once")));
+    let limits = all.join(", ");
+    (!all.is_empty()).then(|| format!("the route's `limits` are {limits}; over them the answer is 429"))
 }
 
 fn place_words(place: &Place) -> String {

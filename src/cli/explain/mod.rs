@@ -36,6 +36,10 @@ pub(super) struct Args {
     /// The address that the request comes from; default: this machine's own.
     #[arg(long, value_name = "IP")]
     peer: Option<IpAddr>,
+    /// A subject alternative name of the client's certificate, which is taken for one that is vouched for; may be
+    /// given several times.
+    #[arg(long = "certificate-name", value_name = "NAME")]
+    certificate_names: Vec<String>,
     #[command(flatten)]
     format: FormatArg,
 }

@@ -29,7 +29,7 @@ pub(super) fn text(account: &Account) -> String {
         let _ = writeln!(text, "answer: {}{code}: {}", answer.status, answer.detail);
     }
     if let Some(sent) = &account.sent {
-        sending(&mut text, sent, account.answer.is_some());
+        sending(&mut text, sent, !account.is_let_in());
     }
     for note in &account.notes {
         let _ = writeln!(text, "note: {note}");

@@ -5,6 +5,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use super::Args;
+use crate::model::ClientCertificate;
 use crate::proxy::preview::Asked;
 
 /// A request to explain.
@@ -43,7 +44,10 @@ pub(super) fn read(args: &Args) -> Result<Described, String> {
     head.version = Version::HTTP_11;
     head.headers = headers;
     let body = args.data.as_ref().map(|data| Bytes::copy_from_slice(data.as_bytes()));
-    let asked = Asked { head, body, peer: args.peer, tls: typed.tls };
+    let names = &args.certificate_names;
+    let certificate =
+        (!names.is_empty()).then(|| ClientCertificate { names: names.clone(), ..ClientCertificate::default() });
+    let asked = Asked { head, body, peer: args.peer, tls: typed.tls, certificate };
     Ok(Described { method: args.method.clone(), url, asked: Some(asked) })
 }
 

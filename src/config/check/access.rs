@@ -4,15 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 
 use crate::config::check::Check;
+use crate::config::check::admin::SHORT;
 use crate::config::file::{Access, Certificates, JwksPlace, Jwt, Rules, digest};
 use crate::config::files::Unread;
 use crate::config::spot::Spot;
 use crate::config::tree::{Node, Value};
 use crate::model::{
-    AccessPolicy, ApiKey, BasicUser, CertificateRule, JwtRules, KeySet, KeySource, KeyUrl, PasswordHash,
+    AccessPolicy, ApiKey, BasicUser, CertificateRule, JwtRules, KeySet, KeySetError, KeySource, KeyUrl, PasswordHash,
     PasswordHashError, Scheme, UpstreamTls,
 };
 
@@ -33,8 +35,8 @@ impl Check<'_> {
             if self.report.is_sound() {
                 self.report.error(
                     spot,
-                    "has no rule, and so lets everyone in",
-                    "write `public` if that is meant, or add `api_keys`, `allow` or `deny`",
+                    "has no rule, and so does not say who may come in",
+                    "write `public` for everyone, or add `api_keys`, `users`, `jwt`, `client_certificates`, `allow` or `deny`",
                 );
             }
             return AccessPolicy::default();
@@ -46,6 +48,7 @@ impl Check<'_> {
                 "take one of the two out, or write a route for each",
             );
         }
+        self.warn_of_hidden_ipv4(rules, &spot.key("deny"));
         let jwt = rules.jwt.as_ref().zip(node.and_then(|node| node.get("jwt")));
         AccessPolicy {
             api_keys: self.api_keys(rules, node, spot),
@@ -85,6 +88,10 @@ impl Check<'_> {
                             "give each name a key of its own",
                         );
                     }
+                    if !key.expose().starts_with("sha256:") && key.expose().len() < SHORT {
+                        let mend = "make one with `openssl rand -hex 16`";
+                        self.report.warning(&at.key("key"), "is short enough to be found by trying", mend);
+                    }
                     api_keys.push(ApiKey { name: name.0.clone(), digest });
                 }
             }
@@ -115,7 +122,12 @@ impl Check<'_> {
                 continue;
             };
             match PasswordHash::parse(password.expose().trim()) {
-                Ok(password) => users.push(BasicUser { name: name.0.clone(), password }),
+                Ok(password) => {
+                    if let Some(weakness) = password.weakness() {
+                        self.report.warning(&at.key("password"), format!("the hash {weakness}"), MAKE_A_HASH);
+                    }
+                    users.push(BasicUser { name: name.0.clone(), password });
+                }
                 Err(error) => {
                     let mend = match error {
                         PasswordHashError::Costly => "make a cheaper one with `tokenferry hash-password`",
@@ -125,7 +137,27 @@ impl Check<'_> {
                 }
             }
         }
+        let costs: HashSet<u64> = users.iter().map(|user| user.password.cost()).collect();
+        if costs.len() > 1 {
+            self.report.warning_at_key(
+                &all,
+                "the hashes differ in cost, so that the time of an answer may tell which users there are",
+                "make all of them anew with `tokenferry hash-password`",
+            );
+        }
         users
+    }
+
+    /// An IPv4 client counts as one, also where its address came in IPv6 clothes.
+    fn warn_of_hidden_ipv4(&mut self, rules: &Rules, spot: &Spot<'_>) {
+        let has_all = rules.deny.iter().any(|network| matches!(network.0, IpNet::V4(net) if net.prefix_len() == 0));
+        let mapped = std::net::Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
+        for (index, network) in rules.deny.iter().enumerate() {
+            if matches!(network.0, IpNet::V6(net) if net.prefix_len() < 96 && net.contains(&mapped)) && !has_all {
+                let mend = "add 0.0.0.0/0, or the IPv4 networks that are meant";
+                self.report.warning(&spot.index(index), "denies no IPv4 client", mend);
+            }
+        }
     }
 
     fn certificates(&mut self, rules: &Rules, node: Option<&Node>, spot: &Spot<'_>) -> Option<CertificateRule> {
@@ -178,7 +210,7 @@ impl Check<'_> {
         if is_bare(node, "audience") {
             self.report.error(&spot.key("audience"), "the list is empty, and so lets nobody in", "write one at least");
         }
-        let keys = jwt.jwks.as_ref().and_then(|place| self.key_source(&place.0, jwt, spot));
+        let keys = jwt.jwks.as_ref().and_then(|place| self.key_source(&place.0, jwt, node, spot));
         let claims = self.claims(jwt, node, spot);
         Some(JwtRules { issuer: jwt.issuer.as_ref()?.0.clone(), audience, algorithms, claims, leeway, keys: keys? })
     }
@@ -205,7 +237,7 @@ impl Check<'_> {
         claims
     }
 
-    fn key_source(&mut self, place: &JwksPlace, jwt: &Jwt, spot: &Spot<'_>) -> Option<KeySource> {
+    fn key_source(&mut self, place: &JwksPlace, jwt: &Jwt, node: &Node, spot: &Spot<'_>) -> Option<KeySource> {
         let at = spot.key("jwks");
         let ca = self.ca(jwt.ca.as_ref(), &spot.key("ca"));
         match place {
@@ -223,7 +255,11 @@ impl Check<'_> {
                     );
                 }
                 let tls = UpstreamTls { ca, ..UpstreamTls::default() };
-                Some(KeySource::Url(Box::new(KeyUrl { url: url.clone(), tls })))
+                let label = match node.get("jwks").map(|node| &node.value) {
+                    Some(Value::Resolved(resolved)) => resolved.masked.clone(),
+                    _ => format!("{}{}", url.origin(), url.path()),
+                };
+                Some(KeySource::Url(Box::new(KeyUrl { url: url.clone(), label, tls })))
             }
             JwksPlace::File(path) => {
                 if jwt.ca.is_some() {
@@ -243,14 +279,21 @@ impl Check<'_> {
                     }
                 };
                 let keys = KeySet::parse(&content).map_err(|error| {
-                    let mend =
-                        "name a JWK set (RFC 7517) with public keys: RSA of 2048 bits or more, P-256, P-384, Ed25519";
+                    let mend = match error {
+                        KeySetError::Discovery => "name the URL that it has as `jwks_uri`, or a file with what is there",
+                        _ => "name a JWK set (RFC 7517) with public keys: RSA of 2048 bits or more, P-256, P-384, Ed25519",
+                    };
                     self.report.error(&at, format!("the file {error}"), mend);
                 });
                 keys.ok().map(|keys| KeySource::File(Arc::new(keys)))
             }
         }
     }
+}
+
+/// Whether it asks for what must not be read on the way: a key, a password, a token.
+pub(super) fn asks_for_secrets(policy: &AccessPolicy) -> bool {
+    !policy.api_keys.is_empty() || !policy.users.is_empty() || policy.jwt.is_some()
 }
 
 fn is_empty(rules: &Rules) -> bool {

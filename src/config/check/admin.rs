@@ -10,8 +10,8 @@ use crate::config::tree::Node;
 use crate::config::{AdminSettings, ListenAddress, ListenerSettings};
 use crate::secret::Secret;
 
-/// A token that is shorter may be found by trying.
-const SHORT: usize = 16;
+/// A token or key that is shorter may be found by trying.
+pub(super) const SHORT: usize = 16;
 
 const MAKE_A_TOKEN: &str = "write `token: ${TOKENFERRY_ADMIN_TOKEN}`, of what `openssl rand -hex 16` prints";
 

@@ -2,9 +2,10 @@
 
 use std::num::NonZeroU32;
 
-use crate::config::check::Check;
+use crate::config::check::{Check, Inherited};
 use crate::config::file::{RateLimit, Rates, RouteLimits};
 use crate::config::spot::Spot;
+use crate::config::tree::Node;
 use crate::config::{BoundSettings, GuessSettings};
 use crate::model::{Per, Rate, RateRule};
 
@@ -43,10 +44,28 @@ fn of(rate: Rate, burst: Option<NonZeroU32>, per: Per) -> RateRule {
 }
 
 impl Check<'_> {
-    /// Tells what is wrong with rates and bursts as they are written here.
-    pub(super) fn told_bounds(&mut self, spot: &Spot<'_>, limits: &RouteLimits) {
+    /// Tells what is wrong with rates and bursts as they are written here, in `node`.
+    pub(super) fn told_bounds(
+        &mut self,
+        spot: &Spot<'_>,
+        limits: &RouteLimits,
+        node: Option<&Node>,
+        inherited: &Inherited,
+    ) {
         let at = spot.key("limits");
         self.told_burst(&at, limits.burst);
+        let rate = limits.rate.as_ref().or(inherited.limits.rate.as_ref());
+        let told = node.is_some_and(|node| node.told_of("rate")) || (limits.rate.is_none() && inherited.told_rate);
+        if limits.burst.is_some() && !matches!(rate, Some(Rates::Plain(_))) && !told {
+            let (message, mend) = match rate {
+                None => ("belongs to a plain `rate`, and there is none", "add `rate: 100/s` beside it, or take it out"),
+                Some(_) => (
+                    "belongs to a plain `rate`, and this one is none",
+                    "put it into the map of its rate: {rate: 100/s, burst: 200}",
+                ),
+            };
+            self.report.error(&at.key("burst"), message, mend);
+        }
         let Some(Rates::Each(each, is_list)) = &limits.rate else { return };
         let rate = at.key("rate");
         if each.is_empty() {
@@ -62,13 +81,6 @@ impl Check<'_> {
             if each.iter().take(index).filter_map(rule).any(|before| Some(before) == rule(one)) {
                 self.report.error(here, "is the same rule as one before it", "take one of them out");
             }
-        }
-        if limits.burst.is_some() {
-            self.report.error(
-                &at.key("burst"),
-                "belongs to a plain `rate`, and this one is none",
-                "put it into the map of its rate: {rate: 100/s, burst: 200}",
-            );
         }
     }
 

@@ -35,7 +35,7 @@ impl Check<'_> {
         }
     }
 
-    fn chain(&mut self, path: &str, spot: &Spot<'_>) -> Option<Vec<CertificateDer<'static>>> {
+    pub(super) fn chain(&mut self, path: &str, spot: &Spot<'_>) -> Option<Vec<CertificateDer<'static>>> {
         let content = self.content(path, spot)?;
         match CertificateDer::pem_slice_iter(&content).collect::<Result<Vec<_>, _>>() {
             Ok(chain) if !chain.is_empty() => Some(chain),

@@ -95,7 +95,7 @@ impl Check<'_> {
             insecure: common.insecure.unwrap_or(false),
         };
         if tls.insecure {
-            self.insecure(&spot.key("insecure"), &format!("the credential `{}`", plain(name)));
+            self.insecure(&spot.key("insecure"), &format!("the credential `{}`", plain(name)), "credential");
         }
         let inject = common.inject.as_ref().map(|places| self.placement(node, &spot.key("inject"), &places.0));
         let refused_when =
@@ -184,10 +184,11 @@ impl Check<'_> {
     }
 
     /// `who` verifies nothing.
-    pub(super) fn insecure(&mut self, spot: &Spot<'_>, who: &str) {
+    /// `what` goes there.
+    pub(super) fn insecure(&mut self, spot: &Spot<'_>, who: &str, what: &str) {
         self.report.warning(
             spot,
-            format!("{who}: no certificate is verified, and whoever answers gets the credential"),
+            format!("{who}: no certificate is verified, and whoever answers gets the {what}"),
             "take it out, and name the server's root in `ca`",
         );
     }

@@ -1,14 +1,17 @@
 //! Listeners: addresses, certificates, and which of them other machines can reach.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 use crate::config::check::Check;
+use crate::config::check::access::asks_for_secrets;
 use crate::config::de::{Keep, read};
 use crate::config::file::{ClientAuth, Form, Listener, ListenerTls, Of};
-use crate::config::spot::Spot;
+use crate::config::spot::{Spot, plain};
 use crate::config::tree::{Node, Value};
-use crate::config::{ListenAddress, ListenerSettings};
-use crate::model::{ClientAuthority, ServerIdentity, ServerTls, hosts};
+use crate::config::{ListenAddress, ListenerSettings, RouteSettings};
+use crate::model::{ClientAuthority, ServerIdentity, ServerTls, TrustedProxies, hosts, vouches};
 
 /// Whether other machines can reach it.
 pub(super) fn is_open(address: &ListenAddress) -> bool {
@@ -37,8 +40,7 @@ pub(super) fn clash(one: &ListenAddress, other: &ListenAddress) -> bool {
 }
 
 impl Check<'_> {
-    /// `has_trusted` is whether there are `trusted_proxies`.
-    pub(super) fn listeners(&mut self, root: &Node, has_trusted: bool) -> Vec<ListenerSettings> {
+    pub(super) fn listeners(&mut self, root: &Node, trusted: Option<&TrustedProxies>) -> Vec<ListenerSettings> {
         const WRITE: &str = "write `listeners: [{address: 127.0.0.1:8080}]`";
         let spot = Spot::ROOT.key("listeners");
         let elements = match root.get("listeners").map(|node| &node.value) {
@@ -61,12 +63,8 @@ impl Check<'_> {
             let spot = spot.index(index);
             let read = read(node, Keep::All, &[], &spot, self.report, Listener::deserialize);
             let Some(listener) = read.and_then(|listener| self.listener(node, &spot, listener)) else { continue };
-            if listener.proxy_protocol && !has_trusted && !root.told_of("trusted_proxies") {
-                self.report.error(
-                    &spot.key("proxy_protocol"),
-                    "nobody is trusted to tell a client's address, and so nobody could connect",
-                    "add `trusted_proxies: [10.0.0.0/8]` at the top level: where the proxies in front are",
-                );
+            if listener.proxy_protocol && !root.told_of("trusted_proxies") {
+                self.somebody_is_trusted(&listener.address, trusted, &spot.key("proxy_protocol"));
             }
             if listeners.iter().any(|other| clash(&other.address, &listener.address)) {
                 self.report.error(
@@ -78,6 +76,49 @@ impl Check<'_> {
             listeners.push(listener);
         }
         listeners
+    }
+
+    /// With `proxy_protocol` nobody but `trusted_proxies` may connect.
+    fn somebody_is_trusted(&mut self, address: &ListenAddress, trusted: Option<&TrustedProxies>, spot: &Spot<'_>) {
+        let (message, mend) = match (trusted, address) {
+            (None, _) => (
+                "nobody is trusted to tell a client's address, and so nobody could connect",
+                "add `trusted_proxies: [10.0.0.0/8]` at the top level: where the proxies in front are",
+            ),
+            (Some(trusted), ListenAddress::Unix(_)) if !trusted.unix => (
+                "nobody who comes by a Unix socket is in `trusted_proxies`, and so nobody could connect",
+                "add `unix` to `trusted_proxies`",
+            ),
+            (Some(trusted), ListenAddress::Tcp(_)) if trusted.networks.is_empty() => (
+                "`trusted_proxies` has no address, and so nobody could connect",
+                "add to `trusted_proxies` where the proxies in front are",
+            ),
+            _ => return,
+        };
+        self.report.error(spot, message, mend);
+    }
+
+    /// Where a proxy stands in front, TLS is that one's business.
+    pub(super) fn warn_of_clear_keys(
+        &mut self,
+        listeners: &[ListenerSettings],
+        routes: &[RouteSettings],
+        has_trusted: bool,
+    ) {
+        let secret = routes.iter().any(|route| asks_for_secrets(&route.access));
+        if !secret || has_trusted || !self.report.is_sound() {
+            return;
+        }
+        let all = Spot::ROOT.key("listeners");
+        for (index, listener) in listeners.iter().enumerate() {
+            if is_open(&listener.address) && listener.tls.is_none() {
+                self.report.warning(
+                    &all.index(index).key("address"),
+                    "keys and passwords come in the clear from other machines",
+                    "add `tls`; or, where a proxy in front of this one speaks it, name that one in `trusted_proxies`",
+                );
+            }
+        }
     }
 
     fn listener(&mut self, node: &Node, spot: &Spot<'_>, listener: Listener) -> Option<ListenerSettings> {
@@ -123,10 +164,16 @@ impl Check<'_> {
                 Some(identity)
             })
             .collect();
+        let shown = first.iter().chain(further.iter().flatten()).collect::<Vec<_>>();
+        self.warn_of_never_shown(&shown, further.iter().all(Option::is_some), &at);
         let at = spot.key("client_ca");
         let roots = self.ca(tls.client_ca.as_ref(), &at);
         for root in roots.as_deref().into_iter().flatten() {
             self.dated(root, &at);
+            if !vouches(root) {
+                let mend = "name the authority that signed the clients' certificates";
+                self.report.warning(&at, "a certificate in the file is no authority's, and vouches for nobody", mend);
+            }
         }
         if tls.client_ca.is_none() && tls.client_auth.is_some() && !node.told_of("client_ca") {
             let mend = "add `client_ca: clients.pem`, or take it out";
@@ -141,6 +188,26 @@ impl Check<'_> {
         Some(ServerTls { first: first?, further: further.into_iter().collect::<Option<_>>()?, clients })
     }
 
+    /// Of several certificates with one name the first is shown.
+    fn warn_of_never_shown(&mut self, shown: &[&ServerIdentity], is_whole: bool, certificates: &Spot<'_>) {
+        if !is_whole {
+            return;
+        }
+        let leaves: Vec<_> = shown.iter().filter_map(|identity| identity.chain.first()).collect();
+        for (place, leaf) in leaves.iter().enumerate().skip(1) {
+            let before = leaves.get(..place).unwrap_or_default();
+            let taken = || before.iter().flat_map(|leaf| hosts(leaf)).collect::<HashSet<_>>();
+            let message = if before.contains(leaf) {
+                "this certificate stands here a second time".to_owned()
+            } else if let Some(name) = hosts(leaf).into_iter().find(|name| taken().contains(name)) {
+                format!("a certificate before it has the name {} too, and is shown for it", plain(&name))
+            } else {
+                continue;
+            };
+            self.report.warning(&certificates.index(place - 1).key("cert"), message, "take one of the two out");
+        }
+    }
+
     /// A certificate to show to clients.
     fn server_identity<F>(
         &mut self,
@@ -152,12 +219,20 @@ impl Check<'_> {
     where
         F: Form<Value = String>,
     {
-        if cert.is_none() {
+        if cert.is_none() && !node.told_of("certificate") {
             self.missing(spot, node, "cert", "add the PEM file of the certificate");
         }
         if key.is_none() {
             self.missing(spot, node, "key", "add the PEM file of the key");
         }
-        self.identity((&cert?.0, &spot.key("cert")), (&key?.0, &spot.key("key")))
+        match (cert, key) {
+            (Some(cert), Some(key)) => self.identity((&cert.0, &spot.key("cert")), (&key.0, &spot.key("key"))),
+            (Some(cert), None) => {
+                // What is wrong with the one is told beside that the other is missing.
+                self.chain(&cert.0, &spot.key("cert"));
+                None
+            }
+            (None, _) => None,
+        }
     }
 }

@@ -40,6 +40,9 @@ use certificate::Authorities;
 /// Bodies kept for replay together.
 const REPLAY_TOTAL: u64 = 64 << 20;
 
+/// With less the process would be short of it from the start.
+const MEMORY: u64 = 64 << 20;
+
 /// What hyper needs at least for a head, and what is more than any head should be.
 const HEAD_SIZE: std::ops::RangeInclusive<u64> = 8 << 10..=1 << 20;
 
@@ -71,6 +74,8 @@ struct Inherited {
     access: Option<AccessPolicy>,
     timeouts: RouteTimeouts,
     limits: RouteLimits,
+    /// Whether their rate was wrong, which was told.
+    told_rate: bool,
 }
 
 /// Checks a document. The settings' `files` and `fingerprint` are left empty. `None` where an
@@ -106,7 +111,7 @@ pub(crate) fn check(
     let client = check.client(&general);
     let trusted_proxies = trusted_proxies(&general);
     warn_of_everyone(trusted_proxies.as_ref(), check.report);
-    let listeners = check.listeners(root, trusted_proxies.is_some());
+    let listeners = check.listeners(root, trusted_proxies.as_ref());
     check.has_certificates = listener::asks_for_certificates(root);
     let inherited = check.inherited(root, &general);
     let store = check.store(root, &general);
@@ -115,9 +120,11 @@ pub(crate) fn check(
     let credentials = check.credentials(root);
     let open = listeners.iter().any(|listener| listener::is_open(&listener.address));
     let routes = check.routes(root, &credentials, &inherited, open);
+    check.warn_of_clear_keys(&listeners, &routes, trusted_proxies.is_some());
     let workers = check.workers(&general);
     let handover = check.handover(root, &general, &listeners);
     let admin = check.admin(root, &general, &listeners, handover.as_deref());
+    let memory = check.memory(&general);
     if !check.report.is_sound() {
         return None;
     }
@@ -138,7 +145,7 @@ pub(crate) fn check(
         client,
         replay_budget: limits.replay_total.map_or(REPLAY_TOTAL, |size| size.0),
         connections: limits.connections.map(NonZeroU32::get),
-        memory: limits.memory.map(|size| size.0),
+        memory,
         guesses,
         log: general.log.as_ref().map(Log::settings).unwrap_or_default(),
         store,
@@ -237,13 +244,25 @@ impl Check<'_> {
         }
     }
 
+    fn memory(&mut self, general: &General) -> Option<u64> {
+        let memory = general.limits.as_ref()?.memory.as_ref()?.0;
+        if memory < MEMORY {
+            let (limits, mend) = (Spot::ROOT.key("limits"), "write 64MiB or more, with the unit");
+            self.report.error(&limits.key("memory"), "is less than the proxy itself takes", mend);
+        }
+        Some(memory)
+    }
+
     fn inherited(&mut self, root: &Node, general: &General) -> Inherited {
         let Some(defaults) = &general.defaults else { return Inherited::default() };
         let spot = Spot::ROOT.key("defaults");
+        let written = root.get("defaults").and_then(|defaults| defaults.get("limits"));
+        let nothing = Inherited::default();
         if let Some(limits) = &defaults.limits {
-            self.told_bounds(&spot, limits);
+            self.told_bounds(&spot, limits, written, &nothing);
         }
         Inherited {
+            told_rate: written.is_some_and(|limits| limits.told_of("rate")),
             access: defaults.access.as_ref().map(|access: &Access| {
                 let node = root.get("defaults").and_then(|defaults| defaults.get("access"));
                 self.access(access, node, &spot.key("access"))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Method;
 use serde::Deserialize;
 
+use crate::config::check::access::asks_for_secrets;
 use crate::config::check::bound::bounds;
 use crate::config::check::{Check, Credentials, Inherited};
 use crate::config::de::{Keep, read};
@@ -15,7 +16,7 @@ use crate::config::spot::{Spot, plain};
 use crate::config::tree::{Node, Value};
 use crate::config::{CredentialSettings, ForwardSettings, RouteAction, RouteSettings};
 use crate::model::{
-    BodyPace, Limits, MatchSpec, PathPrefix, PathRule, Placement, Protocol, Scheme, Timeouts, UpstreamTls,
+    BodyPace, Limits, MatchSpec, PathPrefix, PathRule, Per, Placement, Protocol, Scheme, Timeouts, UpstreamTls,
 };
 
 impl Check<'_> {
@@ -144,11 +145,21 @@ impl Check<'_> {
             }
         };
         if let Some(limits) = &route.limits {
-            self.told_bounds(spot, limits);
+            self.told_bounds(spot, limits, node.get("limits"), inherited);
         }
         let bounds = bounds(route.limits.as_ref(), &inherited.limits);
         let says_access = access.is_some();
         let access = access.unwrap_or_default();
+        let per_key = bounds.rates.iter().any(|rule| rule.per == Per::Key);
+        let has_identity = asks_for_secrets(&access) || access.client_certificates.is_some();
+        if per_key && !has_identity && self.report.is_sound() && route.limits.as_ref().is_some_and(|l| l.rate.is_some())
+        {
+            self.report.warning(
+                &spot.key("limits").key("rate"),
+                "nobody shows a key on this route: `per: key` is one bucket for all",
+                "write `per: address`, or ask for keys with `access`",
+            );
+        }
         Some(RouteSettings {
             name: name?,
             label: label?,
@@ -329,7 +340,11 @@ impl Check<'_> {
             insecure: fields.insecure.unwrap_or(false),
         };
         if tls.insecure {
-            self.insecure(&spot.key("insecure"), &called(label(node, route).as_deref()));
+            let what = match &route.credential {
+                Some(CredentialName(None)) => "requests",
+                _ => "credential",
+            };
+            self.insecure(&spot.key("insecure"), &called(label(node, route).as_deref()), what);
         }
         let protocol = fields.protocol.map(Protocol::from).unwrap_or_default();
         let scheme = fields.url.as_ref().map(|url| url.0.origin().scheme());

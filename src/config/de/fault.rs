@@ -106,7 +106,8 @@ fn in_words(expected: &dyn Expected) -> String {
 fn kind_of(unexpected: &Unexpected<'_>) -> &'static str {
     match unexpected {
         Unexpected::Bool(_) => "true or false",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a number",
+        Unexpected::Float(_) => "a fraction",
         Unexpected::Char(_) | Unexpected::Str(_) | Unexpected::Bytes(_) => "text",
         Unexpected::Unit | Unexpected::Option => "nothing",
         Unexpected::Seq => "a list",
@@ -140,13 +141,14 @@ impl de::Error for Fault {
         Self::mismatch(expected, kind_of(&unexpected))
     }
 
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let wanted = in_words(expected);
         let range = match expected.to_string().as_str() {
             "u8" => " up to 255",
             "u16" => " up to 65535",
             "u32" => " up to 4294967295",
             "u64" | "usize" => " not below 0",
+            "a nonzero u32" if matches!(unexpected, Unexpected::Unsigned(1..)) => ", at most 4294967295",
             _ => "",
         };
         Self::told(format!("must be {wanted}{range}"), format!("write {wanted}{range}"))

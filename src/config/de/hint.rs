@@ -41,9 +41,17 @@ pub(super) fn example(path: &Path) -> Option<&'static str> {
         "client" => "write {header_timeout: 15s}",
         "assertion" => "write a text, or {private_key: \"${file:key.pem}\", issuer: ...}",
         "claims" => "write {NAME: value}",
+        "wrong_keys" => "write {rate: 10/m, burst: 30}",
         "encryption_key" => "write ${NAME}, or a list of such references",
         _ => return None,
     })
+}
+
+/// Why a word is not taken that is known elsewhere, and no slip.
+pub(super) fn refusal(path: &Path, word: Option<&str>) -> Option<&'static str> {
+    let unsafe_signature = |word: &str| word.starts_with("HS") || word == "none";
+    let is = path.last_key() == Some("algorithms") && word.is_some_and(unsafe_signature);
+    is.then_some("write one of them; a secret that is shared, or none, is never taken")
 }
 
 /// Where a field belongs that is not known at this place.
@@ -73,6 +81,20 @@ pub(super) fn home(path: &Path) -> Option<&'static str> {
             "state_file" => Some("write it in the credential"),
             _ => None,
         },
+        [Key(limits)] if limits == "limits" => match field.as_str() {
+            "body" | "replay" | "splice" | "waiting" | "body_rate" | "rate" | "burst" | "concurrency" => {
+                Some("write it under `limits` of a route, or of `defaults`")
+            }
+            _ => None,
+        },
+        [.., Key(limits)] if limits == "limits" => match field.as_str() {
+            "memory" | "wrong_keys" | "replay_total" => Some("write it under `limits` at the top level"),
+            _ => None,
+        },
+        // Nearer in letters is `certificates`.
+        [.., Key(tls)] | [.., Key(tls), Key(_), Index(_)] if tls == "tls" && field == "certificate" => {
+            Some("did you mean `cert`?")
+        }
         [Key(all), Index(_)] if all == "listeners" => match field.as_str() {
             "cert" | "key" | "certificates" | "client_ca" | "client_auth" => Some("write it under `tls`"),
             "trusted_proxies" => Some("write it at the top level"),

@@ -35,6 +35,31 @@ pub(crate) fn read<'n, T>(
         if way.0.is_empty() || culprit.out.replace(true) {
             return None;
         }
+        if let Kind::Unknown { key, expected } = fault.kind()
+            && is_piece(culprit, key, expected, known)
+            && let Some(map) = node.at(&Path(way.0.split_last().map_or(&[][..], |(_, above)| above).to_vec()))
+        {
+            take_out_rest(map, key, |key| nearest(key, expected.iter().chain(known).copied()).is_none());
+        }
+    }
+}
+
+/// Whether a field may be a piece of a value: between brackets one in no quotes ends at a comma, and
+/// what is behind it reads as a key.
+fn is_piece(field: &Node, key: &str, expected: &[&str], known: &[&str]) -> bool {
+    matches!(field.value, Value::Null) && nearest(key, expected.iter().chain(known).copied()).is_none()
+}
+
+/// Takes the other pieces of a cut value out, and what is left of the value before the first: one
+/// mistake is told once.
+fn take_out_rest(map: &Node, first: &str, is_odd: impl Fn(&str) -> bool) {
+    let entries = map.entries();
+    let Some(at) = entries.iter().position(|entry| entry.key == first) else { return };
+    let (before, pieces) = entries.split_at(at);
+    let pieces = pieces.iter().take_while(|entry| matches!(entry.node.value, Value::Null) && is_odd(&entry.key));
+    let cut = before.last().filter(|entry| entry.node.text().is_some());
+    for entry in pieces.chain(cut) {
+        entry.node.out.set(true);
     }
 }
 
@@ -46,9 +71,7 @@ fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'
             }
         }
         Kind::Unknown { key, expected } => {
-            // Between brackets a value in no quotes ends at a comma, and what is behind it reads as a key.
-            let known_here = expected.iter().copied().chain(known.iter().copied());
-            if matches!(culprit.value, Value::Null) && nearest(key, known_here).is_none() {
+            if is_piece(culprit, key, expected, known) {
                 report.error_at_hidden_key(
                     spot,
                     "a field without a value: perhaps the rest of a value with a comma in it",
@@ -76,8 +99,10 @@ fn tell(fault: &Fault, culprit: &Node, way: &Path, known: &[&str], spot: &Spot<'
             report.error_at_key(spot, format!("unknown field `{name}`"), mend);
         }
         Kind::Other { message, mend } => {
-            let shape = message.starts_with("must be a map") || message.starts_with("must be a list");
-            let mend = hint::example(&spot.path()).filter(|_| shape).unwrap_or(mend);
+            let (path, shape) =
+                (spot.path(), message.starts_with("must be a map") || message.starts_with("must be a list"));
+            let better = if shape { hint::example(&path) } else { hint::refusal(&path, culprit.text()) };
+            let mend = better.unwrap_or(mend);
             if fault.is_at_key() {
                 report.error_at_key(spot, message, mend);
             } else {

@@ -100,6 +100,10 @@ impl<'n> Reader<'n> {
 
     fn text<V: Visitor<'n>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.node.text() {
+            Some(MASK) => Err(Fault::told(
+                "is the mask of `tokenferry config`, not a value",
+                "write the value, or better ${NAME} or ${file:/path}",
+            )),
             Some(text) => visitor.visit_borrowed_str(text),
             None => Err(self.mismatch(&visitor)),
         }
@@ -168,12 +172,6 @@ impl<'n> Deserializer<'n> for Reader<'n> {
     fn deserialize_newtype_struct<V: Visitor<'n>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
         if name == Secret::SERDE_NAME {
             self.node.secret.set(true);
-            if self.node.text() == Some(MASK) {
-                return Err(Fault::told(
-                    "is the mask of `tokenferry config`, not a value",
-                    "write the value, or better ${NAME} or ${file:/path}",
-                ));
-            }
         }
         visitor.visit_newtype_struct(self)
     }

@@ -16,7 +16,7 @@ use crate::config::de::MEND;
 use crate::config::file::form::{Complaint, Form, Of, complaint};
 use crate::config::file::measure::Span;
 use crate::config::file::word::{Endpoint, Network, Path, Title};
-use crate::model::{CertificateName, EndpointUrl};
+use crate::model::{CertificateName, EndpointUrl, UrlError};
 use crate::secret::Secret;
 
 /// Who may come in: everyone, or whom the rules let.
@@ -94,15 +94,17 @@ pub(crate) struct Jwt {
     #[schemars(required)]
     #[schemars(extend("examples" = ["billing"]))]
     pub(crate) audience: Option<OneOrMore<Text>>,
-    /// The issuer's public keys (RFC 7517): a file, read again when it changes, or an `https://` URL, asked every ten
-    /// minutes and when a token names a key that is not known.
+    /// The issuer's public keys (RFC 7517): a file, read again when it changes, or an `https://` URL (`http://` on
+    /// loopback), asked every ten minutes, and when a token names a key that is not known, 30 seconds after the last
+    /// time at the soonest: until then such a token gets 401. While the URL does not answer, the keys at hand hold on,
+    /// however old.
     #[schemars(required)]
     pub(crate) jwks: Option<Of<KeyPlace>>,
     /// PEM file of the roots to trust, for a URL. Default: the system's.
     #[schemars(extend("examples" = ["/etc/ssl/login-ca.pem"]))]
     pub(crate) ca: Option<Of<Path>>,
     /// What a token may be signed with. Never a shared secret.
-    #[schemars(extend("default" = ["RS256", "PS256", "ES256", "ES384", "EdDSA"]))]
+    #[schemars(length(min = 1), extend("default" = ["RS256", "PS256", "ES256", "ES384", "EdDSA"]))]
     pub(crate) algorithms: Option<Vec<Signature>>,
     /// Further claims that it must have: equal to the text, or a list that holds it; of `scope`, each word. Of several
     /// texts, each must hold. Default: none.
@@ -168,7 +170,13 @@ impl Form for KeyPlace {
 
     fn read(text: &str) -> Result<JwksPlace, Complaint> {
         if text.contains("://") {
-            Endpoint::read(text).map(JwksPlace::Url)
+            Endpoint::read(text).map(JwksPlace::Url).map_err(|complaint| match EndpointUrl::parse(text) {
+                Err(UrlError::UserInfo) => Complaint {
+                    mend: "take what is before the '@' out: public keys are asked for without a login".into(),
+                    ..complaint
+                },
+                _ => complaint,
+            })
         } else {
             Path::read(text).map(JwksPlace::File)
         }
@@ -280,6 +288,7 @@ pub(crate) enum Certificates {
 pub(crate) struct CertificateRules {
     /// It must have one of these among its subject alternative names: a DNS name, `*.` and its end (one label or more),
     /// a URI, an address or a mail address. Default: any name.
+    #[schemars(length(min = 1))]
     pub(crate) names: Option<Vec<Of<SubjectName>>>,
 }
 

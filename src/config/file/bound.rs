@@ -67,7 +67,7 @@ pub(crate) struct RateLimit {
     #[schemars(required)]
     pub(crate) rate: Option<Of<Frequency>>,
     /// How many may come at once. Default: as many as come in a second at that rate, at least 1.
-    #[schemars(extend("examples" = [200]))]
+    #[schemars(range(min = 1, max = Rate::MOST), extend("examples" = [200]))]
     pub(crate) burst: Option<NonZeroU32>,
     /// Whose requests are counted together.
     #[schemars(extend("default" = "route"))]
@@ -136,6 +136,6 @@ pub(crate) struct WrongKeys {
     #[schemars(extend("default" = "10/m"))]
     pub(crate) rate: Option<Of<Frequency>>,
     /// How many at first.
-    #[schemars(extend("default" = 30, "examples" = [30]))]
+    #[schemars(range(min = 1, max = u32::MAX), extend("default" = 30, "examples" = [30]))]
     pub(crate) burst: Option<NonZeroU32>,
 }

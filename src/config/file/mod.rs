@@ -113,10 +113,11 @@ pub(crate) struct TotalLimits {
     pub(crate) replay_total: Option<Of<Size>>,
     /// Connections of clients at once, on all listeners together; further ones wait in the system's queues
     /// until one closes, and meanwhile connections that have been idle for five seconds are closed. Default: half of
-    /// the files that the process may open (`ulimit -Hn`), since a request needs a connection to its upstream too.
+    /// the files that the process may open (`ulimit -Hn`), since a request needs a connection to its upstream too: for
+    /// 10000 clients a limit of 20000 and some more (systemd's `LimitNOFILE`).
     #[schemars(extend("examples" = [10_000]))]
     pub(crate) connections: Option<NonZeroU32>,
-    /// Memory that the process may use (resident). While it uses more, what is under way goes on, new
+    /// Memory that the process may use (resident), 64MiB at least. While it uses more, what is under way goes on, new
     /// connections wait and new requests get 503. Default: 90 % of its control group's `memory.max`, where there
     /// is one, else no bound.
     #[schemars(extend("examples" = ["512MiB"]))]
@@ -124,7 +125,7 @@ pub(crate) struct TotalLimits {
     /// How many wrong keys a client address may present (an IPv6 network of 64 bits counts as one). Above it,
     /// requests that present a key from there get 429 without a look at it, until the next is due; what let in
     /// to the same route from there before goes on, but for what a process before this one let in. Missing keys
-    /// do not count, nor do clients of a Unix socket.
+    /// do not count, nor do clients of a Unix socket. Wrong ones of `admin.token` are held to the same, for themselves.
     pub(crate) wrong_keys: Option<WrongKeys>,
 }
 
@@ -132,11 +133,11 @@ pub(crate) struct TotalLimits {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Defaults {
-    /// Who may come in. Default: each route says so itself.
+    /// Who may come in; a route's own `access` takes its place whole. Default: each route says so itself.
     pub(crate) access: Option<Access>,
-    /// How long to wait.
+    /// How long to wait; of each field a route's own word goes before.
     pub(crate) timeouts: Option<RouteTimeouts>,
-    /// How much to take.
+    /// How much to take; of each field a route's own word goes before, of `rate` and `burst` together.
     pub(crate) limits: Option<RouteLimits>,
 }
 

@@ -12,6 +12,7 @@ use crate::config::file::choice::{CredentialName, HostHeader, Slash, TokenCall, 
 use crate::config::file::form::Of;
 use crate::config::file::measure::{Patience, Size};
 use crate::config::file::word::{Exact, Host, Line, Name, Pattern, Prefix, Status, Title, Upgrade, Verb};
+use crate::model::Rate;
 
 /// Which requests go where, with which credential.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -41,7 +42,8 @@ pub(crate) struct Route {
     pub(crate) request_headers: Option<Edits>,
     /// Edits of the answer's headers.
     pub(crate) response_headers: Option<Edits>,
-    /// What is done with a call to the credential's own token or release endpoint.
+    /// What is done with a call to the credential's own token or release endpoint. `answer` is of no use beside `users`
+    /// or `jwt` where the token goes into `Authorization`.
     #[schemars(extend("default" = "answer"))]
     pub(crate) token_endpoint: Option<TokenCall>,
     /// Whether `%2f` in a path passes.
@@ -130,11 +132,11 @@ pub(crate) struct RouteLimits {
     pub(crate) rate: Option<Rates>,
     /// How many requests may come at once beside a plain `rate`. Default: as many as come in a second at that
     /// rate, at least 1.
-    #[schemars(extend("examples" = [200]))]
+    #[schemars(range(min = 1, max = Rate::MOST), extend("examples" = [200]))]
     pub(crate) burst: Option<NonZeroU32>,
-    /// Requests under way at once, in each process, up to their answers' last bytes; above it 429.
-    /// Default: no bound.
-    #[schemars(extend("examples" = [50]))]
+    /// Requests under way at once, in each process, up to their answers' last bytes; above it 429. A login that the
+    /// proxy answers itself counts once it has come: its key may be in its body. Default: no bound.
+    #[schemars(range(min = 1, max = u32::MAX), extend("examples" = [50]))]
     pub(crate) concurrency: Option<NonZeroU32>,
 }
 

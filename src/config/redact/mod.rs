@@ -31,6 +31,7 @@ const HARMLESS: &[&str] = &[
     "client_auth",
     "client_ca",
     "client_cert",
+    "client_certificates",
     "concurrency",
     "connect",
     "connections",
@@ -109,6 +110,7 @@ const HARMLESS: &[&str] = &[
     "url",
     "waiting",
     "workers",
+    "wrong_keys",
 ];
 
 /// Maps whose fields the operator names, so that a name says nothing about the value.
@@ -264,16 +266,18 @@ fn cut(text: &str, caret: usize) -> (String, usize) {
 /// A key with its colon, and what of structure follows.
 fn key(region: &str, is_shown: bool) -> String {
     let quote = region.chars().next().filter(|c| matches!(c, '"' | '\''));
-    let name = match quote {
-        Some(quote) => region[1..].find(quote).map_or(region.len(), |end| end + 2),
-        None => region.find(": ").or_else(|| region.find(':')).unwrap_or(region.len()),
+    let name = if let Some(quote) = quote {
+        region[1..].find(quote).map_or(region.len(), |end| end + 2)
+    } else {
+        let end = region.find(": ").or_else(|| region.find(':'));
+        end.unwrap_or_else(|| region.trim_end_matches([' ', ',', ']', '}']).len())
     };
     let (name, rest) = region.split_at(name.min(region.len()));
     let mut out = if is_shown { name.to_owned() } else { MASK.to_owned() };
     let mut in_anchor = false;
     for c in rest.chars() {
         in_anchor = matches!(c, '&' | '*') || (in_anchor && (c.is_alphanumeric() || matches!(c, '_' | '-')));
-        if !(in_anchor || matches!(c, ':' | ' ' | '{' | '[' | '-')) {
+        if !(in_anchor || matches!(c, ':' | ' ' | '{' | '[' | '-' | ',' | ']' | '}')) {
             break;
         }
         out.push(c);

@@ -39,6 +39,7 @@ fn users_and_tokens_are_taken_with_their_defaults() {
     assert!(matches!(jwt.keys, KeySource::File(_)));
     assert!(loaded.settings.files.iter().any(|file| file.ends_with("jwks.json")), "it is watched");
     let shown = effective(&loaded, Format::Yaml);
+    assert!(shown.contains("scope: r w") && shown.contains("n: 7"), "what a token must have is no secret: {shown}");
     assert!(shown.contains("leeway: 60s") && shown.contains("- EdDSA") && shown.contains("jwks: jwks.json"), "{shown}");
 
     let loaded = read_beside(
@@ -88,6 +89,23 @@ fn what_can_never_hold_or_is_no_hash_is_refused_with_its_mend() {
             "whoever is on the way could put keys of their own in its place over plain http | use https://".to_owned(),
         ),
         (
+            "{jwt: {issuer: i, audience: a, jwks: 'https://u:CANARY@i.example/jwks'}}",
+            "must not hold a user name or password | take what is before the '@' out: public keys are asked for without a \
+             login"
+                .to_owned(),
+        ),
+        (
+            "{jwt: {issuer: '***', audience: a, jwks: jwks.json}}",
+            "is the mask of `tokenferry config`, not a value | write the value, or better ${NAME} or ${file:/path}"
+                .to_owned(),
+        ),
+        (
+            "{deny: []}",
+            "has no rule, and so does not say who may come in | write `public` for everyone, or add `api_keys`, \
+             `users`, `jwt`, `client_certificates`, `allow` or `deny`"
+                .to_owned(),
+        ),
+        (
             "{jwt: {issuer: i, audience: a, jwks: missing.json}}",
             "the file does not exist | create it, or mend the path; a relative one is relative to this file".to_owned(),
         ),
@@ -130,6 +148,9 @@ fn what_can_never_hold_or_is_no_hash_is_refused_with_its_mend() {
     for word in ["HS256", "none", "rs256"] {
         let told = complaints(&format!("{{jwt: {{issuer: i, audience: a, jwks: jwks.json, algorithms: [{word}]}}}}"));
         assert!(told.len() == 1 && told[0].contains("RS256"), "{told:?}");
+        let mend =
+            if word == "rs256" { "did you mean `RS256`?" } else { "a secret that is shared, or none, is never taken" };
+        assert!(told[0].ends_with(mend), "{told:?}");
     }
     let told = complaints("{jwt: {}}");
     assert_eq!(told.len(), 3, "{told:?}");

@@ -200,5 +200,6 @@ fn the_rest_of_a_secret_with_a_comma_is_neither_named_nor_shown() {
         let told = format!("{problems:?}");
         assert!(told.contains("perhaps the rest of a value with a comma in it"), "{told}");
         assert!(!told.contains(secret), "{told}");
+        assert_eq!(problems.list.len(), 1, "one mistake: {problems}");
     }
 }

@@ -318,7 +318,7 @@ fn routes_are_checked() {
         (
             "name: one",
             "name: one\n    access: {}",
-            "6:5 routes[0].access: has no rule, and so lets everyone in | write `public` if that is meant, or add `api_keys`, `allow` or `deny`",
+            "6:5 routes[0].access: has no rule, and so does not say who may come in | write `public` for everyone, or add `api_keys`, `users`, `jwt`, `client_certificates`, `allow` or `deny`",
         ),
         (
             "name: one",
@@ -611,6 +611,11 @@ fn listeners_are_checked() {
         ),
         (
             LISTENER,
+            "[{address: '127.0.0.1:1', tls: {certificate: a.pem, key: b.pem}}]",
+            "1:44 listeners[0].tls.certificate: unknown field `certificate` | did you mean `cert`?",
+        ),
+        (
+            LISTENER,
             "[{address: '127.0.0.1:1', proxy_protocol: true}]",
             "1:54 listeners[0].proxy_protocol: nobody is trusted to tell a client's address, and so nobody could connect | add `trusted_proxies: [10.0.0.0/8]` at the top level: where the proxies in front are",
         ),
@@ -640,6 +645,10 @@ fn listeners_are_checked() {
             "1:1 : `listeners` is missing | write `listeners: [{address: 127.0.0.1:8080}]`",
         ),
     ]);
+    let certificate = BASE.replace("8080}", "8080, tls: {cert: a, key: b, certificates: [{certificate: c, key: b}]}}");
+    let told = told(&refused(&certificate).list);
+    assert!(told.iter().any(|told| told.ends_with("unknown field `certificate` | did you mean `cert`?")), "{told:?}");
+    assert!(!told.iter().any(|told| told.contains("`cert` is missing")), "what was meant is there: {told:?}");
     let open = BASE.replace("127.0.0.1:8080", "'[::]:80'");
     assert!(read(&open.replace("name: one", "name: one\n    access: public")).is_ok());
     assert!(read(&format!("{open}defaults: {{access: public}}\n")).is_ok());
@@ -678,6 +687,38 @@ fn what_is_for_the_whole_proxy_is_checked() {
         (
             "defaults: {limits: {rate: {rate: 5/s}, burst: 5}}",
             "8:47 defaults.limits.burst: belongs to a plain `rate`, and this one is none | put it into the map of its rate: {rate: 100/s, burst: 200}",
+        ),
+        (
+            "defaults: {limits: {burst: 5}}",
+            "8:28 defaults.limits.burst: belongs to a plain `rate`, and there is none | add `rate: 100/s` beside it, or take it out",
+        ),
+        (
+            "defaults: {limits: {rate: 10/d, burst: 5}}",
+            "8:27 defaults.limits.rate: is not a rate | write a count and a unit: 100/s, 10/m, 1000/h",
+        ),
+        (
+            "defaults: {limits: {concurrency: 5000000000}}",
+            "8:34 defaults.limits.concurrency: must be a whole number above 0, at most 4294967295 | write a whole number above 0, at most 4294967295",
+        ),
+        (
+            "defaults: {limits: {concurrency: 1.5}}",
+            "8:34 defaults.limits.concurrency: must be a whole number above 0, not a fraction | write a whole number above 0",
+        ),
+        (
+            "defaults: {limits: {memory: 1GiB}}",
+            "8:21 defaults.limits.memory: unknown field `memory` | write it under `limits` at the top level",
+        ),
+        (
+            "limits: {rate: 100/s}",
+            "8:10 limits.rate: unknown field `rate` | write it under `limits` of a route, or of `defaults`",
+        ),
+        (
+            "limits: {wrong_keys: 10/m}",
+            "8:22 limits.wrong_keys: must be a map, not text | write {rate: 10/m, burst: 30}",
+        ),
+        (
+            "limits: {memory: 5}",
+            "8:18 limits.memory: is less than the proxy itself takes | write 64MiB or more, with the unit",
         ),
         ("client: {head_size: 1KiB}", "8:21 client.head_size: must be from 8KiB to 1MiB | write 64KiB"),
         (
@@ -749,7 +790,9 @@ fn certificates_that_cannot_serve_are_told() {
     write("a.crt", &params.self_signed(&key).unwrap().pem());
     write("a.key", &key.serialize_pem());
     write("b.key", &other.serialize_pem());
-    for (name, days) in [("s", 14), ("l", 15)] {
+    for (name, days) in [("s", 14), ("l", 15), ("m", 15)] {
+        let host = if name == "m" { "m.example" } else { "localhost" };
+        params.subject_alt_names = vec![rcgen::SanType::DnsName(host.try_into().unwrap())];
         params.not_after =
             (std::time::SystemTime::now() + std::time::Duration::from_secs(days * 24 * 3600 - 60)).into();
         write(&format!("{name}.crt"), &params.self_signed(&key).unwrap().pem());
@@ -772,6 +815,16 @@ fn certificates_that_cannot_serve_are_told() {
         ("junk", "a.key", "listeners[0].tls.cert: the file holds no certificate"),
         ("bad.pem", "a.key", "listeners[0].tls.cert: the certificate cannot be read"),
         ("none", "a.key", "listeners[0].tls.cert: the file does not exist"),
+        (
+            "none",
+            "none",
+            "listeners[0].tls.cert: the file does not exist; listeners[0].tls.key: the file does not exist",
+        ),
+        (
+            "l.crt",
+            "l.key, certificates: [{cert: none}]",
+            "listeners[0].tls.certificates[0]: `key` is missing; listeners[0].tls.certificates[0].cert: the file does not exist",
+        ),
         (".", "a.key", "listeners[0].tls.cert: the file is a folder"),
         (
             "none, client_ca: junk",
@@ -794,7 +847,7 @@ fn certificates_that_cannot_serve_are_told() {
             "l.key, certificates: [{cert: l.crt, key: b.key}]",
             "listeners[0].tls.certificates[0].key: the key does not fit the certificate",
         ),
-        ("l.crt", "l.key, certificates: [{cert: l.crt, key: l.key}]", ""),
+        ("l.crt", "l.key, certificates: [{cert: m.crt, key: m.key}]", ""),
         ("s.crt", "s.key", "listeners[0].tls.cert: the certificate expires in less than 14 days"),
         (
             "l.crt",
@@ -925,7 +978,7 @@ fn what_was_told_of_is_not_told_again_in_other_words() {
     );
     // Whose place is taken out counts still.
     assert_eq!(
-        paths(&yaml(fixed, "{api_keys: [{name: a, key: x}, 7, {name: b}]}")),
+        paths(&yaml(fixed, "{api_keys: [{name: a, key: long-enough-for-one}, 7, {name: b}]}")),
         ["routes[0].access.api_keys[1]", "routes[0].access.api_keys[2]"]
     );
     let login = "provider: oauth2, token_url: https://login.example.com/t, client_id: a, client_secret: b";
@@ -960,4 +1013,47 @@ fn a_state_file_of_two_is_told_beside_other_errors() {
         "{told:#?}"
     );
     assert_eq!(told.len(), 3, "{told:#?}");
+}
+
+#[test]
+fn a_burst_that_meets_no_plain_rate_is_an_error_also_after_defaults() {
+    let yaml = |own: &str, defaults: &str| format!("{BASE}    limits: {own}\ndefaults: {{limits: {defaults}}}\n");
+    let paths = |yaml: &str| refused(yaml).list.into_iter().map(|problem| problem.path).collect::<Vec<_>>();
+    for defaults in ["{}", "{concurrency: 2}", "{rate: [{rate: 5/s}]}", "{rate: {rate: 5/s, burst: 9}}"] {
+        assert_eq!(paths(&yaml("{burst: 5}", defaults)), ["routes[0].limits.burst"], "{defaults}");
+    }
+    assert_eq!(paths(&yaml("{burst: 5}", "{rate: 5/d}")), ["defaults.limits.rate"]);
+    assert_eq!(paths(&yaml("{rate: 5/d, burst: 5}", "{}")), ["routes[0].limits.rate"]);
+    let loaded = taken(&yaml("{burst: 5}", "{rate: 5/s}"));
+    assert_eq!(loaded.settings.routes[0].bounds.rates[0].burst, 5);
+}
+
+#[test]
+fn a_line_shows_what_holds_no_secret_and_its_empty_lists_and_maps_whole() {
+    for line in [
+        "    limits: {rate: 100/x}",
+        "    limits: {rate: [], burst: 5x}",
+        "    limits: {rate: {rate: 5/s, per: adress}}",
+        "    limits: {concurrency: many, body_rate: 10x}",
+        "    access: {client_certificates: app}",
+        "    access: {client_certificates: {names: [], x: 1}, allow: [], deny: [10.0.0.1/8]}",
+        "    access: {jwt: {}}",
+        "    access: {jwt: {audience: [], jwks: jwks.json, algorithms: [RS257]}}",
+    ] {
+        let problems = refused(&format!("{BASE}{line}\n"));
+        let shown = line.replace("x: 1", "***: ***");
+        assert!(problems.list.iter().any(|problem| problem.source == line || problem.source == shown), "{problems}");
+    }
+    for line in ["limits: {wrong_keys: 10/m}", "limits: {memory: 5x}", "limits: {connections: 0}"] {
+        assert_eq!(refused(&format!("{BASE}{line}\n")).list[0].source, line);
+    }
+}
+
+#[test]
+fn without_a_credential_insecure_tells_of_what_is_sent() {
+    let yaml = BASE
+        .replace("upstream: https://api.example.com/v1", "upstream: {url: https://api.example.com/v1, insecure: true}")
+        .replace("credential: key", "credential: none");
+    let told = told(&taken(&yaml.replace("credentials:\n  key: {provider: static, token: x}\n", "")).warnings);
+    assert!(told[0].contains("no certificate is verified, and whoever answers gets the requests |"), "{told:?}");
 }

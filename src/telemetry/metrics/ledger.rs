@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use super::refused::RefusedConnections;
 use super::route::{RouteMeter, RouteTotals};
 use super::sheet::{Open, Sheet};
 
@@ -16,6 +18,7 @@ const SLACK: usize = 64;
 pub struct Metrics {
     routes: Mutex<Routes>,
     open: Mutex<Vec<Arc<Open>>>,
+    refused: RefusedConnections,
     denied: AtomicU64,
     panics: AtomicU64,
 }
@@ -99,6 +102,17 @@ impl Metrics {
             clients: sum.clients + open.clients.read(),
             upstreams: sum.upstreams + open.upstreams.read(),
         })
+    }
+
+    /// A connection to this listener was refused before its first request. Where the log is to be told
+    /// of it: how many it was not told of since it last was.
+    pub fn connection_refused(&self, listener: &Arc<str>, reason: &'static str, now: Instant) -> Option<u64> {
+        self.refused.add(listener, reason, now)
+    }
+
+    /// How often that was, by listener and reason.
+    pub fn refused_connections(&self) -> Vec<(Arc<str>, &'static str, u64)> {
+        self.refused.rows()
     }
 
     /// Somebody came to the admin port without its token, or from a foreign page.

@@ -3,12 +3,14 @@
 //!
 //! `count` is a number with one writer, `histogram` a distribution of durations, `tally` counts by
 //! the values of a label, and `label` bounds those. `route` is what one worker counts of one route,
-//! `sheet` what it counts in all; `ledger` has the sheets of all workers.
+//! `sheet` what it counts in all; `ledger` has the sheets of all workers, and `refused` the connections
+//! that came to nothing.
 
 mod count;
 mod histogram;
 mod label;
 mod ledger;
+mod refused;
 mod route;
 mod sheet;
 mod tally;

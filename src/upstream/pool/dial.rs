@@ -124,9 +124,12 @@ where
             Turn::Permit(permit) => permit,
             Turn::Handed(link) => return Ok(Link::Http1(link)),
         };
-        let (stream, spoken) = connect(&self.upstream, Purpose::Pool, permit, deadline).await?;
+        let (mut stream, spoken) = connect(&self.upstream, Purpose::Pool, permit, deadline).await?;
         self.spoken.set(Some(spoken));
         let (peer, allowance) = (stream.peer(), stream.allowance());
+        if spoken == Spoken::Http2 {
+            stream.speaks_http2();
+        }
         let io = TokioIo::new(stream);
         match spoken {
             Spoken::Http1 => {

@@ -45,6 +45,15 @@ const MISTAKES: &[(&str, &str)] = &[
         "    credential: key",
         "    credential: key\n    access: {jwt: {issuer: i, audience: a, jwks: j, algorithms: [HS256]}}",
     ),
+    (
+        "    credential: key",
+        "    credential: key\n    access: {jwt: {issuer: i, audience: a, jwks: j, algorithms: []}}",
+    ),
+    ("    credential: key", "    credential: key\n    access: {client_certificates: {names: []}}"),
+    ("    credential: key", "    credential: key\n    limits: {rate: 5/s, burst: 1000001}"),
+    ("    credential: key", "    credential: key\n    limits: {rate: {rate: 5/s, burst: 1000001}}"),
+    ("    credential: key", "    credential: key\n    limits: {concurrency: 4294967296}"),
+    ("routes:\n", "limits: {wrong_keys: {burst: 4294967296}}\nroutes:\n"),
     ("    credential: key", "    credential: key\n    access: {client_certificates: all}"),
     ("    credential: key", "    credential: key\n    access: {client_certificates: [app]}"),
     // Words that there are not.

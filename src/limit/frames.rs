@@ -1,17 +1,23 @@
-//! What HTTP/2 frames cost us that bring no request forward. The library bounds what a client can
-//! make us keep; what it can make us do is bounded here.
+//! What HTTP/2 frames cost us that bring no request and no answer forward. The library bounds what a
+//! peer can make us keep; what it can make us do is bounded here, for clients and for upstreams.
 //!
 //! Counted by h2 (0.4) itself: CONTINUATION frames of one head, DATA frames that are empty or tiny
 //! while they lie unread, streams that are reset before they were looked at, streams that it had to
 //! reset. Not counted by it: PING, SETTINGS, PRIORITY, `WINDOW_UPDATE` and unknown frames, of which a
 //! connection could send millions a second, and streams that are reset a moment after they were
-//! looked at. On its worker everybody else would wait for them. Tiny DATA frames that an upstream
-//! takes as they come cost nothing here: they bring a body forward.
+//! looked at. On its worker everybody else would wait for them. Tiny DATA frames that are
+//! taken as they come cost nothing here, either way: they bring a body forward.
 //!
 //! So each frame takes from a purse, which fills up by time, by what we answer and by the bytes of
 //! bodies. Not by frames of bodies: how many of those there are is up to the client, which may open
 //! its windows byte by byte (CVE-2019-9511). Envoy's limits are of this kind, nginx compares the
-//! bytes of frames with those of bodies.
+//! bytes of frames with those of bodies. An upstream earns by what it is asked as a client does by what
+//! it is answered: interim answers (1xx) are frames like others.
+
+use std::io::IoSlice;
+
+/// What an HTTP/2 client sends first (RFC 9113 section 3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A frame's type (RFC 9113 section 6).
 const DATA: u8 = 0;
@@ -21,7 +27,7 @@ const RST_STREAM: u8 = 3;
 /// The length of a frame's head.
 const HEAD: usize = 9;
 
-/// What a client may spend at once: 128 streams that are cancelled with a PING each (as Go's client
+/// What a peer may spend at once: 128 streams that are cancelled with a PING each (as Go's client
 /// does) four times over.
 const FULL: u32 = 10_000;
 /// What comes back in a second: a PING and a window for each of 5,000 small messages (gRPC's clients
@@ -32,15 +38,15 @@ const A_SECOND: u64 = 10_000;
 const A_FRAME: u32 = 1;
 /// A request that was begun for nothing is dearer than an answered PING.
 const A_RESET: u32 = 17;
-/// What an answer's head gives back: its request's own frames, and that the rest of it is cancelled.
-const AN_ANSWER: u32 = 20;
+/// What a head of ours gives back: the frames of its stream, and that the rest of it is cancelled.
+const A_HEAD: u32 = 20;
 /// So many bytes of a body, either way, give back a frame. A client that reads 4 KiB at a time (as
 /// Go's does) opens the windows of its stream and of the connection after each: half of what it has.
 const A_PIECE: usize = 1024;
 
 /// A SETTINGS frame on a stream: whoever reads it must end the connection with GOAWAY (RFC 9113
 /// section 6.5). It is how hyper, which offers no other way, is made to say that this is the end.
-pub(super) const THE_END: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 1];
+pub const THE_END: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 1];
 
 /// Finds frames in a stream of bytes, however it is cut.
 #[derive(Debug, Default)]
@@ -71,9 +77,9 @@ impl Frames {
     }
 }
 
-/// Both directions of an HTTP/2 connection, and what its client has left to spend.
+/// Both directions of an HTTP/2 connection, and what its peer has left to spend.
 #[derive(Debug)]
-pub(super) struct Purse {
+pub struct Purse {
     coming: Frames,
     going: Frames,
     left: u32,
@@ -84,20 +90,25 @@ pub(super) struct Purse {
 }
 
 impl Purse {
-    /// A full purse. `preface` is how many bytes come before the first frame.
-    pub(super) fn new(preface: usize, now: u64) -> Self {
-        Self {
-            coming: Frames { payload: preface, ..Frames::default() },
-            going: Frames::default(),
-            left: FULL,
-            carried: 0,
-            filled: now,
-        }
+    /// A client's full purse.
+    pub fn of_client(now: u64) -> Self {
+        Self::new(PREFACE.len(), 0, now)
+    }
+
+    /// An upstream's.
+    pub fn of_upstream(now: u64) -> Self {
+        Self::new(0, PREFACE.len(), now)
+    }
+
+    /// So many bytes come, and go, before the first frame.
+    fn new(before_coming: usize, before_going: usize, now: u64) -> Self {
+        let behind = |payload| Frames { payload, ..Frames::default() };
+        Self { coming: behind(before_coming), going: behind(before_going), left: FULL, carried: 0, filled: now }
     }
 
     /// Pays for frames that came. Where the purse is overdrawn, the length after which no byte
     /// counts any more: the end of the frame that could not be paid.
-    pub(super) fn pay(&mut self, bytes: &[u8], now: u64) -> Result<(), usize> {
+    pub fn pay(&mut self, bytes: &[u8], now: u64) -> Result<(), usize> {
         let gained = now.saturating_sub(self.filled).saturating_mul(A_SECOND) / 1000;
         if gained > 0 {
             self.filled = now;
@@ -121,8 +132,19 @@ impl Purse {
         Ok(())
     }
 
-    /// Credits frames of ours that went; whether any was of a body.
-    pub(super) fn credit(&mut self, mut bytes: &[u8]) -> bool {
+    /// Credits as much of this as was written; whether any of it was of a body.
+    pub fn credit(&mut self, mut written: usize, bufs: &[IoSlice<'_>]) -> bool {
+        let mut body = false;
+        for buf in bufs {
+            let part = buf.get(..written.min(buf.len())).unwrap_or_default();
+            written -= part.len();
+            body |= self.went(part);
+        }
+        body
+    }
+
+    /// Credits frames of ours; whether any was of a body.
+    fn went(&mut self, mut bytes: &[u8]) -> bool {
         let mut body = false;
         while let Some((kind, length)) = self.going.next(&mut bytes) {
             match kind {
@@ -130,7 +152,7 @@ impl Purse {
                     body = true;
                     self.carry(length);
                 }
-                HEADERS => self.earn(AN_ANSWER),
+                HEADERS => self.earn(A_HEAD),
                 _ => {}
             }
         }
@@ -164,7 +186,7 @@ mod tests {
 
     /// How many of so many rounds a full purse pays for, with no time going by.
     fn rounds(most: u32, mut round: impl FnMut(&mut Purse) -> Result<(), usize>) -> u32 {
-        let mut purse = Purse::new(0, 0);
+        let mut purse = Purse::new(0, 0, 0);
         (0..most).find(|_| round(&mut purse).is_err()).unwrap_or(most)
     }
 
@@ -172,7 +194,7 @@ mod tests {
     fn frames_are_found_wherever_the_bytes_are_cut() {
         let all = [vec![b'x'; 24], frame(HEADERS, 7), frame(DATA, 0), frame(PING, 8), frame(DATA, 200)].concat();
         for piece in 1..all.len() {
-            let mut purse = Purse::new(24, 0);
+            let mut purse = Purse::new(24, 0, 0);
             for bytes in all.chunks(piece) {
                 assert_eq!(purse.pay(bytes, 0), Ok(()));
             }
@@ -184,29 +206,29 @@ mod tests {
     fn a_flood_is_cut_off_behind_the_frame_that_was_not_paid() {
         let ping = frame(PING, 8);
         let many = ping.repeat(FULL as usize + 3);
-        assert_eq!(Purse::new(0, 0).pay(&many, 0), Err(ping.len() * (FULL as usize + 1)));
+        assert_eq!(Purse::new(0, 0, 0).pay(&many, 0), Err(ping.len() * (FULL as usize + 1)));
         // Time fills the purse, but never beyond its size.
-        let mut purse = Purse::new(0, 0);
+        let mut purse = Purse::new(0, 0, 0);
         purse.pay(&ping.repeat(FULL as usize), 0).unwrap();
         assert!(purse.pay(&ping, 0).is_err());
-        let mut purse = Purse::new(0, 0);
+        let mut purse = Purse::new(0, 0, 0);
         purse.pay(&ping.repeat(FULL as usize), 0).unwrap();
         purse.pay(&ping.repeat(usize::try_from(A_SECOND).unwrap() / 5), 200).unwrap();
         assert!(purse.pay(&ping, 200).is_err());
-        assert!(Purse::new(0, 0).pay(&many, 3_600_000).is_err());
+        assert!(Purse::new(0, 0, 0).pay(&many, 3_600_000).is_err());
     }
 
     #[test]
     fn resets_of_unanswered_requests_are_dear_and_those_of_answered_ones_free() {
         let cancelled = [frame(HEADERS, 30), frame(RST_STREAM, 4)].concat();
-        let mut purse = Purse::new(0, 0);
+        let mut purse = Purse::new(0, 0, 0);
         let paid = (0..FULL).take_while(|_| purse.pay(&cancelled, 0).is_ok()).count();
         assert_eq!(paid, FULL as usize / (A_FRAME + A_RESET) as usize);
-        let mut purse = Purse::new(0, 0);
+        let mut purse = Purse::new(0, 0, 0);
         for _ in 0..100_000 {
             purse.pay(&cancelled, 0).unwrap();
             purse.pay(&frame(PING, 8), 0).unwrap();
-            purse.credit(&frame(HEADERS, 30));
+            purse.went(&frame(HEADERS, 30));
         }
     }
 
@@ -214,7 +236,7 @@ mod tests {
     fn a_download_pays_for_the_windows_of_whoever_reads_4_kib_at_a_time() {
         let (answer, windows) = (frame(DATA, 16 * 1024), frame(WINDOW_UPDATE, 4).repeat(8));
         let paid = rounds(100_000, |purse| {
-            purse.credit(&answer);
+            purse.went(&answer);
             purse.pay(&windows, 0)
         });
         assert_eq!(paid, 100_000);
@@ -237,7 +259,7 @@ mod tests {
             let round = [window.clone(), ping.repeat(pings)].concat();
             let paid = rounds(100_000, |purse| {
                 purse.pay(&round, 0)?;
-                purse.credit(&answer);
+                purse.went(&answer);
                 Ok(())
             });
             assert!(paid < FULL + FULL / 100, "{pings} PINGs a window: {paid} rounds");
@@ -247,12 +269,27 @@ mod tests {
     #[test]
     fn a_ping_and_a_window_for_each_of_thousands_of_small_messages_a_second_are_paid_by_time() {
         let (message, asked) = (frame(DATA, 105), [frame(WINDOW_UPDATE, 4), frame(PING, 8)].concat());
-        let mut purse = Purse::new(0, 0);
+        let mut purse = Purse::new(0, 0, 0);
         for now in 0..60_000 {
             for _ in 0..5 {
-                purse.credit(&message);
+                purse.went(&message);
                 purse.pay(&asked, now).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn an_upstream_is_paid_for_what_it_is_asked_and_not_for_what_it_says_of_itself() {
+        let (asked, answered) = (frame(HEADERS, 30), [frame(HEADERS, 9), frame(DATA, 9), frame(HEADERS, 9)].concat());
+        let mut purse = Purse::of_upstream(0);
+        purse.credit(PREFACE.len(), &[IoSlice::new(PREFACE)]);
+        for _ in 0..100_000 {
+            purse.credit(asked.len(), &[IoSlice::new(&asked[..4]), IoSlice::new(&asked[4..])]);
+            purse.pay(&answered, 0).unwrap();
+        }
+        let interim = frame(HEADERS, 9);
+        let mut purse = Purse::of_upstream(0);
+        let paid = (0..100_000).take_while(|_| purse.pay(&interim, 0).is_ok()).count();
+        assert_eq!(paid, FULL as usize);
     }
 }
