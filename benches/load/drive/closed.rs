@@ -13,6 +13,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How long the first answers may take beyond the warm-up: each may cost two TLS handshakes.
+const GREETINGS: Duration = Duration::from_secs(10);
+
 /// How long a connection that failed is left alone.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -26,6 +29,9 @@ struct Crew<'a> {
     askers: Vec<Option<Asker>>,
     /// Whose connection failed.
     failed: Vec<usize>,
+    /// Who has had an answer, and how many that are.
+    greeted: Vec<bool>,
+    greetings: usize,
     tally: Tally,
     /// No further requests are sent.
     over: bool,
@@ -43,9 +49,12 @@ struct Asker {
 pub(crate) fn run(job: &Job, request: &[u8], tls: Option<Arc<ClientConfig>>, fresh: bool) -> Round {
     let askers = (0..job.connections).map(|_| None).collect();
     let failed = (0..job.connections as usize).collect();
+    let greeted = vec![false; job.connections as usize];
     let (poll, tally) = (Poll::new().unwrap(), Tally::new(job.seconds));
-    let mut crew = Crew { job, request, tls, fresh, poll, askers, failed, tally, over: false };
+    let mut crew = Crew { job, request, tls, fresh, poll, askers, failed, greeted, greetings: 0, tally, over: false };
     crew.work_until(Instant::now() + Duration::from_secs_f64(job.warm_up), |_| false);
+    // What it costs to open a connection that is then kept is not what is measured.
+    crew.work_until(Instant::now() + GREETINGS, |crew| crew.fresh || crew.greetings == crew.greeted.len());
     let (begun, before) = (Instant::now(), crew.tally.answered);
     crew.tally.begin(begun);
     println!("begin");
@@ -122,6 +131,7 @@ impl Crew<'_> {
                     return self.fail(index, &format!("status {code}"));
                 }
                 self.tally.answered(now, took);
+                self.greetings += usize::from(!std::mem::replace(&mut self.greeted[index], true));
                 if self.over || self.fresh {
                     self.askers[index] = None;
                     if !self.over {

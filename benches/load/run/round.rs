@@ -60,7 +60,7 @@ pub(crate) fn measure(stage: &Stage<'_>, target: &Target, load: Load) -> Result<
     scope(|scope| {
         let _scraper = target.admin.map(|admin| scrape(scope, admin));
         let generator = generator(stage, target, load)?;
-        let patience = Duration::from_secs_f64(load.seconds * 2.0) + 4 * GRACE;
+        let patience = Duration::from_secs_f64(load.seconds * 2.0) + 10 * GRACE;
         generator.line("begin", patience).map_err(|e| told(&e))?;
         let pids = target.pid.map(tree).unwrap_or_default();
         let before = cpu_time(&pids);
