@@ -101,7 +101,11 @@ impl Scenario {
         };
         match self {
             Self::Get1k => get,
-            Self::Get1kTwoWorkers => Traffic { name: "get-1k-two-workers", says: "the same with two workers", ..get },
+            Self::Get1kTwoWorkers => Traffic {
+                name: "get-1k-two-workers",
+                says: "GET, answer 1 KiB, keep-alive, as fast as it goes, two workers",
+                ..get
+            },
             Self::Get64k => Traffic {
                 name: "get-64k",
                 says: "GET, answer 64 KiB, keep-alive, as fast as it goes",

@@ -3,15 +3,15 @@
 use super::sample::{BUCKET, Mark};
 use plotters::prelude::*;
 
-/// Seen on white and on black.
-const PALETTE: [RGBColor; 6] = [
-    RGBColor(0x2f, 0x7f, 0xd8),
-    RGBColor(0xe0, 0x7b, 0x1f),
-    RGBColor(0x2c, 0xa0, 0x60),
-    RGBColor(0xc8, 0x4b, 0x8e),
-    RGBColor(0x8a, 0x6f, 0xd6),
-    RGBColor(0x8c, 0x8c, 0x8c),
+/// Those that are in nearly every plot, always alike; all colours are seen on white and on black.
+const KNOWN: [(&str, RGBColor); 4] = [
+    ("tokenferry", RGBColor(0x2f, 0x7f, 0xd8)),
+    ("nginx", RGBColor(0x2c, 0xa0, 0x60)),
+    ("haproxy", RGBColor(0xe0, 0x7b, 0x1f)),
+    ("direct", RGBColor(0x8c, 0x8c, 0x8c)),
 ];
+/// The others, in their order.
+const OTHERS: [RGBColor; 3] = [RGBColor(0xc8, 0x4b, 0x8e), RGBColor(0x8a, 0x6f, 0xd6), RGBColor(0x1f, 0xa3, 0xb5)];
 const MARK: RGBColor = RGBColor(0xd6, 0x45, 0x45);
 const SIZE: (u32, u32) = (860, 340);
 const LABELS: (&str, u32) = ("sans-serif", 14);
@@ -39,6 +39,7 @@ pub(crate) fn latency(curves: &[Curve<'_>]) -> Result<String, Problem> {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&root)
             .margin(12)
+            .margin_right(32)
             .x_label_area_size(44)
             .y_label_area_size(84)
             .build_cartesian_2d(0.0..rarity(SHOWN) + 0.05, (least * 0.8..most * 1.3).log_scale())?;
@@ -75,6 +76,7 @@ pub(crate) fn throughput(curves: &[(&str, &[u64])], marks: &[Mark]) -> Result<St
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let mut chart = ChartBuilder::on(&root)
             .margin(12)
+            .margin_right(32)
             .x_label_area_size(44)
             .y_label_area_size(84)
             .build_cartesian_2d(0.0..end, 0.0..top)?;
@@ -103,7 +105,8 @@ where
     CT: plotters::coord::CoordTranslate<From = (f64, f64)>,
 {
     for (index, (name, points)) in curves.iter().enumerate() {
-        let colour = PALETTE[index % PALETTE.len()];
+        let known = KNOWN.iter().find(|(known, _)| known == name).map(|(_, colour)| *colour);
+        let colour = known.unwrap_or(OTHERS[index % OTHERS.len()]);
         chart
             .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?
             .label(*name)

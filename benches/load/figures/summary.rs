@@ -6,8 +6,10 @@ use super::spread::told;
 const HEADING: [&str; 15] = [
     "",
     "CPU us/req",
-    "req/s",
+    "CPU/nginx",
+    "CPU/haproxy",
     "CPUs",
+    "req/s",
     "p50 us",
     "p90 us",
     "p99 us",
@@ -17,8 +19,6 @@ const HEADING: [&str; 15] = [
     "PSS MiB",
     "calls/req",
     "errors",
-    "CPU/nginx",
-    "CPU/haproxy",
 ];
 
 /// The heading first, then a row a target. Columns that no target has are left out.
@@ -53,8 +53,10 @@ fn row(run: &Run, scenario: &str, target: &str) -> Vec<String> {
     vec![
         target.to_owned(),
         column(&CPU, 1),
-        column(&|sample| sample.rate(), 0),
+        over("nginx"),
+        over("haproxy"),
         column(&|sample| sample.busy, 2),
+        column(&|sample| sample.rate(), 0),
         latency(|sample| sample.round.p50_us),
         latency(|sample| sample.round.p90_us),
         latency(|sample| sample.round.p99_us),
@@ -64,7 +66,5 @@ fn row(run: &Run, scenario: &str, target: &str) -> Vec<String> {
         highest(|sample| sample.pss_kib),
         column(&|sample| sample.syscalls, 2),
         run.of(scenario, target).map(Sample::errors).sum::<u64>().to_string(),
-        over("nginx"),
-        over("haproxy"),
     ]
 }
