@@ -787,6 +787,7 @@ fn certificates_that_cannot_serve_are_told() {
     let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     write("a.crt", &params.self_signed(&key).unwrap().pem());
     write("a.key", &key.serialize_pem());
     write("b.key", &other.serialize_pem());

@@ -52,11 +52,12 @@ fn meant(mut loaded: Loaded) -> String {
 #[test]
 fn what_config_prints_is_taken_again_and_means_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let own = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let made = params.self_signed(&own).unwrap();
     let key = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-    for (name, content) in
-        [("a.crt", made.cert.pem()), ("a.key", made.signing_key.serialize_pem()), ("jwks.json", key.to_owned())]
-    {
+    for (name, content) in [("a.crt", made.pem()), ("a.key", own.serialize_pem()), ("jwks.json", key.to_owned())] {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
     let path = folder.path().join("proxy.yaml");

@@ -265,10 +265,11 @@ fn certificates_and_authorities_of_a_listener_are_read_and_proxies_in_front_are_
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, names: &[&str]| {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        std::fs::write(folder.path().join(format!("{name}.crt")), made.cert.pem()).unwrap();
+        let (made, mut params) = (rcgen::KeyPair::generate().unwrap(), rcgen::CertificateParams::new(names).unwrap());
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        std::fs::write(folder.path().join(format!("{name}.crt")), params.self_signed(&made).unwrap().pem()).unwrap();
         let key = folder.path().join(format!("{name}.key"));
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&key, made.serialize_pem()).unwrap();
         std::fs::set_permissions(key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     };
     write("one", &["localhost"]);
