@@ -146,6 +146,8 @@ fn plain_secret(node: &Node) -> Option<Place> {
         Value::Map(entries) => entries.iter().find_map(|entry| below(Step::Key(entry.key.clone()), &entry.node)),
         Value::List(elements) => elements.iter().enumerate().find_map(|(index, node)| below(Step::Index(index), node)),
         Value::Text(text) if text.starts_with("sha256:") || text.starts_with("$argon2") => None,
+        // An address in which nobody is named.
+        Value::Text(text) if text.contains("://") && !text.contains('@') => None,
         Value::Null | Value::Resolved(_) => None,
         _ => node.secret.get().then(Place::default),
     }

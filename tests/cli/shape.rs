@@ -136,7 +136,7 @@ fn an_invalid_configuration_ends_every_command_with_78() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("proxy.yaml"), GOOD).unwrap();
+    process::write(folder.path(), GOOD);
     for arguments in
         [&["schema"][..], &["man"], &["completions", "bash"], &["check"], &["config"], &["explain", "GET", "/"]]
     {

@@ -9,7 +9,7 @@ use crate::harness::terminal::Terminal;
 /// Runs a command beside this `proxy.yaml` with a terminal as its stderr.
 async fn on_a_terminal(yaml: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+    process::write(folder.path(), yaml);
     let mut command = process::command(folder.path());
     command.args(arguments).envs(variables.iter().copied());
     let run = move || (Terminal::open().run(&mut command), folder);

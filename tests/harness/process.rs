@@ -26,7 +26,7 @@ impl Process {
     /// Starts it with this configuration and these variables, and waits until it listens.
     pub fn start(yaml: &str, variables: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
-        std::fs::write(folder.path().join("proxy.yaml"), complete(yaml)).unwrap();
+        write(folder.path(), &complete(yaml));
         Self::start_in(folder, variables)
     }
 
@@ -197,13 +197,17 @@ pub fn command(folder: &Path) -> Command {
     command
 }
 
+/// Writes a `proxy.yaml` in which secrets may stand: not for everyone to read, or it is warned of.
+pub fn write(folder: &Path, yaml: &str) {
+    let file = folder.join("proxy.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+}
+
 /// Runs a command of the binary in a folder that has this `proxy.yaml`.
 pub fn run(yaml: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let folder = TempDir::new().unwrap();
-    std::fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
-    // Secrets stand in it.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o640);
-    std::fs::set_permissions(folder.path().join("proxy.yaml"), mode).unwrap();
+    write(folder.path(), yaml);
     command(folder.path()).args(arguments).envs(variables.iter().copied()).output().unwrap()
 }
 
