@@ -256,7 +256,9 @@ impl Check<'_> {
                 }
                 let tls = UpstreamTls { ca, ..UpstreamTls::default() };
                 let label = match node.get("jwks").map(|node| &node.value) {
-                    Some(Value::Resolved(resolved)) => resolved.masked.clone(),
+                    Some(Value::Resolved(resolved)) => {
+                        resolved.masked.split(['?', '#']).next().unwrap_or_default().trim().to_owned()
+                    }
                     _ => format!("{}{}", url.origin(), url.path()),
                 };
                 Some(KeySource::Url(Box::new(KeyUrl { url: url.clone(), label, tls })))

@@ -456,6 +456,25 @@ fn a_routes_name_that_came_from_a_reference_is_told_to_nobody() {
 }
 
 #[test]
+fn a_key_sets_url_is_told_without_its_query_and_without_what_came_from_a_reference() {
+    let environment = |name: &str| (name == "PART").then(|| "hunter2".to_owned());
+    for (written, label) in [
+        ("https://login.example/keys?code=CANARY", "https://login.example/keys"),
+        ("https://login.example/keys?code=CANARY&h=${PART}", "https://login.example/keys"),
+        ("https://login.example/${PART}/keys?code=CANARY", "https://login.example/***/keys"),
+    ] {
+        let jwt = format!("{{jwt: {{issuer: i, audience: a, jwks: '{written}'}}}}");
+        let yaml =
+            format!("listeners: [{{address: '127.0.0.1:0'}}]\nroutes: [{{name: a, respond: 204, access: {jwt}}}]\n");
+        let loaded = load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &environment).unwrap();
+        match &loaded.settings.routes[0].access.jwt.as_ref().unwrap().keys {
+            crate::model::KeySource::Url(source) => assert_eq!(source.label, label),
+            crate::model::KeySource::File(_) => panic!("{written} is no file"),
+        }
+    }
+}
+
+#[test]
 fn bounds_are_meant_as_they_are_written_each_part_by_itself() {
     use crate::model::{Per, Rate, RateRule};
 
