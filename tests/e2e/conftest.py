@@ -33,6 +33,8 @@ class Tokenferry:
         self.directory = pathlib.Path(directory)
         self.config = self.directory / "proxy.yaml"
         self.config.write_text(config, encoding="utf-8")
+        # Secrets stand in it; read by all, it would be warned of.
+        self.config.chmod(0o640)
         self.log = self.directory / "stderr.log"
         self.lines = queue.Queue()
         with open(self.log, "wb") as log:
