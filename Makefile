@@ -71,8 +71,7 @@ e2e: rust-tools .venv/installed ## Real foreign programs against the built binar
 		.venv/bin/python -m pytest tests/e2e $(ARGS)
 
 .PHONY: bench
-bench: rust-tools ## CPU time, rate and latency beside nginx; options in ARGS="--scenario get-1k --rounds 7"
-	@command -v nginx >/dev/null || echo "nginx is not installed: nothing to compare with (apt-get install nginx-light)" >&2
+bench: rust-tools bench-tools ## What must hold of speed and memory, beside nginx and HAProxy; options in ARGS="--scenario get-1k --rounds 7"
 	cargo bench --locked --bench load -- $(ARGS)
 
 .PHONY: release
@@ -103,6 +102,12 @@ test-tools:
 	@command -v mandoc >/dev/null || { $(call install,mandoc,mandoc); }
 	@find /usr/lib /usr/lib64 -name 'libfaketime.so.1' 2>/dev/null | grep -q . || { $(call install,libfaketime,libfaketime); }
 	@command -v curl >/dev/null || { $(call install,curl,curl ca-certificates); }
+
+# What is missing is left out and said by the bench itself.
+.PHONY: bench-tools
+bench-tools:
+	@command -v nginx >/dev/null || ( $(call install,nginx,nginx-light) ) || true
+	@command -v haproxy >/dev/null || ( $(call install,haproxy,haproxy) ) || true
 
 # curl must speak HTTP/2, as Debian's does; Python must be able to make environments. The browser is Debian's, with
 # the driver of the same version, and a font for it.

@@ -17,7 +17,7 @@
 //! | 5 | `live` | route, access, limit, telemetry, token (as handles, for what is told of it) |
 //! | 6 | `proxy` | live, route, access, limit, token, upstream, vendor, telemetry |
 //! | 7 | `server` | proxy, live, limit, telemetry |
-//! | 7 | `admin` | live, limit (for what there is too little of), access (for how a token is presented), token, vendor (for a fault's words), telemetry |
+//! | 7 | `admin` | live, limit (for what there is too little of, and how a wait is told), access (for how a token is presented), token, vendor (for a fault's words), telemetry |
 //! | 8 | `assemble` | config, vendor, live, route, access, limit, token, upstream, telemetry, server (for what it listens with) |
 //! | 9 | `app`, `demo`, `cli` | anything below, and those to the left |
 

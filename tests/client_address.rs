@@ -441,6 +441,7 @@ async fn a_connection_whose_proxy_protocol_is_not_as_the_listener_has_it_is_coun
     for (proxy, who, sent, reason) in [
         (&introduced, ANYBODY, request(head), "proxy_untrusted"),
         (&introduced, TRUSTED, request(""), "proxy_missing"),
+        (&introduced, TRUSTED, format!("{head}{head}{}", request("")), "proxy_unexpected"),
         (&plain, ANYBODY, format!("{head}{}", request("")), "proxy_unexpected"),
         (
             &plain,
@@ -468,5 +469,5 @@ async fn a_connection_whose_proxy_protocol_is_not_as_the_listener_has_it_is_coun
     end.send(format!("{head}{}", request(""))).await;
     assert_eq!(end.answer().await.status(), 204);
     let total = |proxy: &Proxy| proxy.metrics.refused_connections().iter().map(|row| row.2).sum::<u64>();
-    assert_eq!((total(&introduced), total(&plain)), (2, 2));
+    assert_eq!((total(&introduced), total(&plain)), (3, 2));
 }

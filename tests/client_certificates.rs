@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
+use rcgen::{ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
 use rustls::HandshakeKind;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -93,6 +93,38 @@ async fn a_client_without_a_certificate_that_holds_is_turned_away_in_the_handsha
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_no_authoritys_never_vouches_for_those_made_with_its_key() {
+    let (folder, authority) = folder();
+    let clients = Authority::new();
+    let file = folder.path().join("clients.pem");
+    clients.write(&file);
+    let yaml = listener(", client_ca: clients.pem", "routes: [{name: a, respond: 204}]\n");
+    std::fs::write(folder.path().join("proxy.yaml"), crate::harness::proxy::complete(&yaml)).unwrap();
+    let process = Process::start_in(folder, &[]);
+    let ask = async |identity: &Identity| {
+        let config = authority.client(&["http/1.1"], Some(identity));
+        status(connect(process.address, "localhost", config).await).await
+    };
+    let good = clients.identity(&["billing.internal"]);
+    for leaf in [
+        clients.below(|params| params.is_ca = IsCa::ExplicitNoCa),
+        Authority::made(|params| params.is_ca = IsCa::ExplicitNoCa),
+        Authority::made(|params| params.is_ca = IsCa::NoCa),
+    ] {
+        let minted = leaf.identity(&["billing.internal"]);
+        let refused = || process.log().matches("is no authority's (CA:FALSE)").count();
+        let before = refused();
+        leaf.write(&file);
+        process.signal("HUP");
+        eventually("the refusal", || refused() > before).await;
+        assert_eq!((ask(&minted).await, ask(&good).await), (None, Some(204)));
+    }
+    let run = crate::harness::process::command(process.folder.path()).arg("run").output().unwrap();
+    let told = String::from_utf8(run.stderr).unwrap();
+    assert!(!run.status.success() && told.contains("is no authority's (CA:FALSE)"), "{told}");
 }
 
 #[tokio::test]
@@ -323,6 +355,9 @@ async fn a_client_that_is_turned_away_in_the_handshake_is_counted_and_told_of_in
         listener(", client_ca: clients.pem", "admin: {address: '127.0.0.1:0'}\nroutes: [{name: a, respond: 204}]\n");
     std::fs::write(folder.path().join("proxy.yaml"), crate::harness::proxy::complete(&yaml)).unwrap();
     let process = Process::start_in(folder, &[]);
+    // A balancer looks whether the port is open.
+    drop(TcpStream::connect(process.address).await.unwrap());
+    eventually("its line", || process.log().contains("closed without a word")).await;
     let expired = clients.issue(&["billing.internal"], |params| {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
@@ -337,8 +372,6 @@ async fn a_client_that_is_turned_away_in_the_handshake_is_counted_and_told_of_in
     plain.send(GET).await;
     assert_eq!(plain.answer().await.status(), 400);
     drop(plain);
-    // A balancer looks whether the port is open.
-    drop(TcpStream::connect(process.address).await.unwrap());
     let admin = process.admin().await;
     let expected: Vec<String> =
         [("certificate_missing", 1), ("certificate_refused", 2), ("own_certificate", 1), ("plain_http", 1)]
@@ -371,19 +404,21 @@ async fn a_client_that_is_turned_away_in_the_handshake_is_counted_and_told_of_in
 #[tokio::test]
 async fn a_certificate_that_has_expired_takes_no_place_of_one_that_holds() {
     let (folder, authority) = folder();
-    let proxy = Proxy::start_in(folder, &listener("", "routes: [{name: a, respond: 204}]\n"), &[]).await;
-    let seen = || crate::harness::tls::shown(proxy.address(), "localhost");
+    let yaml = listener("", "routes: [{name: a, respond: 204}]\n");
+    std::fs::write(folder.path().join("proxy.yaml"), crate::harness::proxy::complete(&yaml)).unwrap();
+    let process = Process::start_in(folder, &[]);
+    let seen = || crate::harness::tls::shown(process.address, "localhost");
     let good = seen().await;
     let expired = authority.issue(&["localhost"], |params| {
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
     });
-    expired.write(&proxy.folder(), "server");
-    proxy.hang_up().await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    expired.write(process.folder.path(), "server");
+    process.signal("HUP");
+    eventually("the refusal", || process.log().contains("the certificate has expired; the one in force")).await;
     assert_eq!(seen().await, good, "what was in force stays");
     let renewed = authority.identity(&["localhost"]);
-    renewed.write(&proxy.folder(), "server");
-    proxy.hang_up().await;
+    renewed.write(process.folder.path(), "server");
+    process.signal("HUP");
     soon("the reload", async { while seen().await != renewed.chain[0] {} }).await;
 }

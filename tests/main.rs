@@ -30,6 +30,7 @@ mod house;
 mod idle;
 mod injection;
 mod limits;
+mod load_harness;
 mod logins;
 mod logs;
 mod memory;

@@ -247,7 +247,7 @@ async fn a_config_maps_and_a_secrets_swap_of_data_are_reloads() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_refused_again_for_the_same_reason_is_told_of_once() {
+async fn a_file_that_is_refused_again_for_the_same_reason_is_told_of_once_a_moment() {
     let admin = "limits: {connections: 4000000000}\nadmin: {address: '127.0.0.1:0'}\n";
     let with_status = |status: &str| format!("{admin}routes: [{{name: a, respond: {status}}}]\n");
     let process = Process::start(&with_status("204"), &[]);
@@ -258,12 +258,23 @@ async fn a_file_that_is_refused_again_for_the_same_reason_is_told_of_once() {
         page.lines().find_map(|line| line.strip_prefix(row)?.parse::<u64>().ok()).unwrap()
     };
     let told = || process.log().matches("configuration refused; the one before stays in force").count();
-    for (more, count, lines) in [("", 1, 1), ("# again\n", 2, 1), ("# and again\n", 3, 1)] {
+    let mut before = Instant::now();
+    for (more, count) in [("", 1), ("# again\n", 2), ("# and again\n", 3)] {
+        let (begun, lines) = (Instant::now(), told());
         process.rewrite(&format!("{}{more}", with_status("99")));
         soon("the refusal", async { while refused().await != count {} }).await;
-        assert_eq!(told(), lines, "{}", process.log());
+        // A busy machine may be too late for it to be one moment.
+        if count > 1 && before.elapsed() < Duration::from_secs(2) {
+            assert_eq!(told(), lines, "{}", process.log());
+        }
+        before = begun;
     }
+    // Whoever saves the same mistakes later is told of them again.
+    let lines = told();
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    process.rewrite(&format!("{}# later\n", with_status("99")));
+    eventually("the later refusal", || told() == lines + 1).await;
     process.rewrite(&with_status("98"));
-    eventually("another file's refusal", || told() == 2).await;
+    eventually("another file's refusal", || told() == lines + 2).await;
     assert!(process.log().contains("`limits.connections` is more than there are files for"), "{}", process.log());
 }

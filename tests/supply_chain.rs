@@ -56,8 +56,17 @@ const TWICE: [(&str, &str); 8] = [
 ];
 
 /// What makes certificates, breaks things, measures: for the tests and benches alone.
-const FOR_TESTS: [&str; 8] =
-    ["boon", "criterion", "hdrhistogram", "proptest", "rcgen", "tempfile", "tokio-tungstenite", "tungstenite"];
+const FOR_TESTS: [&str; 9] = [
+    "boon",
+    "criterion",
+    "hdrhistogram",
+    "plotters",
+    "proptest",
+    "rcgen",
+    "tempfile",
+    "tokio-tungstenite",
+    "tungstenite",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

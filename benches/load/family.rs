@@ -25,7 +25,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A process of ours. Dropping it ends it.
 pub(crate) struct Child {
     child: std::process::Child,
-    lines: Receiver<String>,
+    /// Shared by those who watch it from several threads.
+    lines: Mutex<Receiver<String>>,
 }
 
 impl Child {
@@ -45,7 +46,7 @@ impl Child {
                 let _ = sender.send(line);
             }
         });
-        Ok(Self { child, lines })
+        Ok(Self { child, lines: Mutex::new(lines) })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -56,7 +57,7 @@ impl Child {
     pub(crate) fn line(&self, prefix: &str, patience: Duration) -> Result<String, String> {
         let deadline = Instant::now() + patience;
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match locked(&self.lines).recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     if let Some(rest) = line.strip_prefix(prefix) {
                         return Ok(rest.to_owned());
@@ -68,9 +69,18 @@ impl Child {
         }
     }
 
-    /// How many lines with this prefix have come since the last look.
-    pub(crate) fn count(&self, prefix: &str) -> usize {
-        self.lines.try_iter().filter(|line| line.starts_with(prefix)).count()
+    /// What stood behind this prefix in lines that have come since the last look.
+    pub(crate) fn rest(&self, prefix: &str) -> Vec<String> {
+        locked(&self.lines).try_iter().filter_map(|line| line.strip_prefix(prefix).map(str::to_owned)).collect()
+    }
+
+    /// Asks it to end, as by Ctrl-C, and waits until it has.
+    pub(crate) fn interrupt(self, patience: Duration) {
+        send(self.pid(), Signal::INT);
+        let deadline = Instant::now() + patience;
+        while process::alive(self.pid()) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -1,18 +1,26 @@
-//! The load harness: what a request through the proxy costs, beside nginx doing the same job.
+//! The load harness: what a request through the proxy costs, beside nginx and `HAProxy` doing the same job.
 //!
 //! ```text
 //! cargo bench --bench load -- --help
-//! cargo bench --bench load -- --scenario get-1k --rounds 7 --check-ratio 1.25
+//! cargo bench --bench load -- --scenario get-1k --rounds 7 --html report.html
 //! ```
 //!
-//! It starts the proxy (one worker), a vendor's token endpoint, an upstream and, where it is
-//! installed, nginx, each as a process of its own, and drives them in interleaved rounds, so that
-//! what else the machine does hits all of them alike. With two CPUs or more the proxies are
-//! pinned to one and everything else to another.
+//! It starts the proxy, a vendor (API and token endpoint) and, where they are installed, nginx and `HAProxy`, each as
+//! a process of its own, and drives them in interleaved rounds, so that what else the machine does hits all of them
+//! alike. With two CPUs or more the proxies are pinned to one and everything else to the others.
 //!
 //! The figure to compare is CPU time per request: on a shared machine it moves by a few per cent where requests a
 //! second and tail latencies move threefold. The upstream answers 500 to a request without the vendor's
 //! token, and any answer but 200 is an error that fails the run.
+//!
+//! - `args`, `scenario`: what to do
+//! - `run`: the measurement itself
+//! - `targets`: who is measured, and how each is started
+//! - `drive`: the load generator, in a process of its own
+//! - `vendor`, `token`: the API and its token endpoint, in another
+//! - `poll`, `line`, `wire`: sockets, TLS and HTTP/1.1, as much as those two need
+//! - `figures`: what is made of what was measured, without any I/O
+//! - `family`, `process`: processes, and what the kernel knows of them
 
 #![allow(
     clippy::unwrap_used,
@@ -24,22 +32,23 @@
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     reason = "figures are rounded for people anyway"
 )]
 
 mod args;
-mod closed;
 mod drive;
 mod family;
-mod paced;
-mod peers;
+mod figures;
+mod line;
+mod poll;
 mod process;
-mod report;
 mod run;
 mod scenario;
+mod targets;
 mod token;
-mod upstream;
+mod vendor;
 mod wire;
 
 use crate::args::{Options, Role};
@@ -48,10 +57,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match options.role {
+    process::raise_file_limit();
+    match &options.role {
         None => run::run(&options),
-        Some(Role::Upstream) => upstream::serve(),
-        Some(Role::Token) => token::serve(),
-        Some(Role::Drive(job)) => drive::drive(&job),
+        Some(Role::Vendor(vendor)) => vendor::serve(vendor),
+        Some(Role::Drive(job)) => drive::drive(job),
     }
 }

@@ -1,5 +1,7 @@
 //! What the kernel knows of a process and its children, from `/proc`.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
@@ -84,4 +86,21 @@ pub(crate) fn allowed_cpus() -> Vec<u32> {
         Some(first.parse::<u32>().ok()?..=last.parse().ok()?)
     });
     ranges.flatten().collect()
+}
+
+/// A clock that all processes of the machine share, in nanoseconds.
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// More files than that nothing here needs, and some programs make tables as large as their limit.
+const MOST_FILES: u64 = 1 << 20;
+
+/// Lets this process, and those that it starts, open as many files as they may ever; how many that is.
+pub(crate) fn raise_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum.unwrap_or(MOST_FILES).min(MOST_FILES);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum });
+    getrlimit(Resource::Nofile).current.unwrap_or(MOST_FILES)
 }

@@ -1,7 +1,10 @@
 //! As much HTTP/1.1 as both ends of a measurement need: heads, and bodies with a length.
 //!
 //! No I/O here. The generator and the upstream share a CPU, so they must cost less than what they measure: a head
-//! equal to the one before on its connection is recognised by comparison and not parsed again.
+//! equal to the one before on its connection is recognised by comparison and not parsed again, and one that differs is
+//! read in one pass.
+
+use memchr::{memchr, memmem};
 
 /// What a head said: the length of the body that follows, and the reader's own conclusion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +12,8 @@ pub(crate) struct Verdict {
     pub(crate) body: usize,
     /// The status of an answer; which answer a request gets.
     pub(crate) code: u16,
+    /// Which of the vendor's tokens a request has.
+    pub(crate) generation: u64,
 }
 
 /// Reads a head, up to and with its empty line.
@@ -21,12 +26,19 @@ pub(crate) struct Intake {
     filled: usize,
     /// The message whose body is still arriving, and how much of it.
     open: Option<(Verdict, usize)>,
-    last: Option<(Vec<u8>, Verdict)>,
+    /// The head before, and its verdict.
+    last: Vec<u8>,
+    known: Option<Verdict>,
 }
 
 impl Intake {
     pub(crate) fn new(judge: Judge) -> Self {
-        Self { judge, buffer: vec![0; 64 * 1024].into(), filled: 0, open: None, last: None }
+        Self::with_room(judge, 64 * 1024)
+    }
+
+    /// For heads of at most that many bytes.
+    pub(crate) fn with_room(judge: Judge, room: usize) -> Self {
+        Self { judge, buffer: vec![0; room].into(), filled: 0, open: None, last: Vec::new(), known: None }
     }
 
     /// Where the next bytes are to be read to.
@@ -63,16 +75,16 @@ impl Intake {
     /// The head in the buffer, if it is complete, and its length.
     fn head(&mut self) -> Result<Option<(Verdict, usize)>, &'static str> {
         let bytes = &self.buffer[..self.filled];
-        if let Some((last, verdict)) = &self.last
-            && bytes.starts_with(last)
-        {
-            return Ok(Some((*verdict, last.len())));
+        if let Some(verdict) = self.known.filter(|_| bytes.starts_with(&self.last)) {
+            return Ok(Some((verdict, self.last.len())));
         }
-        let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
-        let head = &bytes[..at + 4];
-        let verdict = (self.judge)(head)?;
-        self.last = Some((head.to_vec(), verdict));
-        Ok(Some((verdict, head.len())))
+        let Some(at) = memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
+        let length = at + 4;
+        let verdict = (self.judge)(&bytes[..length])?;
+        self.last.clear();
+        self.last.extend_from_slice(&bytes[..length]);
+        self.known = Some(verdict);
+        Ok(Some((verdict, length)))
     }
 }
 
@@ -80,19 +92,45 @@ impl Intake {
 pub(crate) fn answer(head: &[u8]) -> Result<Verdict, &'static str> {
     let status = std::str::from_utf8(head.get(9..12).ok_or("no status line")?).map_err(|_| "no status line")?;
     let code = status.parse().map_err(|_| "no status line")?;
-    let body = length(head).ok_or("an answer without Content-Length")?;
-    Ok(Verdict { body, code })
+    let body = Fields::of(head).length.ok_or("an answer without Content-Length")?;
+    Ok(Verdict { body, code, generation: 0 })
 }
 
-/// The `Content-Length` of a head.
-pub(crate) fn length(head: &[u8]) -> Option<usize> {
-    std::str::from_utf8(field(head, "content-length")?).ok()?.parse().ok()
+/// The header fields that matter here, without the spaces around them; of several of a name the first.
+#[derive(Default)]
+pub(crate) struct Fields<'a> {
+    pub(crate) authorization: Option<&'a [u8]>,
+    pub(crate) content_type: Option<&'a [u8]>,
+    /// `Content-Length`.
+    pub(crate) length: Option<usize>,
+    pub(crate) transfer_encoding: Option<&'a [u8]>,
 }
 
-/// The first value of a header, without the spaces around it.
-pub(crate) fn field<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    head.split(|&byte| byte == b'\n').skip(1).find_map(|line| {
-        let (key, value) = line.split_at_checked(name.len())?;
-        (key.eq_ignore_ascii_case(name.as_bytes()) && value.first() == Some(&b':')).then(|| value[1..].trim_ascii())
-    })
+impl<'a> Fields<'a> {
+    pub(crate) fn of(head: &'a [u8]) -> Self {
+        let mut fields = Self::default();
+        let mut rest = head;
+        while let Some(end) = memchr(b'\n', rest) {
+            fields.take(&rest[..end]);
+            rest = &rest[end + 1..];
+        }
+        fields
+    }
+
+    fn take(&mut self, line: &'a [u8]) {
+        let value = |name: &str| {
+            let (key, value) = line.split_at_checked(name.len())?;
+            (key.eq_ignore_ascii_case(name.as_bytes()) && value.first() == Some(&b':')).then(|| value[1..].trim_ascii())
+        };
+        match line.first().map(u8::to_ascii_lowercase) {
+            Some(b'a') => self.authorization = self.authorization.or_else(|| value("authorization")),
+            Some(b't') => self.transfer_encoding = self.transfer_encoding.or_else(|| value("transfer-encoding")),
+            Some(b'c') => {
+                let number = |digits| std::str::from_utf8(digits).ok()?.parse().ok();
+                self.length = self.length.or_else(|| value("content-length").and_then(number));
+                self.content_type = self.content_type.or_else(|| value("content-type"));
+            }
+            _ => {}
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use jsonwebtoken::Algorithm;
 
 /// What is wrong with a token: for the log and for `explain`. It repeats nothing of the token but times
-/// and what its head says, nor what the configuration asks for, which may have come from a reference.
+/// and what its head says, nor the values that the configuration asks for, which may have come from a reference.
 /// The client is told nothing of it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Flaw {

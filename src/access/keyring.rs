@@ -175,11 +175,11 @@ impl Ring {
         let mut failures = 0_u32;
         loop {
             self.lock().begin();
-            let fetched = fetch().await;
-            let failure = fetched.as_ref().err().map(ToString::to_string);
+            let fetched = fetch().await.map(|keys| self.keys.store(Some(Arc::new(keys))));
+            // Before the log tells of it: who reads it there finds it so.
+            self.lock().end(fetched.as_ref().err().map(ToString::to_string));
             let wait = match fetched {
-                Ok(keys) => {
-                    self.keys.store(Some(Arc::new(keys)));
+                Ok(()) => {
                     if failures > 0 {
                         tracing::info!(route, url, "the keys of the tokens' issuer are fetched again");
                     }
@@ -198,7 +198,6 @@ impl Ring {
                     FIRST_RETRY.saturating_mul(1 << failures.min(10)).min(HOLD)
                 }
             };
-            self.lock().end(failure);
             self.rounds.send_replace(());
             self.pause(wait).await;
         }

@@ -11,6 +11,8 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
+use crate::limit::seconds_up;
+
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Nothing but the page's own files: no script or style in a line, no other origin, no frame.
@@ -90,10 +92,7 @@ impl Refusal {
         let headers = answer.headers_mut();
         match self {
             Self::Method(allowed) => drop(headers.insert(ALLOW, HeaderValue::from_static(allowed))),
-            Self::WrongTokens(wait) => {
-                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-            }
+            Self::WrongTokens(wait) => drop(headers.insert(RETRY_AFTER, HeaderValue::from(seconds_up(wait)))),
             Self::Token => {
                 headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tokenferry\""));
                 // Browsers ask a person for this one, and give the token as its password.

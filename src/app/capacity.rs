@@ -24,7 +24,7 @@ const TOLD: Duration = Duration::from_secs(60);
 
 /// Connections of clients at once, where the configuration does not say: half of the files that may be
 /// open, since each needs one to its upstream. `None` for no bound.
-pub fn connections() -> Option<usize> {
+pub(super) fn connections() -> Option<usize> {
     raise().map(|files| usize::try_from(files / 2).unwrap_or(usize::MAX).max(1))
 }
 
@@ -111,7 +111,7 @@ fn resident() -> Option<u64> {
 }
 
 /// Nine tenths of what the control group may have, where it is bounded.
-pub fn group_memory() -> Option<u64> {
+fn group_memory() -> Option<u64> {
     let group = fs::read_to_string("/proc/self/cgroup").ok()?;
     // In a container the group is its own root.
     let own = group.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");

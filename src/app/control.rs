@@ -24,6 +24,9 @@ use crate::server::Worker;
 use crate::telemetry::apply_logs;
 use crate::telemetry::metrics::Metrics;
 
+/// What is refused again within this time was probably not saved again.
+const ONE_SAVE: Duration = Duration::from_secs(2);
+
 /// What came of reading the configuration again.
 #[derive(Debug)]
 enum Reloaded {
@@ -231,11 +234,12 @@ impl Control {
         if was_refused && outcome == Outcome::Unchanged {
             tracing::info!("configuration valid again: what is in force is what the file says");
         }
-        // One save is often two events, of half a file and of all of it.
+        // One save is often read more than once, with the same mistakes each time; a later one is news.
         let is_known = !asked
             && outcome == Outcome::Refused
             && self.live.last_reload().is_some_and(|last| {
                 (last.outcome, &last.problems, &last.error) == (outcome, &reload.problems, &reload.error)
+                    && reload.at.duration_since(last.at).is_ok_and(|since| since < ONE_SAVE)
             });
         if is_known {
             tracing::debug!("configuration refused again, for the same reasons");

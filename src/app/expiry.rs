@@ -76,6 +76,7 @@ mod tests {
             ]
         );
     }
+
     #[test]
     fn what_has_expired_is_worse_than_what_has_not_and_no_worse_than_itself() {
         let now = SystemTime::now();

@@ -8,7 +8,7 @@
 //! process, the one before and the one after it; `seclusion` keeps others out of its memory.
 
 mod admin;
-pub mod capacity;
+mod capacity;
 mod control;
 mod directory;
 mod expiry;

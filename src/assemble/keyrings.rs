@@ -38,7 +38,8 @@ impl Keyrings {
         let mut next: Vec<(KeyUrl, Arc<Keyring>)> = Vec::new();
         let mut of = |route: &RouteSettings, upstream: Option<Arc<Upstream>>| {
             let (source, upstream) = (key_url(route)?, upstream?);
-            let same = |(known, _): &&(KeyUrl, Arc<Keyring>)| known == source;
+            // However it is written.
+            let same = |(known, _): &&(KeyUrl, Arc<Keyring>)| (&known.url, &known.tls) == (&source.url, &source.tls);
             if let Some((_, keyring)) = next.iter().find(same) {
                 return Some(Arc::clone(keyring));
             }

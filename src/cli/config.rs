@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::{ConfigArg, out, ready};
-use crate::app::capacity;
 use crate::config;
 
 /// Its arguments.
@@ -36,13 +35,7 @@ pub(super) fn config(args: &Args) -> ExitCode {
         Format::Json => config::Format::Json,
     };
     match ready::load(&args.config.config) {
-        Ok(mut loaded) => {
-            // What holds on this machine where the file does not say.
-            let settings = &mut loaded.settings;
-            settings.connections = settings.connections.or_else(|| capacity::connections()?.try_into().ok());
-            settings.memory = settings.memory.or_else(capacity::group_memory);
-            out::finish(&config::effective(&loaded, format), ExitCode::SUCCESS)
-        }
+        Ok(loaded) => out::finish(&config::effective(&loaded, format), ExitCode::SUCCESS),
         Err(problems) => {
             let format = if args.format == Format::Json { super::Format::Json } else { super::Format::Text };
             ready::refuse_as(&args.config.config, format, &problems)

@@ -124,22 +124,12 @@ fn document(loaded: &Loaded) -> Json {
     Json::Object(document)
 }
 
-/// What depends on the machine is there where the settings have it.
+/// What the machine bounds is there where it is written: another one than this may run the proxy.
 fn total_limits(node: Option<&Node>, settings: &Settings) -> Json {
     let guesses = [("rate", json!(settings.guesses.rate.to_string())), ("burst", json!(settings.guesses.burst))];
     let guesses = filled(node.and_then(|node| node.get("wrong_keys")), guesses);
     let mut limits = filled(node, [("replay_total", json!(size(settings.replay_budget)))]);
     limits["wrong_keys"] = guesses;
-    if let Some(limits) = limits.as_object_mut() {
-        for (field, machine) in [
-            ("connections", settings.connections.map(Json::from)),
-            ("memory", settings.memory.map(|most| json!(size(most)))),
-        ] {
-            if let Some(value) = machine {
-                fill(limits, field, value);
-            }
-        }
-    }
     limits
 }
 

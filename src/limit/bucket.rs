@@ -56,11 +56,23 @@ impl Bucket {
     }
 }
 
+/// `Retry-After` counts whole seconds; coming too early would only be refused again.
+pub fn seconds_up(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_wait_is_rounded_up_to_whole_seconds() {
+        for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_500, 60)] {
+            assert_eq!(seconds_up(Duration::from_millis(millis)), seconds);
+        }
+    }
 
     /// The same as people think of it: tokens that come in with the time, up to a burst.
     struct Oracle {

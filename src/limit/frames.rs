@@ -8,8 +8,8 @@
 //! looked at. On its worker everybody else would wait for them. Tiny DATA frames that are
 //! taken as they come cost nothing here, either way: they bring a body forward.
 //!
-//! So each frame takes from a purse, which fills up by time, by what we answer and by the bytes of
-//! bodies. Not by frames of bodies: how many of those there are is up to the client, which may open
+//! So each frame takes from a purse, a long one more than a short one, which fills up by time, by what we
+//! answer and by the bytes of bodies. Not by frames of bodies: how many of those there are is up to the client, which may open
 //! its windows byte by byte (CVE-2019-9511). Envoy's limits are of this kind, nginx compares the
 //! bytes of frames with those of bodies. An upstream earns by what it is asked as a client does by what
 //! it is answered: interim answers (1xx) are frames like others.
@@ -34,13 +34,14 @@ const FULL: u32 = 10_000;
 /// measure the way with a PING a round trip), or 128 streams that are all given up after half a
 /// second, again and again. As PINGs it is half a hundredth of a worker's time.
 const A_SECOND: u64 = 10_000;
-/// What a frame costs.
+/// What a frame costs, and each whole [`A_PIECE`] in it: heads are unpacked, whatever they bring.
 const A_FRAME: u32 = 1;
-/// A request that was begun for nothing is dearer than an answered PING.
+/// A client's request that was begun for nothing is dearer than an answered PING.
 const A_RESET: u32 = 17;
-/// What a head of ours gives back: the frames of its stream, and that the rest of it is cancelled.
+/// What a head of ours gives back: the frames of its stream, 16 KiB of a head among them, or that the rest
+/// of it is cancelled.
 const A_HEAD: u32 = 20;
-/// So many bytes of a body, either way, give back a frame. A client that reads 4 KiB at a time (as
+/// So many bytes of a body, either way, give back a frame; in a head they cost one. A client that reads 4 KiB at a time (as
 /// Go's does) opens the windows of its stream and of the connection after each: half of what it has.
 const A_PIECE: usize = 1024;
 
@@ -83,6 +84,8 @@ pub struct Purse {
     coming: Frames,
     going: Frames,
     left: u32,
+    /// What a stream costs that the peer resets.
+    reset: u32,
     /// Bytes of bodies, either way, that have given nothing back yet.
     carried: usize,
     /// When it was last filled up, in milliseconds.
@@ -95,15 +98,16 @@ impl Purse {
         Self::new(PREFACE.len(), 0, now)
     }
 
-    /// An upstream's.
+    /// An upstream's, which resets only what we began: it may have too much to do.
     pub fn of_upstream(now: u64) -> Self {
-        Self::new(0, PREFACE.len(), now)
+        Self { reset: A_FRAME, ..Self::new(0, PREFACE.len(), now) }
     }
 
     /// So many bytes come, and go, before the first frame.
     fn new(before_coming: usize, before_going: usize, now: u64) -> Self {
         let behind = |payload| Frames { payload, ..Frames::default() };
-        Self { coming: behind(before_coming), going: behind(before_going), left: FULL, carried: 0, filled: now }
+        let (coming, going) = (behind(before_coming), behind(before_going));
+        Self { coming, going, left: FULL, reset: A_RESET, carried: 0, filled: now }
     }
 
     /// Pays for frames that came. Where the purse is overdrawn, the length after which no byte
@@ -121,8 +125,8 @@ impl Purse {
                     self.carry(length);
                     0
                 }
-                RST_STREAM => A_RESET,
-                _ => A_FRAME,
+                RST_STREAM => self.reset,
+                _ => A_FRAME + u32::try_from(length / A_PIECE).unwrap_or(FULL),
             };
             match self.left.checked_sub(price) {
                 Some(rest) => self.left = rest,
@@ -291,5 +295,39 @@ mod tests {
         let mut purse = Purse::of_upstream(0);
         let paid = (0..100_000).take_while(|_| purse.pay(&interim, 0).is_ok()).count();
         assert_eq!(paid, FULL as usize);
+    }
+
+    #[test]
+    fn frames_that_bring_nothing_are_bounded_in_bytes_too() {
+        const CONTINUATION: u8 = 9;
+        for kind in [HEADERS, CONTINUATION, 0xbb] {
+            for length in [A_PIECE - 1, 16 * 1024] {
+                let flood = frame(kind, length);
+                let paid = rounds(FULL, |purse| purse.pay(&flood, 0)) as usize * length;
+                assert!(paid <= FULL as usize * A_PIECE, "{paid} bytes in frames {kind} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn heads_as_long_as_a_page_full_of_cookies_are_paid_by_their_answers() {
+        let (asked, answer) = (frame(HEADERS, 16 * 1024), frame(HEADERS, 30));
+        let paid = rounds(100_000, |purse| {
+            purse.pay(&asked, 0)?;
+            purse.went(&answer);
+            Ok(())
+        });
+        assert_eq!(paid, 100_000);
+    }
+
+    #[test]
+    fn an_upstream_that_resets_all_that_it_is_asked_at_once_is_overloaded_and_no_flood() {
+        let (asked, reset) = (frame(HEADERS, 30), frame(RST_STREAM, 4));
+        let mut purse = Purse::of_upstream(0);
+        purse.credit(PREFACE.len(), &[IoSlice::new(PREFACE)]);
+        for _ in 0..10 {
+            purse.went(&asked.repeat(1000));
+            purse.pay(&reset.repeat(1000), 0).unwrap();
+        }
     }
 }

@@ -20,7 +20,7 @@ mod strain;
 mod table;
 
 pub use bounds::{Bounds, Over};
-pub use bucket::{Bucket, Pace};
+pub use bucket::{Bucket, Pace, seconds_up};
 pub use crowd::{Crowd, Present};
 pub use guesses::{Fingerprint, Guess, Guesses, Slowed};
 pub use limiter::{Clients, Limiter, Who, group};

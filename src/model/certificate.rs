@@ -91,12 +91,12 @@ pub fn validity(der: &[u8]) -> Option<Validity> {
     Some(Validity { from: validity.not_before.timestamp(), until: validity.not_after.timestamp() })
 }
 
-/// Whether others may be of this certificate's issuing: it is an authority's (RFC 5280 section 4.2.1.9), of a
-/// version that could not say so, or stands for itself alone.
+/// Whether others may be of this certificate's issuing: it is an authority's (RFC 5280 section 4.2.1.9), or
+/// of a version that could not say so.
 pub fn vouches(der: &[u8]) -> bool {
     let Some(certificate) = read(der) else { return false };
     let is_authority = certificate.basic_constraints().ok().flatten().is_some_and(|basic| basic.value.ca);
-    is_authority || certificate.version().0 < 2 || certificate.issuer() == certificate.subject()
+    is_authority || certificate.version().0 < 2
 }
 
 /// The hosts that a server's certificate is for, in lower case; `*.example.com` among them.

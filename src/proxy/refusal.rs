@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use super::framing::Malformed;
 use super::reply::Reply;
 use crate::access::Denied;
-use crate::limit::Over;
+use crate::limit::{Over, seconds_up};
 use crate::model::PathError;
 use crate::token::Unavailable;
 use crate::upstream::{self, ConnectError, EgressError};
@@ -303,11 +303,6 @@ impl Refusal {
     }
 }
 
-/// `Retry-After` counts whole seconds; coming too early would only be refused again.
-fn seconds_up(wait: Duration) -> u64 {
-    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
-}
-
 fn has_body(status: StatusCode) -> bool {
     !(status.is_informational() || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED)
 }
@@ -315,13 +310,6 @@ fn has_body(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wait_is_rounded_up_to_whole_seconds() {
-        for (millis, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_500, 60)] {
-            assert_eq!(seconds_up(Duration::from_millis(millis)), seconds);
-        }
-    }
 
     #[test]
     fn a_refusal_says_what_is_wrong_as_problem_details() {

@@ -1,12 +1,11 @@
 //! Who is knocking: listeners, workers, connections.
 //!
 //! `listen` binds and accepts on the control thread and hands each connection to the worker with the
-//! fewest, as many as `turnstile` lets; `worker` is one thread with its own runtime; `connection` serves one connection through
-//! hyper, once `opening` has found out whose it is (`proxy_protocol`, `tls`) and what it speaks, and else
-//! `unopened` says why not; `roster`
-//! keeps time over all of a worker's connections, so that no request needs a timer for it; `pulse`
-//! tells other threads that the worker still goes round; `socket` is the byte stream, plain or TLS;
-//! and `cut` ends one stream of a connection.
+//! fewest, as many as `turnstile` lets; `worker` is one thread with its own runtime; `connection` serves
+//! one connection through hyper, once `opening` has found out whose it is (`proxy_protocol`, `tls`) and
+//! what it speaks, and else `unopened` says why not; `roster` keeps time over all of a worker's
+//! connections, so that no request needs a timer for it; `pulse` tells other threads that the worker
+//! still goes round; `socket` is the byte stream, plain or TLS, and `cut` ends one stream of a connection.
 
 mod connection;
 mod cut;

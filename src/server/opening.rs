@@ -57,7 +57,7 @@ pub(super) async fn open(knock: Knock, watch: Arc<Watch>, patience: &Patience, p
             peer = named.or(from);
         }
         let Some(config) = &door.tls else { return Ok((Shaken::Plain(stream), peer, nameless)) };
-        let stream = shake(stream, config).await?;
+        let stream = shake(stream, config, door.proxy_protocol).await?;
         Ok((Shaken::Tls(Box::new(stream)), peer, nameless))
     };
     let opened = if door.tls.is_some() || door.proxy_protocol {
@@ -82,7 +82,7 @@ pub(super) async fn open(knock: Knock, watch: Arc<Watch>, patience: &Patience, p
         Ok(((socket, http2), peer, nameless, certificate)) => {
             if proxy_protocol::is_begun(socket.early()) {
                 // The HTTP library answers it as the bad request that it is.
-                tell(&unexpected());
+                tell(&unexpected(door.proxy_protocol));
             }
             Some(Opened { socket, http2, peer, nameless, certificate })
         }
@@ -105,8 +105,12 @@ fn tell(unopened: &Unopened, listener: &Arc<str>, peer: Option<IpAddr>, proxy: &
     }
 }
 
-fn unexpected() -> Unopened {
-    Reason::ProxyUnexpected.of("a PROXY protocol head, and the listener has no `proxy_protocol: true`")
+fn unexpected(is_second: bool) -> Unopened {
+    Reason::ProxyUnexpected.of(if is_second {
+        "a second head of the PROXY protocol behind the first"
+    } else {
+        "a PROXY protocol head, and the listener has no `proxy_protocol: true`"
+    })
 }
 
 /// A stream on which what comes before HTTP is over.
@@ -131,12 +135,16 @@ async fn introduced(stream: &mut Fresh) -> Result<Option<IpAddr>, Unopened> {
     }
 }
 
-async fn shake(mut stream: Fresh, config: &Arc<ServerConfig>) -> Result<TlsStream<Fresh>, Unopened> {
+async fn shake(
+    mut stream: Fresh,
+    config: &Arc<ServerConfig>,
+    is_introduced: bool,
+) -> Result<TlsStream<Fresh>, Unopened> {
     if stream.early().is_empty() && !matches!(stream.look(FIRST).await, Ok(true)) {
         return Err(Unopened::silent());
     }
     if proxy_protocol::is_begun(stream.early()) {
-        return Err(unexpected());
+        return Err(unexpected(is_introduced));
     }
     // A method, where a record of TLS would begin with 22 (RFC 8446 section 5.1).
     if stream.early().first().is_some_and(u8::is_ascii_uppercase) {

@@ -62,7 +62,7 @@ pub(super) struct Socket {
 /// nginx's `lingering_time` of 30 s, since what is sent is for nothing.
 const LINGER: Duration = Duration::from_secs(10);
 /// How long, and for how many bytes, an HTTP/2 client may go on that has not heard yet that this is the
-/// end: a way there and back, and what may be on it. One that floods us hears it no later for more.
+/// end: a way there and back, and what may be on it. One that floods us hears it no sooner if it may go on for longer.
 const LAST_WORD: (Duration, usize) = (Duration::from_millis(500), 4 << 20);
 
 impl Fresh {

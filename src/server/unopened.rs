@@ -13,7 +13,7 @@ pub(super) enum Reason {
     ProxyUntrusted,
     /// On such a listener, without a head of the PROXY protocol.
     ProxyMissing,
-    /// A head of the PROXY protocol on a listener that has none.
+    /// A head of the PROXY protocol on a listener that has none, or a second one.
     ProxyUnexpected,
     /// No client certificate where there must be one.
     CertificateMissing,
@@ -107,7 +107,10 @@ fn of_certificate(error: &CertificateError) -> &'static str {
     match error {
         Flaw::Expired | Flaw::ExpiredContext { .. } => "the client's certificate has expired",
         Flaw::NotValidYet | Flaw::NotValidYetContext { .. } => "the client's certificate is not valid yet",
-        Flaw::UnknownIssuer | Flaw::BadSignature => "the client's certificate is of no authority in `client_ca`",
+        Flaw::UnknownIssuer => "the client's certificate is of no authority in `client_ca`",
+        Flaw::BadSignature => {
+            "a signature does not fit: the client's own, or that of an authority in `client_ca` on its certificate"
+        }
         Flaw::InvalidPurpose | Flaw::InvalidPurposeContext { .. } => {
             "the client's certificate is not meant for clients (extended key usage)"
         }
@@ -142,6 +145,7 @@ mod tests {
             (Error::NoCertificatesPresented, "certificate_missing", "no certificate"),
             (version.into(), "certificate_refused", "of version 1"),
             (CertificateError::UnknownIssuer.into(), "certificate_refused", "no authority in `client_ca`"),
+            (CertificateError::BadSignature.into(), "certificate_refused", "a signature does not fit"),
             (CertificateError::Expired.into(), "certificate_refused", "has expired"),
             (Error::AlertReceived(AlertDescription::UnknownCA), "own_certificate", "this listener's certificate"),
             (Error::AlertReceived(AlertDescription::UserCanceled), "handshake", "an alert"),

@@ -246,6 +246,9 @@ routes:
     assert!(!in_it.contains("  - X-Forwarded-For"), "{in_it}");
     let limits = "note: the route's `limits` are 100/s (burst 7) per address, 3 at once; over them the answer is 429\n";
     assert!(in_it.contains(limits), "{in_it}");
+    // As the proxy reads it in a certificate.
+    let shouted = told(&["--certificate-name", "A.Apps.Internal"]);
+    assert!(shouted.contains("let in by the client certificate `a.apps.internal`"), "{shouted}");
     for arguments in [&[][..], &["--certificate-name", "apps.internal"]] {
         let out = told(arguments);
         assert!(out.contains("certificate is asked for, and this request shows none that is allowed"), "{out}");

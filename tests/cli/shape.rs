@@ -198,9 +198,9 @@ fn a_log_filter_that_is_none_is_wrong_usage() {
 }
 
 #[test]
-fn config_tells_the_bounds_that_this_machine_sets() {
+fn config_leaves_out_the_bounds_that_the_machine_sets_since_the_proxy_may_run_under_others() {
     let shown: serde_json::Value =
         serde_json::from_str(&ran(GOOD, &["config", "--format", "json"]).done()).expect("one object");
-    assert!(shown["limits"]["connections"].as_u64().is_some_and(|most| most > 0), "{shown}");
+    assert!(shown["limits"]["connections"].is_null() && shown["limits"]["memory"].is_null(), "{shown}");
     assert_eq!(shown["routes"][0]["limits"]["body_rate"], 100);
 }

@@ -117,8 +117,10 @@ impl Stage {
 /// A certificate and its key: the same for every file, so that they belong together.
 fn pair() -> &'static (String, String) {
     static PAIR: std::sync::LazyLock<(String, String)> = std::sync::LazyLock::new(|| {
-        let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        (issued.cert.pem(), issued.signing_key.serialize_pem())
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     });
     &PAIR
 }

@@ -529,6 +529,10 @@ async fn an_http_2_upstream_that_sends_frames_without_an_answer_is_closed_and_ot
     let calm = Wire::ok().await;
     for (name, flood) in [
         ("103", frame(HEADERS, END_HEADERS, 1, &block(&[field(":status", "103")]))),
+        (
+            "103 of 16 KiB",
+            frame(HEADERS, END_HEADERS, 1, &block(&[field(":status", "103"), field("link", "x".repeat(16_000))])),
+        ),
         ("PING", frame(PING, 0, 0, &[0; 8])),
         ("SETTINGS", frame(SETTINGS, 0, 0, &[])),
         ("PRIORITY", frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 9])),

@@ -44,11 +44,15 @@ pub(super) fn read(args: &Args) -> Result<Described, String> {
     head.version = Version::HTTP_11;
     head.headers = headers;
     let body = args.data.as_ref().map(|data| Bytes::copy_from_slice(data.as_bytes()));
-    let names = &args.certificate_names;
-    let certificate =
-        (!names.is_empty()).then(|| ClientCertificate { names: names.clone(), ..ClientCertificate::default() });
+    let names: Vec<_> = args.certificate_names.iter().map(|name| as_read(name)).collect();
+    let certificate = (!names.is_empty()).then(|| ClientCertificate { names, ..ClientCertificate::default() });
     let asked = Asked { head, body, peer: args.peer, tls: typed.tls, certificate };
     Ok(Described { method: args.method.clone(), url, asked: Some(asked) })
+}
+
+/// A certificate's name as `ClientCertificate::of` would have it: no DNS name has one of these.
+fn as_read(name: &str) -> String {
+    if name.contains([':', '@']) { name.to_owned() } else { name.to_ascii_lowercase() }
 }
 
 /// A URL or path, taken apart but not judged.

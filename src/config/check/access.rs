@@ -150,10 +150,10 @@ impl Check<'_> {
 
     /// An IPv4 client counts as one, also where its address came in IPv6 clothes.
     fn warn_of_hidden_ipv4(&mut self, rules: &Rules, spot: &Spot<'_>) {
-        let has_all = rules.deny.iter().any(|network| matches!(network.0, IpNet::V4(net) if net.prefix_len() == 0));
+        let has_own = rules.deny.iter().any(|network| matches!(network.0, IpNet::V4(_)));
         let mapped = std::net::Ipv4Addr::UNSPECIFIED.to_ipv6_mapped();
         for (index, network) in rules.deny.iter().enumerate() {
-            if matches!(network.0, IpNet::V6(net) if net.prefix_len() < 96 && net.contains(&mapped)) && !has_all {
+            if matches!(network.0, IpNet::V6(net) if net.prefix_len() < 96 && net.contains(&mapped)) && !has_own {
                 let mend = "add 0.0.0.0/0, or the IPv4 networks that are meant";
                 self.report.warning(&spot.index(index), "denies no IPv4 client", mend);
             }
@@ -256,7 +256,9 @@ impl Check<'_> {
                 }
                 let tls = UpstreamTls { ca, ..UpstreamTls::default() };
                 let label = match node.get("jwks").map(|node| &node.value) {
-                    Some(Value::Resolved(resolved)) => resolved.masked.clone(),
+                    Some(Value::Resolved(resolved)) => {
+                        resolved.masked.split(['?', '#']).next().unwrap_or_default().trim().to_owned()
+                    }
                     _ => format!("{}{}", url.origin(), url.path()),
                 };
                 Some(KeySource::Url(Box::new(KeyUrl { url: url.clone(), label, tls })))

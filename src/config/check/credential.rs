@@ -183,8 +183,7 @@ impl Check<'_> {
         }
     }
 
-    /// `who` verifies nothing.
-    /// `what` goes there.
+    /// Warns that `who` verifies no certificate, though `what` goes there.
     pub(super) fn insecure(&mut self, spot: &Spot<'_>, who: &str, what: &str) {
         self.report.warning(
             spot,

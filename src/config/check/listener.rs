@@ -8,7 +8,7 @@ use crate::config::check::Check;
 use crate::config::check::access::asks_for_secrets;
 use crate::config::de::{Keep, read};
 use crate::config::file::{ClientAuth, Form, Listener, ListenerTls, Of};
-use crate::config::spot::{Spot, plain};
+use crate::config::spot::Spot;
 use crate::config::tree::{Node, Value};
 use crate::config::{ListenAddress, ListenerSettings, RouteSettings};
 use crate::model::{ClientAuthority, ServerIdentity, ServerTls, TrustedProxies, hosts, vouches};
@@ -148,6 +148,9 @@ impl Check<'_> {
 
     fn listener_tls(&mut self, node: &Node, spot: &Spot<'_>, tls: &ListenerTls) -> Option<ServerTls> {
         let first = self.server_identity(node, spot, tls.cert.as_ref(), tls.key.as_ref());
+        // Of several certificates with one name the first is shown.
+        let names = |identity: &ServerIdentity| identity.chain.first().map_or_else(Vec::new, |leaf| hosts(leaf));
+        let mut taken: HashSet<String> = first.iter().flat_map(names).collect();
         let (at, nodes) = (spot.key("certificates"), node.get("certificates").map_or(&[][..], Node::elements));
         let nodes = nodes.iter().enumerate().filter(|(_, node)| !node.out.get());
         let further: Vec<Option<ServerIdentity>> = tls
@@ -157,22 +160,29 @@ impl Check<'_> {
             .map(|(further, (index, node))| {
                 let spot = at.index(index);
                 let identity = self.server_identity(node, &spot, further.cert.as_ref(), further.key.as_ref())?;
-                if identity.chain.first().is_some_and(|leaf| hosts(leaf).is_empty()) {
+                let names = names(&identity);
+                if names.is_empty() {
                     let mend = "make one with a DNS name in its subjectAltName, or take it out";
                     self.report.warning(&spot.key("cert"), "the certificate names no host, and is never shown", mend);
+                } else if names.iter().all(|name| taken.contains(name)) {
+                    let message = "certificates before it have all of its names, and it is never shown";
+                    self.report.warning(&spot.key("cert"), message, "put it before them, or take it out");
                 }
+                taken.extend(names);
                 Some(identity)
             })
             .collect();
-        let shown = first.iter().chain(further.iter().flatten()).collect::<Vec<_>>();
-        self.warn_of_never_shown(&shown, further.iter().all(Option::is_some), &at);
         let at = spot.key("client_ca");
         let roots = self.ca(tls.client_ca.as_ref(), &at);
         for root in roots.as_deref().into_iter().flatten() {
             self.dated(root, &at);
+            // As an anchor it would be believed whatever it says of itself.
             if !vouches(root) {
-                let mend = "name the authority that signed the clients' certificates";
-                self.report.warning(&at, "a certificate in the file is no authority's, and vouches for nobody", mend);
+                self.report.error(
+                    &at,
+                    "a certificate in the file is no authority's (CA:FALSE): whoever has its key could sign for any name",
+                    "name the authority that signed the clients' certificates",
+                );
             }
         }
         if tls.client_ca.is_none() && tls.client_auth.is_some() && !node.told_of("client_ca") {
@@ -186,26 +196,6 @@ impl Check<'_> {
         let is_required = tls.client_auth.is_none_or(|auth| auth == ClientAuth::Require);
         let clients = roots.map(|roots| ClientAuthority { roots, is_required });
         Some(ServerTls { first: first?, further: further.into_iter().collect::<Option<_>>()?, clients })
-    }
-
-    /// Of several certificates with one name the first is shown.
-    fn warn_of_never_shown(&mut self, shown: &[&ServerIdentity], is_whole: bool, certificates: &Spot<'_>) {
-        if !is_whole {
-            return;
-        }
-        let leaves: Vec<_> = shown.iter().filter_map(|identity| identity.chain.first()).collect();
-        for (place, leaf) in leaves.iter().enumerate().skip(1) {
-            let before = leaves.get(..place).unwrap_or_default();
-            let taken = || before.iter().flat_map(|leaf| hosts(leaf)).collect::<HashSet<_>>();
-            let message = if before.contains(leaf) {
-                "this certificate stands here a second time".to_owned()
-            } else if let Some(name) = hosts(leaf).into_iter().find(|name| taken().contains(name)) {
-                format!("a certificate before it has the name {} too, and is shown for it", plain(&name))
-            } else {
-                continue;
-            };
-            self.report.warning(&certificates.index(place - 1).key("cert"), message, "take one of the two out");
-        }
     }
 
     /// A certificate to show to clients.

@@ -117,7 +117,7 @@ pub(crate) struct TotalLimits {
     /// 10000 clients a limit of 20000 and some more (systemd's `LimitNOFILE`).
     #[schemars(extend("examples" = [10_000]))]
     pub(crate) connections: Option<NonZeroU32>,
-    /// Memory that the process may use (resident), 64MiB at least. While it uses more, what is under way goes on, new
+    /// Memory that the process may use (resident), 32MiB at least. While it uses more, what is under way goes on, new
     /// connections wait and new requests get 503. Default: 90 % of its control group's `memory.max`, where there
     /// is one, else no bound.
     #[schemars(extend("examples" = ["512MiB"]))]

@@ -717,8 +717,8 @@ fn what_is_for_the_whole_proxy_is_checked() {
             "8:22 limits.wrong_keys: must be a map, not text | write {rate: 10/m, burst: 30}",
         ),
         (
-            "limits: {memory: 5}",
-            "8:18 limits.memory: is less than the proxy itself takes | write 64MiB or more, with the unit",
+            "limits: {memory: 31MiB}",
+            "8:18 limits.memory: leaves next to nothing beside what the proxy itself takes, 13 MiB at rest | write 32MiB or more, with the unit",
         ),
         ("client: {head_size: 1KiB}", "8:21 client.head_size: must be from 8KiB to 1MiB | write 64KiB"),
         (
@@ -787,6 +787,7 @@ fn certificates_that_cannot_serve_are_told() {
     let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
     params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     write("a.crt", &params.self_signed(&key).unwrap().pem());
     write("a.key", &key.serialize_pem());
     write("b.key", &other.serialize_pem());

@@ -52,11 +52,12 @@ fn meant(mut loaded: Loaded) -> String {
 #[test]
 fn what_config_prints_is_taken_again_and_means_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let own = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let made = params.self_signed(&own).unwrap();
     let key = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
-    for (name, content) in
-        [("a.crt", made.cert.pem()), ("a.key", made.signing_key.serialize_pem()), ("jwks.json", key.to_owned())]
-    {
+    for (name, content) in [("a.crt", made.pem()), ("a.key", own.serialize_pem()), ("jwks.json", key.to_owned())] {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
     let path = folder.path().join("proxy.yaml");
@@ -64,7 +65,7 @@ fn what_config_prints_is_taken_again_and_means_the_same() {
         |yaml: &str| load_bytes(&path, yaml.as_bytes(), &environment).unwrap_or_else(|told| panic!("{told}\n{yaml}"));
     for general in [
         "",
-        "limits: {memory: 1GiB, connections: 9, replay_total: 1000, wrong_keys: {rate: 7/m}}\nclient: {header_count: 50}\n",
+        "limits: {memory: 32MiB, connections: 9, replay_total: 1000, wrong_keys: {rate: 7/m}}\nclient: {header_count: 50}\n",
         "defaults: {limits: {rate: 50/s, burst: 7, concurrency: 4, body_rate: 0}, access: {deny: [10.1.0.0/16]}}\n",
         "defaults: {limits: {rate: 50/s, body_rate: 200, waiting: 3}, timeouts: {body: 90s}, access: public}\n",
         "defaults: {limits: {rate: [{rate: 50/s}, {rate: 1/h, burst: 3, per: key}]}}\nlimits: {wrong_keys: {burst: 3}}\n",

@@ -265,10 +265,11 @@ fn certificates_and_authorities_of_a_listener_are_read_and_proxies_in_front_are_
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, names: &[&str]| {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
-        std::fs::write(folder.path().join(format!("{name}.crt")), made.cert.pem()).unwrap();
+        let (made, mut params) = (rcgen::KeyPair::generate().unwrap(), rcgen::CertificateParams::new(names).unwrap());
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        std::fs::write(folder.path().join(format!("{name}.crt")), params.self_signed(&made).unwrap().pem()).unwrap();
         let key = folder.path().join(format!("{name}.key"));
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&key, made.serialize_pem()).unwrap();
         std::fs::set_permissions(key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     };
     write("one", &["localhost"]);
@@ -452,6 +453,25 @@ fn a_routes_name_that_came_from_a_reference_is_told_to_nobody() {
     let yaml = "listeners: [{address: '127.0.0.1:0'}]\nroutes: [{name: 'a-${NAME}', respond: 204}]\n";
     let loaded = load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &environment).unwrap();
     assert_eq!((&*loaded.settings.routes[0].name, &*loaded.settings.routes[0].label), ("a-hunter2", "a-***"));
+}
+
+#[test]
+fn a_key_sets_url_is_told_without_its_query_and_without_what_came_from_a_reference() {
+    let environment = |name: &str| (name == "PART").then(|| "hunter2".to_owned());
+    for (written, label) in [
+        ("https://login.example/keys?code=CANARY", "https://login.example/keys"),
+        ("https://login.example/keys?code=CANARY&h=${PART}", "https://login.example/keys"),
+        ("https://login.example/${PART}/keys?code=CANARY", "https://login.example/***/keys"),
+    ] {
+        let jwt = format!("{{jwt: {{issuer: i, audience: a, jwks: '{written}'}}}}");
+        let yaml =
+            format!("listeners: [{{address: '127.0.0.1:0'}}]\nroutes: [{{name: a, respond: 204, access: {jwt}}}]\n");
+        let loaded = load_bytes(Path::new("proxy.yaml"), yaml.as_bytes(), &environment).unwrap();
+        match &loaded.settings.routes[0].access.jwt.as_ref().unwrap().keys {
+            crate::model::KeySource::Url(source) => assert_eq!(source.label, label),
+            crate::model::KeySource::File(_) => panic!("{written} is no file"),
+        }
+    }
 }
 
 #[test]

@@ -51,10 +51,10 @@ fn weak_keys_and_hashes_are_told_of() {
 #[test]
 fn rules_that_hold_for_others_than_meant_are_told_of() {
     let deny = |networks: &str| with_route(&format!("access: {{deny: [{networks}]}}"));
-    for networks in ["'::/0'", "'::fffe:0:0/95'", "'::/0', 10.0.0.0/8"] {
+    for networks in ["'::/0'", "'::fffe:0:0/95'"] {
         assert_eq!(deny(networks), ["routes[0].access.deny[0]: denies no IPv4 client"], "{networks}");
     }
-    for networks in ["'::/0', 0.0.0.0/0", "'::ffff:0:0/96'", "'2001:db8::/32'", "10.0.0.0/8"] {
+    for networks in ["'::/0', 0.0.0.0/0", "'::/0', 10.0.0.0/8", "'::ffff:0:0/96'", "'2001:db8::/32'", "10.0.0.0/8"] {
         assert_eq!(deny(networks), Vec::<String>::new(), "{networks}");
     }
     let limit = "limits: {rate: [{rate: 1/s, per: key}]}";
@@ -105,7 +105,7 @@ fn a_listener_with_the_proxy_protocol_that_nobody_could_connect_to_is_refused() 
 }
 
 #[test]
-fn certificates_that_are_never_shown_or_vouch_for_nobody_are_told_of() {
+fn certificates_that_are_never_shown_are_told_of_and_none_but_an_authoritys_vouches_for_clients() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         std::fs::write(folder.path().join(name), text).unwrap();
@@ -117,7 +117,12 @@ fn certificates_that_are_never_shown_or_vouch_for_nobody_are_told_of() {
     let key = rcgen::KeyPair::generate().unwrap();
     write("ca.pem", &authority.self_signed(&key).unwrap().pem());
     let issuer = rcgen::Issuer::new(authority, key);
-    for (file, names) in [("one", &["a.example"][..]), ("two", &["b.example", "A.example"]), ("own", &["c.example"])] {
+    for (file, names) in [
+        ("one", &["a.example"][..]),
+        ("two", &["b.example", "A.example"]),
+        ("b", &["b.example"]),
+        ("own", &["c.example"]),
+    ] {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let (params, key) = (rcgen::CertificateParams::new(names).unwrap(), rcgen::KeyPair::generate().unwrap());
         let made = if file == "own" { params.self_signed(&key) } else { params.signed_by(&key, &issuer) };
@@ -125,35 +130,34 @@ fn certificates_that_are_never_shown_or_vouch_for_nobody_are_told_of() {
         write(&format!("{file}.key"), &key.serialize_pem());
     }
     let path = folder.path().join("proxy.yaml");
-    let warned = |more: &str| {
+    let told = |more: &str| {
         let tls = format!("8080, tls: {{cert: one.crt, key: one.key, {more}}}}}");
         let loaded = load_bytes(&path, BASE.replace("8080}", &tls).as_bytes(), &environment);
-        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
-        loaded.warnings.iter().map(|warning| format!("{}: {}", warning.path, warning.message)).collect::<Vec<_>>()
+        let (list, is_taken) = loaded.map_or_else(|problems| (problems.list, false), |loaded| (loaded.warnings, true));
+        (list.iter().map(|told| format!("{}: {}", told.path, told.message)).collect::<Vec<_>>(), is_taken)
     };
-    let at = "listeners[0].tls.certificates[0].cert:";
-    for (more, expected) in [
-        ("certificates: [{cert: own.crt, key: own.key}]", None),
-        (
-            "certificates: [{cert: one.crt, key: one.key}]",
-            Some(format!("{at} this certificate stands here a second time")),
-        ),
-        (
-            "certificates: [{cert: two.crt, key: two.key}]",
-            Some(format!("{at} a certificate before it has the name a.example too, and is shown for it")),
-        ),
-        ("client_ca: ca.pem", None),
-        // It stands for itself.
-        ("client_ca: own.crt", None),
-        (
-            "client_ca: two.crt",
-            Some(
-                "listeners[0].tls.client_ca: a certificate in the file is no authority's, and vouches for nobody"
-                    .to_owned(),
-            ),
-        ),
+    let never = |place: usize| {
+        let message = "certificates before it have all of its names, and it is never shown";
+        format!("listeners[0].tls.certificates[{place}].cert: {message}")
+    };
+    let two = "{cert: two.crt, key: two.key}";
+    for (further, expected) in [
+        ("{cert: own.crt, key: own.key}".to_owned(), None),
+        ("{cert: one.crt, key: one.key}".to_owned(), Some(never(0))),
+        // It is shown for the other one of its names.
+        (two.to_owned(), None),
+        (format!("{two}, {{cert: b.crt, key: b.key}}"), Some(never(1))),
+        (format!("{{cert: b.crt, key: b.key}}, {two}"), Some(never(1))),
     ] {
-        assert_eq!(warned(more), expected.into_iter().collect::<Vec<_>>(), "{more}");
+        let expected = (expected.into_iter().collect::<Vec<_>>(), true);
+        assert_eq!(told(&format!("certificates: [{further}]")), expected, "{further}");
+    }
+    assert_eq!(told("client_ca: ca.pem"), (Vec::new(), true));
+    for leaf in ["own.crt", "two.crt"] {
+        let message =
+            "a certificate in the file is no authority's (CA:FALSE): whoever has its key could sign for any name";
+        let expected = vec![format!("listeners[0].tls.client_ca: {message}")];
+        assert_eq!(told(&format!("client_ca: {leaf}")), (expected, false), "{leaf}");
     }
 }
 

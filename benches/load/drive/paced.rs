@@ -4,8 +4,10 @@
 //! latency is still counted from when it should have left, so a stall shows in full (no coordinated omission).
 //! Threads, not tasks: an asynchronous timer's millisecond would be longer than what is measured.
 
+use super::GRACE;
+use super::tally::{Tally, kind};
 use crate::args::Job;
-use crate::drive::{GRACE, Round, Tally};
+use crate::figures::sample::Round;
 use crate::wire::{Intake, answer};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -24,6 +26,7 @@ struct Plan {
     /// Starts from here on are measured.
     begin: Instant,
     end: Instant,
+    seconds: f64,
     /// Answered so far; what the CPU time is divided by.
     answered: AtomicU64,
 }
@@ -40,6 +43,7 @@ pub(crate) fn run(job: &Job, request: Vec<u8>) -> Round {
         step: between * job.connections,
         begin,
         end: begin + Duration::from_secs_f64(job.seconds),
+        seconds: job.seconds,
         answered: AtomicU64::new(0),
     });
     let threads: Vec<_> = (0..job.connections)
@@ -57,7 +61,8 @@ pub(crate) fn run(job: &Job, request: Vec<u8>) -> Round {
     println!("end");
     let seconds = begun.elapsed().as_secs_f64();
     let requests = plan.answered.load(Ordering::Relaxed) - before;
-    let mut tally = Tally::new();
+    let mut tally = Tally::new(job.seconds);
+    tally.begin(plan.begin);
     for thread in threads {
         tally.add(&thread.join().unwrap());
     }
@@ -65,7 +70,7 @@ pub(crate) fn run(job: &Job, request: Vec<u8>) -> Round {
 }
 
 fn keep_pace(plan: &Plan, offset: Duration) -> Tally {
-    let mut tally = Tally::new();
+    let mut tally = Tally::new(plan.seconds);
     let mut connection = None;
     let mut start = plan.origin + offset;
     while start < plan.end {
@@ -82,9 +87,11 @@ fn keep_pace(plan: &Plan, offset: Duration) -> Tally {
             match ask(stream, intake, &plan.request) {
                 Ok(()) => {
                     plan.answered.fetch_add(1, Ordering::Relaxed);
+                    // What should have left before the beginning is warming up, however late it is.
                     if start >= plan.begin {
-                        tally.answered(start.elapsed());
+                        tally.begin(plan.begin);
                     }
+                    tally.answered(Instant::now(), start.elapsed());
                 }
                 Err(what) => {
                     tally.error(&what);
@@ -98,17 +105,17 @@ fn keep_pace(plan: &Plan, offset: Duration) -> Tally {
 }
 
 fn open(address: SocketAddr) -> Result<(TcpStream, Intake), String> {
-    let stream = TcpStream::connect_timeout(&address, GRACE).map_err(|e| e.kind().to_string())?;
-    stream.set_nodelay(true).map_err(|e| e.kind().to_string())?;
-    stream.set_read_timeout(Some(GRACE)).map_err(|e| e.kind().to_string())?;
-    stream.set_write_timeout(Some(GRACE)).map_err(|e| e.kind().to_string())?;
+    let stream = TcpStream::connect_timeout(&address, GRACE).map_err(|e| kind(&e))?;
+    stream.set_nodelay(true).map_err(|e| kind(&e))?;
+    stream.set_read_timeout(Some(GRACE)).map_err(|e| kind(&e))?;
+    stream.set_write_timeout(Some(GRACE)).map_err(|e| kind(&e))?;
     Ok((stream, Intake::new(answer)))
 }
 
 fn ask(stream: &mut TcpStream, intake: &mut Intake, request: &[u8]) -> Result<(), String> {
-    stream.write_all(request).map_err(|e| e.kind().to_string())?;
+    stream.write_all(request).map_err(|e| kind(&e))?;
     loop {
-        let count = stream.read(intake.space()).map_err(|e| e.kind().to_string())?;
+        let count = stream.read(intake.space()).map_err(|e| kind(&e))?;
         match intake.took(count)? {
             None => {}
             Some(verdict) if verdict.code == 200 => return Ok(()),

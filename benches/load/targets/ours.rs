@@ -1,0 +1,125 @@
+//! The proxy.
+
+use super::stage::Stage;
+use super::{PATIENCE, Target, stderr_to, write};
+use crate::args::Options;
+use crate::family::Child;
+use crate::figures::rows::{OURS, THOUSAND};
+use crate::scenario::{Client, Scenario};
+use crate::targets::pinning::Pinning;
+use crate::token::{CLIENT_ID, CLIENT_SECRET};
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// How many connections to the upstream a storm may open: without a bound each of its requests would want one. It
+/// may take its time, too: what is measured is when it is over.
+const STORM_CONNECTIONS: u32 = 256;
+
+/// In front of the vendor.
+pub(crate) fn start(stage: &Stage<'_>) -> Result<Target, String> {
+    start_with(stage, OURS, &configuration(stage, 1, 0), false)
+}
+
+/// The same with a thousand routes, of which the middle one is used, and an admin port.
+pub(crate) fn start_with_routes(stage: &Stage<'_>) -> Result<Target, String> {
+    let target = start_with(stage, THOUSAND, &configuration(stage, 1000, 0), true)?;
+    Ok(Target { path: Some(format!("/r0500{}", stage.traffic.path)), ..target })
+}
+
+fn start_with(stage: &Stage<'_>, name: &str, configuration: &str, admin: bool) -> Result<Target, String> {
+    let file = file(stage, name);
+    write(&file, configuration)?;
+    let log = stage.scratch.join(format!("{name}.log"));
+    run(stage.options, &stage.pinning, name, &file, &log, admin)
+}
+
+fn file(stage: &Stage<'_>, name: &str) -> PathBuf {
+    stage.scratch.join(format!("{name}.yaml"))
+}
+
+/// What the operator's file says, and nothing of ours.
+pub(crate) fn start_own(options: &Options, pinning: &Pinning, scratch: &Path, file: &Path) -> Result<Target, String> {
+    let target = run(options, pinning, OURS, file, &scratch.join("own.log"), false)?;
+    let mut address = target.address;
+    // What listens everywhere listens here.
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    let (path, headers, host) = (options.path.clone(), options.headers.clone(), address.to_string());
+    Ok(Target { address, host, path, headers, ..target })
+}
+
+fn run(
+    options: &Options,
+    pinning: &Pinning,
+    name: &str,
+    file: &Path,
+    log: &Path,
+    admin: bool,
+) -> Result<Target, String> {
+    let mut command = pinning.proxy(&options.proxy);
+    command.arg("run").arg("-c").arg(file).stderr(stderr_to(log)?);
+    let told = |what: String| format!("{}: {what}\n{}", options.proxy.display(), super::end_of(log));
+    let child = Child::start(command).map_err(|e| told(e.to_string()))?;
+    let address = |line: String| line.trim().parse::<SocketAddr>().map_err(|_| told(format!("{line:?} is no address")));
+    let listener = child.line("listening on ", PATIENCE).map_err(told).and_then(address)?;
+    let admin = if admin { Some(child.line("admin on ", PATIENCE).map_err(told).and_then(address)?) } else { None };
+    Ok(Target { admin, ..Target::of(name, listener, Some(child), Some(log.to_owned())) })
+}
+
+/// Writes the file anew, so that it differs; taken once it is counted by [`taken`].
+pub(crate) fn rewrite(stage: &Stage<'_>, revision: u32) -> Result<(), String> {
+    let file = file(stage, OURS);
+    let beside = file.with_extension("new");
+    write(&beside, &configuration(stage, 1, revision))?;
+    fs::rename(&beside, &file).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+/// How many configurations the proxy has taken, the first included.
+pub(crate) fn taken(target: &Target) -> usize {
+    let log = target.log.as_deref().and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default();
+    log.matches("configuration taken").count()
+}
+
+fn configuration(stage: &Stage<'_>, routes: u32, revision: u32) -> String {
+    let certificates = stage.certificates;
+    let (certificate, key) = (certificates.certificate.display(), certificates.key.display());
+    let upstream = format!("{}://{}", stage.scheme(), stage.upstream());
+    let mut more = String::new();
+    for number in 1..routes {
+        let _ = writeln!(
+            more,
+            "  - {{name: r{number:04}, match: {{path: /r{number:04}}}, upstream: '{upstream}', credential: bench, access: public}}"
+        );
+    }
+    if revision > 0 {
+        let _ = writeln!(more, "  - {{name: revision, match: {{path: /revision-{revision}}}, respond: 404}}");
+    }
+    let when = |condition: bool, text: String| if condition { text } else { String::new() };
+    let waiting = stage.options.waiting;
+    include_str!("../../peers/proxy.yaml")
+        .replace("@WORKERS@", &stage.workers.to_string())
+        .replace(
+            "@LISTENER_TLS@",
+            &when(stage.traffic.client == Client::Tls, format!(", tls: {{cert: '{certificate}', key: '{key}'}}")),
+        )
+        .replace("@ADMIN@", &when(routes > 1, "admin: {address: '127.0.0.1:0'}".to_owned()))
+        .replace("@ACCESS_LOG@", if routes > 1 { "errors" } else { "off" })
+        .replace("@CONNECTIONS@", &stage.connections().to_string())
+        .replace(
+            "@DEFAULTS@",
+            &when(
+                stage.scenario == Scenario::ColdStart,
+                format!("defaults: {{limits: {{waiting: {waiting}, connections: {STORM_CONNECTIONS}}}, timeouts: {{connect: 60s, token: 60s}}}}"),
+            ),
+        )
+        .replace("@TOKEN_SERVER@", &stage.vendor.token.to_string())
+        .replace("@CLIENT_ID@", CLIENT_ID)
+        .replace("@CLIENT_SECRET@", CLIENT_SECRET)
+        .replace("@EXCLUSIVE@", if stage.scenario == Scenario::Rotation { "true" } else { "false" })
+        .replace("@MORE_ROUTES@\n", &more)
+        .replace("@UPSTREAM@", &upstream)
+        .replace("@UPSTREAM_CA@", &when(stage.traffic.upstream_tls, format!(", ca: '{certificate}'")))
+}
