@@ -34,16 +34,17 @@ const FULL: u32 = 10_000;
 /// measure the way with a PING a round trip), or 128 streams that are all given up after half a
 /// second, again and again. As PINGs it is half a hundredth of a worker's time.
 const A_SECOND: u64 = 10_000;
-/// What a frame costs, and each whole [`A_PIECE`] in it: heads are unpacked, whatever they bring.
+/// What a frame costs, and each whole KiB in it: heads are unpacked, whatever they bring.
 const A_FRAME: u32 = 1;
+const A_LOAD: usize = 1024;
 /// A client's request that was begun for nothing is dearer than an answered PING.
 const A_RESET: u32 = 17;
 /// What a head of ours gives back: the frames of its stream, 16 KiB of a head among them, or that the rest
 /// of it is cancelled.
 const A_HEAD: u32 = 20;
-/// So many bytes of a body, either way, give back a frame; in a head they cost one. A client that reads 4 KiB at a time (as
-/// Go's does) opens the windows of its stream and of the connection after each: half of what it has.
-const A_PIECE: usize = 1024;
+/// So many bytes of a body, either way, give back a frame: whoever opens the windows of its stream and of
+/// the connection behind each KiB pays for both. Go's client does so behind every 4 KiB.
+const A_PIECE: usize = 512;
 
 /// A SETTINGS frame on a stream: whoever reads it must end the connection with GOAWAY (RFC 9113
 /// section 6.5). It is how hyper, which offers no other way, is made to say that this is the end.
@@ -126,7 +127,7 @@ impl Purse {
                     0
                 }
                 RST_STREAM => self.reset,
-                _ => A_FRAME + u32::try_from(length / A_PIECE).unwrap_or(FULL),
+                _ => A_FRAME + u32::try_from(length / A_LOAD).unwrap_or(FULL),
             };
             match self.left.checked_sub(price) {
                 Some(rest) => self.left = rest,
@@ -301,10 +302,10 @@ mod tests {
     fn frames_that_bring_nothing_are_bounded_in_bytes_too() {
         const CONTINUATION: u8 = 9;
         for kind in [HEADERS, CONTINUATION, 0xbb] {
-            for length in [A_PIECE - 1, 16 * 1024] {
+            for length in [A_LOAD - 1, 16 * 1024] {
                 let flood = frame(kind, length);
                 let paid = rounds(FULL, |purse| purse.pay(&flood, 0)) as usize * length;
-                assert!(paid <= FULL as usize * A_PIECE, "{paid} bytes in frames {kind} of {length}");
+                assert!(paid <= FULL as usize * A_LOAD, "{paid} bytes in frames {kind} of {length}");
             }
         }
     }

@@ -88,7 +88,8 @@ impl Drop for Bystanders {
 
 async fn ask(mut client: Client, address: SocketAddr, path: &str, stop: Arc<AtomicBool>) -> Seen {
     let mut seen = Seen { served: 0, failed: Vec::new(), latency: Histogram::new(3).unwrap() };
-    while !stop.load(Ordering::Relaxed) {
+    // Once in any case: the trouble may be over before this thread has begun.
+    loop {
         let begun = Instant::now();
         match tokio::time::timeout(patience(), client.get(address, path)).await {
             Ok(Ok(StatusCode::OK)) => seen.served += 1,
@@ -97,9 +98,11 @@ async fn ask(mut client: Client, address: SocketAddr, path: &str, stop: Arc<Atom
             Err(_) => seen.failed.push("no answer in time".to_owned()),
         }
         seen.latency.record(u64::try_from(begun.elapsed().as_micros()).unwrap()).unwrap();
+        if stop.load(Ordering::Relaxed) {
+            return seen;
+        }
         tokio::time::sleep(PAUSE).await;
     }
-    seen
 }
 
 impl Client {

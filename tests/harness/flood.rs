@@ -19,6 +19,8 @@ pub struct Flood {
     pub round: Arc<dyn Fn(u32) -> (u32, Vec<u8>) + Send + Sync>,
     /// Between two rounds.
     pub pause: Duration,
+    /// Each frame is answered, and the GOAWAY stands behind more answers than a flooding client reads.
+    pub answered: bool,
 }
 
 /// What came of it.
@@ -41,7 +43,7 @@ impl Flood {
     pub fn of(name: &'static str, opening: Vec<u8>, one: &[u8]) -> Self {
         const ROUND: u32 = 500;
         let round = one.repeat(ROUND as usize);
-        Self { name, opening, round: Arc::new(move |_| (ROUND, round.clone())), pause: Duration::ZERO }
+        Self { name, opening, round: Arc::new(move |_| (ROUND, round.clone())), pause: Duration::ZERO, answered: false }
     }
 
     /// Frames made for so many new streams in each round.
@@ -50,7 +52,7 @@ impl Flood {
             let made: Vec<Vec<u8>> = (0..streams).map(|n| make((sent / 2 + n) * 2 + 1)).collect();
             (streams * 2, made.concat())
         };
-        Self { name, opening: Vec::new(), round: Arc::new(round), pause: Duration::ZERO }
+        Self { name, opening: Vec::new(), round: Arc::new(round), pause: Duration::ZERO, answered: false }
     }
 
     /// Floods on so many connections at a time, for so long; the last ones go on until they are
