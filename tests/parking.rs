@@ -186,8 +186,9 @@ fn memory(process: &Process) -> u64 {
 #[tokio::test]
 async fn idle_connections_take_little_memory() {
     const CLIENTS: u64 = 1000;
-    /// What one may take, in KiB.
-    const EACH: u64 = 3;
+    /// What one may take, in KiB: a third of what hyper's two buffers alone do. Of an optimised build the
+    /// load harness measures it (`--scenario idle`), and holds it to 3.
+    const EACH: u64 = 6;
 
     crate::harness::soak::open_files();
     let upstream = upstream().await;
