@@ -85,7 +85,7 @@ fn floods() -> Vec<Flood> {
             opening: dribble,
             round: Arc::new(move |_| (80 * 5, bytes.clone().collect::<Vec<_>>().concat().repeat(5))),
             pause: Duration::ZERO,
-            answered: true,
+            answered: false,
         },
         Flood::of("WINDOW_UPDATE", Vec::new(), &window_update(0, 1)),
         // The server is made to reset: a window that is opened by nothing (CVE-2025-8671).
