@@ -79,8 +79,9 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
     }
 }
 
-/// Serves a connection over HTTP/1. While nobody uses it, it is parked: hyper's part of it, which
-/// holds two buffers of 8 KiB and room for a request's whole walk, is taken down, and built anew when the client says something.
+/// Serves a connection over HTTP/1. While nobody uses it, it is parked: hyper's part of it, which holds
+/// two buffers of 8 KiB and room for a request's whole walk, is taken down, and built anew when the client
+/// says something.
 async fn http1<S>(mut socket: Socket, builder: &http1::Builder, mut service: S, member: &Member)
 where
     S: HttpService<Incoming, ResBody = Reply, Error = Infallible> + Unpin,
@@ -106,7 +107,7 @@ where
         if !woken.await {
             return;
         }
-        member.is_back();
+        member.goes_on();
     }
 }
 
@@ -176,18 +177,14 @@ where
     let mut finishing = false;
     poll_fn(|cx: &mut Context<'_>| {
         match member.verdict(cx.waker()) {
-            Verdict::GoOn => {}
             Verdict::Finish if finishing => {}
             Verdict::Finish => {
                 finishing = true;
                 finish(Pin::new(&mut *connection));
             }
             Verdict::Close => return Poll::Ready(Turn::Over),
-            Verdict::Park => {
-                if member.parks() {
-                    return Poll::Ready(Turn::Parked);
-                }
-            }
+            Verdict::Park if member.parks() => return Poll::Ready(Turn::Parked),
+            Verdict::Park | Verdict::GoOn => {}
         }
         Pin::new(&mut *connection).poll(cx).map(|ended| {
             if let Err(error) = ended {

@@ -121,7 +121,12 @@ impl Watch {
     }
 
     /// Whether bytes wait to be written.
-    pub(super) fn unsent(&self, some: bool) {
+    pub(super) fn is_unsent(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed) != 0
+    }
+
+    /// Says so.
+    pub(super) fn set_unsent(&self, some: bool) {
         self.unsent.store(u8::from(some), Ordering::Relaxed);
     }
 
@@ -131,7 +136,7 @@ impl Watch {
         self.phase.load(Ordering::Relaxed) == Phase::Idle as u8
             && !self.is_http2()
             && self.early.load(Ordering::Relaxed) == 0
-            && self.unsent.load(Ordering::Relaxed) == 0
+            && !self.is_unsent()
             && self.now().saturating_sub(self.since.load(Ordering::Relaxed)) >= UNUSED
     }
 
@@ -166,7 +171,7 @@ pub(super) enum Verdict {
     /// Nothing.
     #[default]
     GoOn,
-    /// Let go of what an idle connection does not need.
+    /// Let go of what an idle connection does not need, until there is something to read.
     Park,
     /// Finish what is under way and close.
     Finish,
@@ -179,7 +184,6 @@ pub(super) enum Verdict {
 pub(super) struct Member {
     pub(super) watch: Arc<Watch>,
     verdict: Cell<Verdict>,
-    parked: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// Its streams that wait for their client, over HTTP/2; free places among them.
     held: RefCell<Vec<Option<Held>>>,
@@ -205,17 +209,20 @@ impl Member {
         self.verdict.get()
     }
 
-    /// Whether it is parked now that its driver has heard that it may be: no request has begun meanwhile.
+    /// Whether it may be parked, now that its driver has heard of it: no request has begun meanwhile.
     pub(super) fn parks(&self) -> bool {
-        self.verdict.set(Verdict::GoOn);
         let parks = self.watch.is_unused();
-        self.parked.set(parks);
+        if !parks {
+            self.goes_on();
+        }
         parks
     }
 
-    /// It is driven again.
-    pub(super) fn is_back(&self) {
-        self.parked.set(false);
+    /// It is driven again, unless it has been told something else since it was parked.
+    pub(super) fn goes_on(&self) {
+        if self.verdict.get() == Verdict::Park {
+            self.verdict.set(Verdict::GoOn);
+        }
     }
 
     /// Ends each stream for which its HTTP/2 client has opened no window for too long: the socket is
@@ -348,8 +355,8 @@ impl Roster {
         });
         let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });
         let (load, leaving) = (Arc::clone(&self.load), Rc::clone(&self.leaving));
-        let (parked, waker, held) = (Cell::default(), RefCell::default(), RefCell::default());
-        let member = Rc::new(Member { watch, verdict, parked, waker, held, load, leaving, _ticket: ticket });
+        let (waker, held) = (RefCell::default(), RefCell::default());
+        let member = Rc::new(Member { watch, verdict, waker, held, load, leaving, _ticket: ticket });
         self.members.borrow_mut().push(Rc::downgrade(&member));
         member
     }
@@ -370,7 +377,7 @@ impl Roster {
                 member.tell(if http2 && !again { Verdict::Finish } else { Verdict::Close });
             } else if let Some(began) = self.leaving.get() {
                 self.part(&member, began, millis);
-            } else if member.verdict.get() == Verdict::GoOn && !member.parked.get() && member.watch.is_unused() {
+            } else if member.verdict.get() == Verdict::GoOn && member.watch.is_unused() {
                 member.tell(Verdict::Park);
             }
             true

@@ -46,8 +46,6 @@ pub(super) struct Socket {
     transport: Transport,
     watch: Arc<Watch>,
     stall: Option<Pin<Box<Sleep>>>,
-    /// Whether the last write stood still.
-    unsent: bool,
     /// When a connection that is closed on our side is read no longer, and how much of it is at most.
     linger: Option<(Pin<Box<Sleep>>, usize)>,
     /// Over HTTP/2, until it is overdrawn.
@@ -121,7 +119,7 @@ impl Socket {
 
     fn new(transport: Transport, watch: Arc<Watch>, http2: bool) -> Self {
         let purse = http2.then(|| Box::new(Purse::of_client(watch.now())));
-        Self { transport, watch, stall: None, unsent: false, linger: None, purse, end: None, again: Bytes::new() }
+        Self { transport, watch, stall: None, linger: None, purse, end: None, again: Bytes::new() }
     }
 
     /// Takes back what was read of it, to be read again. Copied: an empty rest holds all of its buffer.
@@ -185,14 +183,13 @@ impl Socket {
     /// A write that stands still for too long ends the connection: its client reads nothing.
     fn mind_stall<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            if self.unsent {
-                (self.unsent, self.stall) = (false, None);
-                self.watch.unsent(false);
+            if self.watch.is_unsent() {
+                self.stall = None;
+                self.watch.set_unsent(false);
             }
             return polled;
         }
-        self.unsent = true;
-        self.watch.unsent(true);
+        self.watch.set_unsent(true);
         let Some(patience) = self.watch.stall() else {
             self.stall = None;
             return Poll::Pending;

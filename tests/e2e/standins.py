@@ -275,6 +275,21 @@ class Partner(Vendor):
     client_secret: {self.client_secret}
 """
 
+    def config(self, listener="", more="", access="public"):
+        """A proxy.yaml with one route, to this vendor."""
+        return f"""
+{more}
+listeners:
+  - address: 127.0.0.1:0
+{listener}
+credentials:{self.credential()}
+routes:
+  - name: partner
+    upstream: {self.url()}
+    credential: partner
+    access: {access}
+"""
+
 
 class Crayon(Vendor):
     """Crayon Cloud-iQ, https://apidocs.crayon.com: what its Python SDK uses of it."""

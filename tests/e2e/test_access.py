@@ -15,19 +15,6 @@ from test_curl import curl
 ISSUER, AUDIENCE = "https://issuer.example", "ferry"
 
 
-def config(partner, access):
-    return f"""
-listeners:
-  - address: 127.0.0.1:0
-credentials:{partner.credential()}
-routes:
-  - name: partner
-    upstream: {partner.url()}
-    credential: partner
-    access: {access}
-"""
-
-
 KEYS = {
     "RS256": rsa.generate_private_key(65537, 2048),
     "PS256": rsa.generate_private_key(65537, 2048),
@@ -57,7 +44,7 @@ def test_a_token_of_pyjwt_lets_in_and_goes_no_further(partner, tokenferry, tmp_p
     jwks.write_text(json.dumps({"keys": [as_jwk(algorithm) for algorithm in KEYS]}))
     mine = token(algorithm, scope="openid ferry.use")
     access = f"{{jwt: {{issuer: '{ISSUER}', audience: {AUDIENCE}, jwks: '{jwks}', claims: {{scope: ferry.use}}}}}}"
-    proxy = tokenferry(config(partner, access), keep_secret=[mine])
+    proxy = tokenferry(partner.config(access=access), keep_secret=[mine])
     ask = lambda text: curl("-H", f"Authorization: Bearer {text}", proxy.url("/items")).status
     assert ask(mine) == 200
     (call,) = partner.calls()
@@ -86,7 +73,7 @@ def test_a_token_of_pyjwt_lets_in_and_goes_no_further(partner, tokenferry, tmp_p
 def test_a_hash_of_argon2_cffi_lets_its_user_in(partner, tokenferry):
     password = "correct horse battery staple"
     phc = argon2.PasswordHasher(time_cost=2, memory_cost=19456, parallelism=1).hash(password)
-    proxy = tokenferry(config(partner, f"{{users: [{{name: alice, password: '{phc}'}}]}}"), keep_secret=[password, phc])
+    proxy = tokenferry(partner.config(access=f"{{users: [{{name: alice, password: '{phc}'}}]}}"), keep_secret=[password, phc])
     assert curl("--user", f"alice:{password}", proxy.url("/")).status == 200
     for wrong in (f"alice:{password} ", f"bob:{password}", f"alice:{phc}", "alice:"):
         assert curl("--user", wrong, proxy.url("/")).status == 401

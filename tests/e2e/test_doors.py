@@ -71,28 +71,13 @@ def start_haproxy(tmp_path):
         haproxy.stop()
 
 
-def config(partner, listener, more="", access="public"):
-    return f"""
-{more}
-listeners:
-  - address: 127.0.0.1:0
-{listener}
-credentials:{partner.credential()}
-routes:
-  - name: partner
-    upstream: {partner.url()}
-    credential: partner
-    access: {access}
-"""
-
-
 ALLOWED = f"{{allow: [{CLIENT}/32]}}"
 TRUSTED = "trusted_proxies: [127.0.0.1/32]"
 
 
 @pytest.mark.parametrize("protocol", ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl-cn"])
 def test_haproxy_tells_the_clients_address_by_the_proxy_protocol(partner, tokenferry, start_haproxy, protocol):
-    proxy = tokenferry(config(partner, "    proxy_protocol: true", TRUSTED, ALLOWED))
+    proxy = tokenferry(partner.config("    proxy_protocol: true", TRUSTED, ALLOWED))
     haproxy = start_haproxy("tcp", f"{proxy.address} {protocol}")
     url = f"http://127.0.0.1:{haproxy.port}/items"
     assert curl("--interface", CLIENT, url).status == 200
@@ -102,7 +87,7 @@ def test_haproxy_tells_the_clients_address_by_the_proxy_protocol(partner, tokenf
 
 
 def test_haproxys_health_checks_by_proxy_protocol_find_the_door_open(partner, tokenferry, start_haproxy):
-    proxy = tokenferry(config(partner, "    proxy_protocol: true", TRUSTED))
+    proxy = tokenferry(partner.config("    proxy_protocol: true", TRUSTED))
     haproxy = start_haproxy("tcp", f"{proxy.address} send-proxy-v2 check inter 100ms")
     deadline = time.monotonic() + 10
     while haproxy.server_state() != ("UP", "L4OK"):
@@ -111,7 +96,7 @@ def test_haproxys_health_checks_by_proxy_protocol_find_the_door_open(partner, to
 
 
 def test_a_client_that_is_no_trusted_proxy_does_not_get_past_a_proxy_protocol_listener(partner, tokenferry):
-    proxy = tokenferry(config(partner, "    proxy_protocol: true", TRUSTED))
+    proxy = tokenferry(partner.config("    proxy_protocol: true", TRUSTED))
     for lines in (["--interface", CLIENT, "--haproxy-protocol"], ["--interface", CLIENT], []):
         answer = curl(*lines, proxy.url("/items"), check=False)
         assert answer.returncode in (52, 55, 56) and answer.status == 0, answer.messages
@@ -119,7 +104,7 @@ def test_a_client_that_is_no_trusted_proxy_does_not_get_past_a_proxy_protocol_li
 
 
 def test_haproxy_tells_the_clients_address_by_x_forwarded_for(partner, tokenferry, start_haproxy):
-    proxy = tokenferry(config(partner, "", TRUSTED, ALLOWED))
+    proxy = tokenferry(partner.config("", TRUSTED, ALLOWED))
     haproxy = start_haproxy("http", proxy.address)
     url = f"http://127.0.0.1:{haproxy.port}/items"
     assert curl("--interface", CLIENT, url).status == 200
@@ -142,7 +127,7 @@ def authority(tmp_path):
 
 def test_openssl_agrees_on_tls_12_and_13_and_on_nothing_older(partner, tokenferry, authority):
     certificate, key = authority.certify("proxy")
-    proxy = tokenferry(config(partner, f"    tls: {{cert: {certificate}, key: {key}}}"))
+    proxy = tokenferry(partner.config(f"    tls: {{cert: {certificate}, key: {key}}}"))
     for version, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
         said = s_client(proxy.port, version, "-CAfile", authority.ca, "-verify_return_error", "-brief")
         assert f"Protocol version: {name}" in said and "Verification: OK" in said, said
@@ -152,7 +137,7 @@ def test_openssl_agrees_on_tls_12_and_13_and_on_nothing_older(partner, tokenferr
 
 def test_openssl_resumes_a_session(partner, tokenferry, authority, tmp_path):
     certificate, key = authority.certify("proxy")
-    proxy = tokenferry(config(partner, f"    tls: {{cert: {certificate}, key: {key}}}"))
+    proxy = tokenferry(partner.config(f"    tls: {{cert: {certificate}, key: {key}}}"))
     for version in ("-tls1_2", "-tls1_3"):
         session = tmp_path / f"session{version}"
         # TLS 1.3 sends its tickets behind the handshake, so a request waits for them.
@@ -168,7 +153,7 @@ def test_a_certificate_is_chosen_by_the_name_that_is_asked_for(partner, tokenfer
       cert: {first[0]}
       key: {first[1]}
       certificates: [{{cert: {second[0]}, key: {second[1]}}}]"""
-    proxy = tokenferry(config(partner, listener))
+    proxy = tokenferry(partner.config(listener))
     for asked, shown in (
         ("first.test", "first"),
         ("second.test", "second"),
@@ -188,7 +173,7 @@ def test_a_client_shows_a_certificate_of_the_listeners_authority_or_stays_out(
     app, other = clients.certify("app", "DNS:app.internal"), clients.certify("other", "DNS:other.internal")
     forged = strangers.certify("forged", "DNS:app.internal")
     listener = f"    tls: {{cert: {certificate}, key: {key}, client_ca: {clients.ca}}}"
-    proxy = tokenferry(config(partner, listener, access="{client_certificates: {names: [app.internal]}}"))
+    proxy = tokenferry(partner.config(listener, access="{client_certificates: {names: [app.internal]}}"))
     url = f"https://localhost:{proxy.port}/items"
 
     def ask(identity, *more):

@@ -80,6 +80,15 @@ impl Comes {
             Some(answer) => Err(answer.text()),
         }
     }
+
+    /// Whether that is what came.
+    fn is(self, came: &Result<Self, String>) -> bool {
+        match (self, came) {
+            (Whole(body), Err(text)) => body == text,
+            (expected, Ok(came)) => expected == *came,
+            _ => false,
+        }
+    }
 }
 
 /// What an upstream says to one request.
@@ -333,12 +342,7 @@ async fn no_malformed_answer_comes_whole_and_its_connection_carries_nothing_any_
         client.send(format!("{} /bad/{number} HTTP/1.1\r\nHost: x\r\n\r\n", case.method)).await;
         let answer = client.answer_if_any(case.method).await;
         let came = Comes::of(answer.as_ref());
-        let right = match (case.comes, &came) {
-            (Whole(body), Err(text)) => body == text,
-            (expected, Ok(came)) => expected == *came,
-            _ => false,
-        };
-        if !right {
+        if !case.comes.is(&came) {
             wrong.push(format!("{told:?}: {came:?}, not {:?}", case.comes));
         }
         if let Some(answer) = &answer {
@@ -473,12 +477,7 @@ async fn nothing_that_an_http_2_upstream_says_frames_an_answer_for_an_http_1_cli
         client.send("GET /a HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: TE\r\n\r\n").await;
         let answer = client.answer_if_any("GET").await;
         let came = Comes::of(answer.as_ref());
-        let right = match (case.comes, &came) {
-            (Whole(body), Err(text)) => body == text,
-            (expected, Ok(came)) => expected == *came,
-            _ => false,
-        };
-        if !right {
+        if !case.comes.is(&came) {
             wrong.push(format!("{}: {came:?}, not {:?}", case.name, case.comes));
         }
         let Some(answer) = answer.filter(|answer| matches!(case.comes, Whole(_)) && answer.whole) else { continue };

@@ -1,6 +1,7 @@
 //! The plots of the page, as SVG. Colours of text and axes come from the page, which knows whether it is dark.
 
 use super::sample::{BUCKET, Mark};
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
 /// Those that are in nearly every plot, always alike; all colours are seen on white and on black.
@@ -37,12 +38,8 @@ pub(crate) fn latency(curves: &[Curve<'_>]) -> Result<String, Problem> {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let mut chart = ChartBuilder::on(&root)
-            .margin(12)
-            .margin_right(32)
-            .x_label_area_size(44)
-            .y_label_area_size(84)
-            .build_cartesian_2d(0.0..rarity(SHOWN) + 0.05, (least * 0.8..most * 1.3).log_scale())?;
+        let mut chart =
+            framed(&root).build_cartesian_2d(0.0..rarity(SHOWN) + 0.05, (least * 0.8..most * 1.3).log_scale())?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
@@ -74,12 +71,7 @@ pub(crate) fn throughput(curves: &[(&str, &[u64])], marks: &[Mark]) -> Result<St
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let mut chart = ChartBuilder::on(&root)
-            .margin(12)
-            .margin_right(32)
-            .x_label_area_size(44)
-            .y_label_area_size(84)
-            .build_cartesian_2d(0.0..end, 0.0..top)?;
+        let mut chart = framed(&root).build_cartesian_2d(0.0..end, 0.0..top)?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
@@ -96,6 +88,13 @@ pub(crate) fn throughput(curves: &[(&str, &[u64])], marks: &[Mark]) -> Result<St
         root.present()?;
     }
     Ok(svg)
+}
+
+/// With room for what stands at the axes.
+fn framed<'a, 'b>(root: &'a DrawingArea<SVGBackend<'b>, Shift>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut chart = ChartBuilder::on(root);
+    chart.margin(12).margin_right(32).x_label_area_size(44).y_label_area_size(84);
+    chart
 }
 
 fn draw<'a, DB, CT>(chart: &mut ChartContext<'a, DB, CT>, curves: &[Curve<'_>]) -> Result<(), Problem>
