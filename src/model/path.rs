@@ -57,7 +57,7 @@ impl<'a> CanonicalPath<'a> {
         let bytes = raw.as_bytes();
         // The common path has nothing to decode, nothing to refuse, and costs no allocation.
         if bytes.iter().all(|b| PLAIN[usize::from(*b)]) {
-            return if has_dot_segment(raw) { Err(PathError::DotSegment) } else { Ok(Self(Cow::Borrowed(raw))) };
+            return if raw.contains("/.") && has_dot_segment(raw) { Err(PathError::DotSegment) } else { Ok(Self(Cow::Borrowed(raw))) };
         }
         let mut out = String::with_capacity(raw.len());
         let mut at = 0;
@@ -95,6 +95,11 @@ impl<'a> CanonicalPath<'a> {
     /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether there may be an escape in it.
+    pub fn is_escaped(&self) -> bool {
+        matches!(self.0, Cow::Owned(_))
     }
 
     /// The canonical text, borrowed where the raw one is canonical.

@@ -5,24 +5,24 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use super::framing::{self, RequestHost};
-use super::headers::{forwards_left, has_been_here};
+use super::headers::{Seen, Survey, forwards_left, has_been_here};
 use super::refusal::Refusal;
 use crate::live::{Entry, Snapshot};
 use crate::model::{CanonicalPath, EncodedSlash, PathError, TokenEndpoint};
 use crate::route::{Action, Credential, Forward, RequestLine};
 use crate::vendor::OwnCall;
 
-/// Refuses what no route is asked about, and tells whom the rest is for. `pseudonym` is this
-/// process's name in `Via`.
-pub(super) fn sound(parts: &Parts, pseudonym: &str) -> Result<RequestHost, Refusal> {
+/// Refuses what no route is asked about, and tells whom the rest is for. `survey` is of its head, and
+/// `pseudonym` this process's name in `Via`.
+pub(super) fn sound(parts: &Parts, survey: Survey, pseudonym: &str) -> Result<RequestHost, Refusal> {
     if is_refused(&parts.method) {
         return Err(Refusal::Method);
     }
-    let host = framing::check(parts)?;
+    let host = framing::check(parts, survey)?;
     if parts.uri.query().is_some_and(|q| q.bytes().any(|b| b <= b' ' || b >= 0x7f)) {
         return Err(Refusal::Query);
     }
-    if has_been_here(&parts.headers, pseudonym) {
+    if survey.saw(Seen::VIA) && has_been_here(&parts.headers, pseudonym) {
         return Err(Refusal::Loop);
     }
     Ok(host)
@@ -48,7 +48,8 @@ pub(super) struct Found {
 /// Looks for the route.
 pub(super) fn find(snapshot: &Snapshot, parts: &Parts, host: &RequestHost) -> Result<Found, Refusal> {
     let path = CanonicalPath::parse(parts.uri.path(), EncodedSlash::Allow)?;
-    let encoded_slash = path.as_str().contains("%2F");
+    // Most paths have no escape at all.
+    let encoded_slash = path.is_escaped() && path.as_str().contains("%2F");
     let line = RequestLine { host: host.host(), path: &path, method: &parts.method, headers: &parts.headers };
     match snapshot.table.find(line) {
         Some(place) => Ok(Found { place, encoded_slash }),
@@ -64,8 +65,9 @@ pub(super) enum Course<'s> {
     Refuse(Refusal),
     /// Answers a call of the vendor's own endpoint, which lets the client in by rules of its own.
     Login { forward: &'s Forward, credential: &'s Credential, call: OwnCall },
-    /// Forwards, once the client is let in.
-    Forward { forward: &'s Forward, target: String, credential: Option<&'s Credential> },
+    /// Forwards, once the client is let in. `changed` is the upstream's path, where it is not the
+    /// client's as it came.
+    Forward { forward: &'s Forward, changed: Option<String>, credential: Option<&'s Credential> },
 }
 
 impl<'s> Course<'s> {
@@ -83,15 +85,17 @@ impl<'s> Course<'s> {
             // RFC 9110 section 7.6.2: it was meant to come this far and no further.
             return Ok(Self::Refuse(Refusal::Respond(StatusCode::NO_CONTENT)));
         }
-        let target = forward.rewrite.forward(parts.uri.path());
+        let raw = parts.uri.path();
+        let target = forward.rewrite.forward(raw);
         let credential = forward.credential.as_ref();
         let own = credential.and_then(|credential| Some((credential, credential.own_call(&target)?)));
+        let changed = (target != raw).then(|| target.into_owned());
         Ok(match own {
-            None => Self::Forward { forward, target, credential },
+            None => Self::Forward { forward, changed, credential },
             Some((credential, call)) => match credential.token_endpoint {
                 TokenEndpoint::Answer => Self::Login { forward, credential, call },
                 TokenEndpoint::Refuse => Self::Refuse(Refusal::OwnEndpoint),
-                TokenEndpoint::Forward => Self::Forward { forward, target, credential: None },
+                TokenEndpoint::Forward => Self::Forward { forward, changed, credential: None },
             },
         })
     }

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use zeroize::Zeroizing;
 
-use super::head::{Head, Told};
-use super::headers::{apply_edits, clean_response};
+use super::head::{Told, clean};
+use super::headers::{Seen, Survey, apply_edits, clean_response};
 use super::record::Record;
 use super::refusal::{Refusal, UpstreamFault};
 use super::reply::Reply;
@@ -55,19 +55,19 @@ pub(super) struct Exchange<'a> {
 }
 
 /// A request as it goes to the upstream, but for its token.
-pub(super) struct Prepared {
-    method: Method,
-    pub(super) headers: HeaderMap,
-    /// The upstream's path.
-    path: String,
-    query: Option<String>,
-    /// The client's own path and query, where they are forwarded as they came.
-    untouched: Option<PathAndQuery>,
+pub(super) struct Prepared<'h> {
+    /// The client's, cleaned. Its headers go with the first sending; hyper keeps their room for the answer's.
+    head: &'h mut Parts,
+    /// The headers of any further sending, once the first has begun.
+    kept: Option<Vec<(HeaderName, HeaderValue)>>,
+    /// The upstream's path, where it is not the client's.
+    changed: Option<String>,
     pub(super) body: Inbound,
     /// The protocol that is asked for by an upgrade.
     pub(super) upgrade: Option<HeaderValue>,
-    /// The client's spelling of header names, where the upstream is to see it. hyper keeps it here.
-    spelling: Option<Extensions>,
+    /// Whether the upstream is to see the client's spelling of header names, which hyper keeps in the
+    /// head's extensions.
+    spelled: bool,
 }
 
 /// What a look ahead has read of an answer.
@@ -85,46 +85,70 @@ enum Outcome {
     Outdated,
 }
 
-impl Prepared {
+impl<'h> Prepared<'h> {
     /// What goes of this head, without a body.
     pub(super) fn new(
-        parts: Parts,
+        head: &'h mut Parts,
         raw_host: Option<HeaderValue>,
-        target: &str,
+        changed: Option<String>,
         forward: &Forward,
         credential: Option<&Credential>,
         told: Told<'_>,
     ) -> Self {
-        let untouched = parts.uri.path_and_query().filter(|p| p.path() == target).cloned();
-        let query = parts.uri.query().map(str::to_owned);
-        let method = parts.method.clone();
-        let preserve = forward.upstream.target().header_case == HeaderCase::Preserve;
-        let spelling = preserve.then(|| parts.extensions.clone());
-        let Head { headers, upgrade } = Head::new(parts, raw_host, forward, credential, told);
-        Self { method, headers, path: target.to_owned(), query, untouched, body: Inbound::Empty, upgrade, spelling }
+        let upgrade = clean(head, raw_host, forward, credential, told);
+        let spelled = forward.upstream.target().header_case == HeaderCase::Preserve;
+        Self { head, kept: None, changed, body: Inbound::Empty, upgrade, spelled }
+    }
+
+    /// The headers, before the first sending.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The upstream's path.
+    pub(super) fn path(&self) -> &str {
+        self.changed.as_deref().unwrap_or_else(|| self.head.uri.path())
+    }
+
+    /// The headers for one more sending.
+    fn take_headers(&mut self) -> HeaderMap {
+        match &self.kept {
+            None => {
+                let headers = std::mem::take(&mut self.head.headers);
+                self.kept = Some(headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect());
+                headers
+            }
+            Some(kept) => {
+                let mut headers = HeaderMap::with_capacity(kept.len() + 1);
+                for (name, value) in kept {
+                    headers.append(name, value.clone());
+                }
+                headers
+            }
+        }
     }
 
     /// The request with its token in every place, addressed to where its token may go; without one, to
     /// this upstream.
     pub(super) fn request<'g>(
-        &self,
+        &mut self,
         upstream: &'g Upstream,
         places: &[Place],
         guard: Option<&'g Guard>,
     ) -> Result<Envelope<'g, Outbound>, Refusal> {
-        let mut headers = self.headers.clone();
-        let injected = splice::inject(places, guard, self.query.as_deref(), &self.body)?;
+        let mut headers = self.take_headers();
+        let uri = &self.head.uri;
+        let injected = splice::inject(places, guard, uri.query(), &self.body)?;
         if injected.body_made && !headers.get(CONTENT_TYPE).is_some_and(media::is_json) {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let path_and_query = match (&self.untouched, &injected.query) {
-            (Some(untouched), Query::Kept) => untouched.clone(),
+        let path_and_query = match (&self.changed, &injected.query) {
+            (None, Query::Kept) => uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
             (_, query) => {
-                let query = query.now(self.query.as_deref());
-                let text = match query {
+                let text = match query.now(uri.query()) {
                     // In one piece: a text that grows leaves copies behind.
-                    Some(query) => [self.path.as_str(), "?", query].concat(),
-                    None => self.path.clone(),
+                    Some(query) => [self.path(), "?", query].concat(),
+                    None => self.path().to_owned(),
                 };
                 // The token may be in it.
                 let text = wiped_bytes(Zeroizing::new(text.into_bytes()));
@@ -132,12 +156,12 @@ impl Prepared {
             }
         };
         let mut request = Request::new(injected.body);
-        *request.method_mut() = self.method.clone();
+        *request.method_mut() = self.head.method.clone();
         *request.uri_mut() = Uri::from(path_and_query);
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = headers;
-        if let Some(spelling) = &self.spelling {
-            *request.extensions_mut() = spelling.clone();
+        if self.spelled {
+            *request.extensions_mut() = self.head.extensions.clone();
         }
         Ok(match guard {
             Some(guard) => guard.seal(request),
@@ -152,18 +176,31 @@ pub(super) fn places(credential: Option<&Credential>) -> &[Place] {
 }
 
 impl Exchange<'_> {
-    /// Forwards the request. `target` is the upstream's path for it.
+    /// Forwards the request. `changed` is the upstream's path for it, where it is not the client's.
     pub(super) async fn run(
         mut self,
-        mut parts: Parts,
+        (head, survey): (&mut Parts, Survey),
         body: Incoming,
-        target: &str,
+        changed: Option<String>,
         raw_host: Option<HeaderValue>,
     ) -> Result<Response<Reply>, Refusal> {
         #[cfg(test)]
-        super::caught::on_purpose_under_way(&parts.headers);
-        let client_upgrade = parts.extensions.remove::<OnUpgrade>();
-        let mut prepared = self.prepare(parts, body, target, raw_host).await?;
+        super::caught::on_purpose_under_way(&head.headers);
+        let client_upgrade = head.extensions.remove::<OnUpgrade>();
+        let told = Told {
+            peer: &self.client.told,
+            via: self.proxy.via(head.version),
+            request_id: self.record.request_id(),
+            trace: self.record.trace().onward(),
+            survey,
+        };
+        let mut prepared = Prepared::new(head, raw_host, changed, self.forward, self.credential, told);
+        if !body.is_end_stream() {
+            let (places, budget) = (places(self.credential), &self.proxy.shared.budget);
+            prepared.body = splice::take_in(body, prepared.headers(), self.forward, budget, places).await?;
+        } else {
+            prepared.body = Inbound::none(places(self.credential));
+        }
         let exchanged = self.exchange(&mut prepared).await;
         self.record.received(prepared.body.received());
         let (response, ahead) = exchanged?;
@@ -172,7 +209,7 @@ impl Exchange<'_> {
     }
 
     /// Sends it, and sends it again, until there is an answer that is the client's.
-    async fn exchange(&mut self, prepared: &mut Prepared) -> Result<(Response<Answer>, Ahead), Refusal> {
+    async fn exchange(&mut self, prepared: &mut Prepared<'_>) -> Result<(Response<Answer>, Ahead), Refusal> {
         let (mut reuse, mut replaced) = (true, false);
         // Tokens may change as often as they like; what ends a request that is refused again and again
         // is the patience for its answer.
@@ -182,7 +219,7 @@ impl Exchange<'_> {
             self.record.sending(guard.as_ref().map(|guard| guard.generation));
             let began = Instant::now();
             let mut span = self.span(prepared, guard.as_ref());
-            let sent = self.send(prepared, guard, reuse, span.as_deref()).await;
+            let sent = self.send(prepared, guard, (reuse, began), span.as_deref()).await;
             self.record.answered(began.elapsed());
             if let Some(span) = &mut span {
                 tell(span, &sent);
@@ -244,27 +281,6 @@ impl Exchange<'_> {
         self.handles.lane.as_ref().filter(|_| self.credential.is_some())
     }
 
-    /// Makes ready what goes, but for the token: that comes last, with each sending.
-    async fn prepare(
-        &self,
-        parts: Parts,
-        body: Incoming,
-        target: &str,
-        raw_host: Option<HeaderValue>,
-    ) -> Result<Prepared, Refusal> {
-        let told = Told {
-            peer: &self.client.told,
-            via: self.proxy.via(parts.version),
-            request_id: self.record.request_id(),
-            trace: self.record.trace().onward(),
-        };
-        let mut prepared = Prepared::new(parts, raw_host, target, self.forward, self.credential, told);
-        let places = places(self.credential);
-        let budget = &self.proxy.shared.budget;
-        prepared.body = splice::take_in(body, &prepared.headers, self.forward, budget, places).await?;
-        Ok(prepared)
-    }
-
     /// The token to send with. A request never leaves without one where its route has a credential.
     async fn token(&mut self) -> Result<Option<Guard>, Refusal> {
         let Some(lane) = self.lane() else { return Ok(None) };
@@ -292,18 +308,18 @@ impl Exchange<'_> {
     }
 
     /// What is told of the sending that begins, where the request's trace is.
-    fn span(&self, prepared: &Prepared, guard: Option<&Guard>) -> Option<Box<Span>> {
+    fn span(&self, prepared: &Prepared<'_>, guard: Option<&Guard>) -> Option<Box<Span>> {
         let origin = &self.forward.upstream.target().origin;
         let generation = guard.map(|guard| guard.generation);
-        self.record.trace().sending(&prepared.method, origin, self.record.sendings(), generation)
+        self.record.trace().sending(&prepared.head.method, origin, self.record.sendings(), generation)
     }
 
     /// One sending, up to its answer's head. The guard goes with it and is dropped at the head.
     async fn send(
         &self,
-        prepared: &mut Prepared,
+        prepared: &mut Prepared<'_>,
         guard: Option<Guard>,
-        reuse: bool,
+        (reuse, began): (bool, Instant),
         span: Option<&Span>,
     ) -> Result<Outcome, Refusal> {
         let pool = self.handles.pool.as_ref().ok_or(Refusal::Internal)?;
@@ -325,7 +341,8 @@ impl Exchange<'_> {
             // The guard has one of its own, which ends with it.
             None => drop(slot),
         }
-        let sent = wait::head(sending, prepared.body.upload(), &self.forward.timeouts).await;
+        let alarm = self.client.connection.alarm();
+        let sent = wait::head(sending, began, prepared.body.upload(), &self.forward.timeouts, alarm).await;
         if let Some(upload) = prepared.body.upload() {
             upload.count(None);
         }
@@ -373,7 +390,7 @@ impl Exchange<'_> {
         self,
         mut response: Response<Answer>,
         ahead: Ahead,
-        prepared: Prepared,
+        prepared: Prepared<'_>,
         client_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Reply>, Refusal> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -386,8 +403,9 @@ impl Exchange<'_> {
             return upgrade::tunnel(response, protocol, client, self.client, counted);
         }
         let status = response.status();
-        clean_response(response.headers_mut(), status);
-        if self.forward.rewrite_response {
+        let version = response.version();
+        let survey = clean_response(response.headers_mut(), status, version);
+        if self.forward.rewrite_response && survey.saw(Seen::MAPPED) {
             let query = self.credential.and_then(|c| splice::query_name(&c.placement));
             mapping::map_back(response.headers_mut(), &self.forward.rewrite, query, !self.client.tls);
         }
@@ -431,14 +449,14 @@ fn tell(span: &mut Span, sent: &Result<Outcome, Refusal>) {
 /// A request that may have been heard is sent again only where doing it twice is doing it once
 /// (RFC 9110 section 9.2.2) or where the upstream says that it did nothing with it, and only
 /// after a reused connection: that may just have been closed.
-fn send_failed(error: SendError<Outbound>, prepared: &Prepared) -> Result<Outcome, Refusal> {
+fn send_failed(error: SendError<Outbound>, prepared: &Prepared<'_>) -> Result<Outcome, Refusal> {
     match prepared.body.upload().and_then(|upload| upload.fault()) {
         Some(UploadFault::TooLarge) => return Err(Refusal::BodyTooLarge),
         Some(UploadFault::Broken) => return Err(Refusal::BodyBroken),
         Some(UploadFault::Superseded) | None => {}
     }
     let again = prepared.body.replayable()
-        && (error.is_unprocessed() || (prepared.method.is_idempotent() && error.is_connection_loss()));
+        && (error.is_unprocessed() || (prepared.head.method.is_idempotent() && error.is_connection_loss()));
     let proxy_error = error.proxy_status();
     match error {
         SendError::Unwanted => Ok(Outcome::Outdated),

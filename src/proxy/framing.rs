@@ -20,6 +20,8 @@ use std::net::Ipv6Addr;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, request};
 
+use super::headers::{Seen, Survey};
+
 /// Why a request is answered with 400. Each says one sentence for the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Malformed {
@@ -97,13 +99,17 @@ impl RequestHost {
 
 /// Refuses a request head that is ambiguous, and tells whom the others are for.
 ///
-/// For CONNECT the target is not compared with `Host`: it is refused by its method.
-pub(super) fn check(parts: &request::Parts) -> Result<RequestHost, Malformed> {
+/// For CONNECT the target is not compared with `Host`: it is refused by its method. `survey` is of the head.
+pub(super) fn check(parts: &request::Parts, survey: Survey) -> Result<RequestHost, Malformed> {
     if parts.version == Version::HTTP_2 && parts.headers.keys().any(|name| !is_token(name)) {
         return Err(Malformed::HeaderName);
     }
-    transfer_encoding(&parts.headers).map_err(|Ambiguous| Malformed::TransferEncoding)?;
-    only_one(&parts.headers, &CONTENT_LENGTH).map_err(|Ambiguous| Malformed::ContentLength)?;
+    if survey.saw(Seen::CODING) {
+        transfer_encoding(&parts.headers).map_err(|Ambiguous| Malformed::TransferEncoding)?;
+    }
+    if survey.saw(Seen::LENGTH) {
+        only_one(&parts.headers, &CONTENT_LENGTH).map_err(|Ambiguous| Malformed::ContentLength)?;
+    }
 
     // RFC 9112 section 3.2: a server answers 400 to a request without Host, with several, or with an
     // invalid one. Commas are refused too, though a registered name may hold them: some servers
@@ -187,10 +193,20 @@ impl<'t> HostPort<'t> {
             address.parse::<Ipv6Addr>().ok()?;
             (text.strip_suffix(behind)?, if behind.is_empty() { "" } else { behind.strip_prefix(':')? })
         } else {
-            let (host, port) = text.split_once(':').unwrap_or((text, ""));
+            let (host, port) = match text.bytes().position(|b| b == b':') {
+                Some(colon) => (&text[..colon], &text[colon + 1..]),
+                None => (text, ""),
+            };
             let host = host.strip_suffix('.').unwrap_or(host);
-            let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-            if !host.split('.').all(|label| !label.is_empty() && label.bytes().all(named)) {
+            // No label is empty: no dot at either end or behind another one.
+            let mut before = b'.';
+            for byte in host.bytes() {
+                if !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || byte == b'.' && before != b'.') {
+                    return None;
+                }
+                before = byte;
+            }
+            if before == b'.' {
                 return None;
             }
             (host, port)

@@ -5,7 +5,9 @@ use http::header::{ACCEPT_ENCODING, COOKIE, HOST, TE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Version};
 
-use super::headers::{Peer, apply_edits, clean_request, count_forward, set_forwarded, set_upgrade};
+use super::headers::{
+    Cleaned, Peer, Seen, Survey, apply_edits, clean_request, count_forward, set_forwarded, set_upgrade,
+};
 use super::request_id::REQUEST_ID;
 use super::trace::Onward;
 use super::upgrade;
@@ -24,60 +26,60 @@ pub(super) struct Told<'a> {
     pub(super) request_id: &'a HeaderValue,
     /// Its trace.
     pub(super) trace: Onward<'a>,
+    /// What was seen in its head.
+    pub(super) survey: Survey,
 }
 
-/// The cleaned head.
-#[derive(Debug)]
-pub(super) struct Head {
-    pub(super) headers: HeaderMap,
-    /// The protocol that is asked for by an upgrade.
-    pub(super) upgrade: Option<HeaderValue>,
-}
-
-impl Head {
-    /// Cleans what came: first what concerns the client's connection, and what it nominates, then
-    /// what it sent in the token's places; then what the operator and the protocol want is set.
-    pub(super) fn new(
-        parts: Parts,
-        raw_host: Option<HeaderValue>,
-        forward: &Forward,
-        credential: Option<&Credential>,
-        told: Told<'_>,
-    ) -> Self {
-        let mut headers = parts.headers;
-        // HTTP/1.0 knows no upgrade (RFC 9110 section 7.8), HTTP/2 has none.
-        let upgradable = parts.version == Version::HTTP_11;
-        let upgrade = upgradable.then(|| upgrade::wanted(&headers, &forward.upgrades)).flatten();
-        if parts.version == Version::HTTP_2 {
-            join_cookies(&mut headers);
-        }
-        let cleaned = clean_request(&mut headers);
-        if parts.method == Method::OPTIONS {
-            count_forward(&mut headers);
-        }
-        let places: &[Place] = credential.map_or(&[], |c| &c.placement);
-        remove_headers(&mut headers, places);
-        set_forwarded(&mut headers, told.peer, raw_host.as_ref(), told.via);
-        headers.insert(REQUEST_ID.clone(), told.request_id.clone());
-        told.trace.write(&mut headers);
-        apply_edits(&mut headers, &forward.request_headers);
-        match &forward.host {
-            Some(host) => drop(headers.insert(HOST, host.clone())),
-            None => drop(raw_host.and_then(|host| headers.insert(HOST, host))),
-        }
-        if cleaned.trailers && may_be_http2(forward) {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
-        if credential.is_some_and(|c| c.refused_when.json.is_some()) {
-            // A refusal inside an answer is only seen in plain text.
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        if let Some(protocol) = &upgrade {
-            set_upgrade(&mut headers, protocol.clone());
-        }
-        Self { headers, upgrade }
+/// Cleans a head that came: first what concerns the client's connection, and what it nominates, then
+/// what it sent in the token's places; then what the operator and the protocol want is set. Tells the
+/// protocol that is asked for by an upgrade.
+pub(super) fn clean(
+    head: &mut Parts,
+    raw_host: Option<HeaderValue>,
+    forward: &Forward,
+    credential: Option<&Credential>,
+    told: Told<'_>,
+) -> Option<HeaderValue> {
+    let (headers, survey) = (&mut head.headers, told.survey);
+    // HTTP/1.0 knows no upgrade (RFC 9110 section 7.8), HTTP/2 has none.
+    let upgradable = head.version == Version::HTTP_11 && survey.saw(Seen::UPGRADE);
+    let upgrade = upgradable.then(|| upgrade::wanted(headers, &forward.upgrades)).flatten();
+    if head.version == Version::HTTP_2 {
+        join_cookies(headers);
     }
+    let cleaned = if survey.saw(Seen::CONNECTION) { clean_request(headers) } else { Cleaned::default() };
+    if head.method == Method::OPTIONS {
+        count_forward(headers);
+    }
+    let places: &[Place] = credential.map_or(&[], |c| &c.placement);
+    remove_headers(headers, places);
+    // The token comes last. hyper keeps the room for the next answer and the next request.
+    headers.reserve(OURS + places.len());
+    set_forwarded(headers, survey, told.peer, raw_host.as_ref(), told.via);
+    headers.insert(REQUEST_ID.clone(), told.request_id.clone());
+    told.trace.write(headers, survey);
+    apply_edits(headers, &forward.request_headers);
+    match (&forward.host, raw_host) {
+        (Some(host), _) => drop(headers.insert(HOST, host.clone())),
+        // It is there as it came, unless the client's `Connection` took it away.
+        (None, Some(host)) if headers.get(HOST) != Some(&host) => drop(headers.insert(HOST, host)),
+        (None, _) => {}
+    }
+    if cleaned.trailers && may_be_http2(forward) {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if credential.is_some_and(|c| c.refused_when.json.is_some()) {
+        // A refusal inside an answer is only seen in plain text.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    if let Some(protocol) = &upgrade {
+        set_upgrade(headers, protocol.clone());
+    }
+    upgrade
 }
+
+/// Headers of the proxy's own: three of `X-Forwarded-*`, `Via`, the request's name and its trace.
+const OURS: usize = 6;
 
 /// Whether HTTP/2 may be spoken to the upstream.
 fn may_be_http2(forward: &Forward) -> bool {

@@ -6,6 +6,8 @@
 //! [`set_forwarded`]; the token in. So a `Connection: x-forwarded-for, authorization, host` can only
 //! take away what the client itself sent (Traefik's CVE-2024-45410 was the other order).
 
+mod survey;
+
 use std::net::IpAddr;
 
 use http::header::{
@@ -17,6 +19,8 @@ use super::forwarded::FORWARDED_FOR;
 use super::framing::is_token;
 use crate::model::{HeaderEdits, Place};
 use crate::token::inject::{remove_spellings, spelled_alike};
+
+pub(super) use survey::{Seen, Survey};
 
 /// What ends at each hop, with its framing: RFC 9110 sections 7.6.1 (`Connection` and what it must
 /// nominate), 10.1.1 (`Expect`: hyper's server has answered it), 11.7 (proxy authentication); RFC
@@ -143,28 +147,36 @@ pub fn clean_request(headers: &mut HeaderMap) -> Cleaned {
 /// it, and the pool has refused an ambiguous one) but where there may be none, and so does `Trailer`.
 /// `Alt-Svc` goes: it would send the client past this proxy, to an authority that answers for the proxy's
 /// own origin (RFC 7838 section 3). So do names that only HTTP/2 can carry.
-pub fn clean_response(headers: &mut HeaderMap, status: StatusCode) {
-    let (found, mut odd) = hops(headers);
-    odd.retain(|name| !matches!(hop(name.as_str()), Some(CONTENT_LENGTH_AT | EXPECT_AT)));
-    if found & 1 << CONNECTION_AT != 0 {
-        let length = headers.get(CONTENT_LENGTH).cloned();
-        remove_nominated(headers);
-        if let Some(length) = length {
-            headers.insert(CONTENT_LENGTH, length);
+///
+/// `version` is the one that it came in. What is told is what was there; more may have gone since.
+pub(super) fn clean_response(headers: &mut HeaderMap, status: StatusCode, version: Version) -> Survey {
+    let survey = Survey::of(headers);
+    if survey.saw(Seen::HOP) || survey.saw(Seen::CODING) || survey.saw(Seen::UPGRADE) {
+        let (found, mut odd) = hops(headers);
+        odd.retain(|name| !matches!(hop(name.as_str()), Some(CONTENT_LENGTH_AT | EXPECT_AT)));
+        if found & 1 << CONNECTION_AT != 0 {
+            let length = headers.get(CONTENT_LENGTH).cloned();
+            remove_nominated(headers);
+            if let Some(length) = length {
+                headers.insert(CONTENT_LENGTH, length);
+            }
         }
+        remove(headers, found & !(1 << CONTENT_LENGTH_AT | 1 << EXPECT_AT), odd);
     }
-    remove(headers, found & !(1 << CONTENT_LENGTH_AT | 1 << EXPECT_AT), odd);
-    headers.remove(header::ALT_SVC);
+    if survey.saw(Seen::ALT_SVC) {
+        headers.remove(header::ALT_SVC);
+    }
     // RFC 9110 section 8.6. Of 304 it tells what a GET would get.
     if status.is_informational() || status == StatusCode::NO_CONTENT {
         remove_spellings(headers, &CONTENT_LENGTH);
     }
-    if headers.keys().any(|name| !is_token(name)) {
+    if version == Version::HTTP_2 && headers.keys().any(|name| !is_token(name)) {
         let odd: Vec<HeaderName> = headers.keys().filter(|name| !is_token(name)).cloned().collect();
         for name in odd {
             headers.remove(name);
         }
     }
+    survey
 }
 
 static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -208,7 +220,15 @@ impl Peer {
 /// Nothing that a client said about it is believed: every other `X-Forwarded-*`, `Forwarded` (RFC
 /// 7239) and `X-Real-IP`, with `-` or `_`, goes. What a trusted proxy said goes on, with its own
 /// address added. `host` is the client's `Host` as it came.
-pub fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, host: Option<&HeaderValue>, via: &HeaderValue) {
+///
+/// `survey` is of these headers.
+pub(super) fn set_forwarded(
+    headers: &mut HeaderMap,
+    survey: Survey,
+    peer: &Peer,
+    host: Option<&HeaderValue>,
+    via: &HeaderValue,
+) {
     let (mut all, mut proto, mut its_host) = (None, None, None);
     if peer.is_proxy {
         all = joined(headers, &FORWARDED_FOR, peer.address.as_ref());
@@ -220,22 +240,21 @@ pub fn set_forwarded(headers: &mut HeaderMap, peer: &Peer, host: Option<&HeaderV
         (&FORWARDED_PROTO, Some(proto.as_ref().unwrap_or(&peer.proto))),
         (&FORWARDED_HOST, its_host.as_ref().or(host)),
     ];
-    let mut said = Vec::new();
-    for name in headers.keys() {
-        if is_forwarding(name.as_str()) && !ours.iter().any(|(ours, value)| *ours == name && value.is_some()) {
-            said.push(name.clone());
+    if survey.saw(Seen::FORWARDING) {
+        let is_ours = |name: &HeaderName| ours.iter().any(|(ours, value)| *ours == name && value.is_some());
+        let said = headers.keys().filter(|name| is_forwarding(name.as_str()) && !is_ours(name));
+        for name in said.cloned().collect::<Vec<_>>() {
+            headers.remove(name);
         }
-    }
-    for name in said {
-        headers.remove(name);
     }
     for (name, value) in ours {
         if let Some(value) = value {
             headers.insert(name.clone(), value.clone());
         }
     }
-    if let Some(joined) = joined(headers, &VIA, Some(via)) {
-        headers.insert(VIA, joined);
+    let via = if survey.saw(Seen::VIA) { joined(headers, &VIA, Some(via)) } else { Some(via.clone()) };
+    if let Some(via) = via {
+        headers.insert(VIA, via);
     }
 }
 

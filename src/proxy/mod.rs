@@ -3,13 +3,14 @@
 //! `walk` is the straight way; what it passes through stands in its own file. `course` decides what
 //! can be decided by the head alone, and `admission` whether the client may; `caught` keeps a panic to
 //! its request; `forwarded` finds the client behind trusted proxies; `framing`, `headers` and `head` clean
-//! what came; `view` is the worker's own handles; `forward` sends and sends again; `login` answers a
+//! what came; `alarm` times their answers; `view` is the worker's own handles; `forward` sends and sends again; `login` answers a
 //! vendor's own endpoints;
 //! `upgrade` makes tunnels; `mapping` maps answers back; `upload` and `reply` are the bodies of the
 //! two directions; `request_id` names a request and `record` tells of it; `preview` tells `explain`
 //! what the walk would do. Every refusal leaves by `refusal`.
 
 mod admission;
+mod alarm;
 mod caught;
 mod course;
 mod forward;
@@ -35,6 +36,7 @@ mod view;
 mod wait;
 mod walk;
 
+pub use alarm::Alarm;
 pub use headers::Peer;
 pub use refusal::Refusal;
 pub use reply::{Busy, OnIdle, Reply, STALL};

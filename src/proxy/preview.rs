@@ -13,7 +13,7 @@ use super::forward::{Prepared, places};
 use super::forwarded::client_address;
 use super::framing::RequestHost;
 use super::head::Told;
-use super::headers::{Peer, clean_request, is_forwarding, via};
+use super::headers::{Peer, Survey, clean_request, is_forwarding, via};
 use super::mapping::map_back;
 use super::media::is_json;
 use super::refusal::Refusal;
@@ -149,7 +149,7 @@ pub fn client_of(snapshot: &Snapshot, asked: &Asked) -> Option<IpAddr> {
 /// Tells what the walk would do. `token` stands for every credential's.
 pub fn preview<'s>(snapshot: &'s Snapshot, asked: Asked, token: &Token) -> Preview<'s> {
     let refused = |refusal| Preview { verdicts: Vec::new(), route: None, admitted: None, fate: Fate::Refused(refusal) };
-    let host = match course::sound(&asked.head, PSEUDONYM) {
+    let host = match course::sound(&asked.head, Survey::of(&asked.head.headers), PSEUDONYM) {
         Ok(host) => host,
         Err(refusal) => return refused(refusal),
     };
@@ -172,11 +172,11 @@ pub fn preview<'s>(snapshot: &'s Snapshot, asked: Asked, token: &Token) -> Previ
     preview.fate = match course {
         Course::Refuse(refusal) => Fate::Refused(refusal),
         Course::Login { credential, call, .. } => Fate::Login { credential, call },
-        Course::Forward { forward, target, credential } => {
+        Course::Forward { forward, changed, credential } => {
             let trusted = snapshot.trusted_proxies.as_ref();
             let is_proxy = trusted.is_some_and(|trusted| trusted.trusts(asked.peer));
             let peer = Peer::new(asked.peer, asked.tls).trusted(is_proxy);
-            match send(entry, asked, &host, (forward, &target, credential), token, &peer) {
+            match send(entry, asked, &host, (forward, changed, credential), token, &peer) {
                 Ok(sending) => Fate::Sent(Box::new(sending)),
                 Err(refusal) => Fate::Refused(refusal),
             }
@@ -195,7 +195,7 @@ fn send<'s>(
     entry: &Entry,
     asked: Asked,
     host: &RequestHost,
-    (forward, target, credential): (&'s Forward, &str, Option<&'s Credential>),
+    (forward, changed, credential): (&'s Forward, Option<String>, Option<&'s Credential>),
     token: &Token,
     peer: &Peer,
 ) -> Result<Sending<'s>, Refusal> {
@@ -211,19 +211,20 @@ fn send<'s>(
     let request_id = request_id::given(&parts.headers).cloned().unwrap_or(HeaderValue::from_static(TO_BE_MADE));
     let to_be_made = trace::TO_BE_MADE;
     let trace = trace::foretold(&parts.headers, &to_be_made);
-    let told = Told { peer, via: &via, request_id: &request_id, trace };
-    let mut prepared = Prepared::new(parts, raw_host, target, forward, credential, told);
+    let survey = Survey::of(&parts.headers);
+    let told = Told { peer, via: &via, request_id: &request_id, trace, survey };
+    let mut prepared = Prepared::new(&mut parts, raw_host, changed, forward, credential, told);
     let places = places(credential);
     prepared.body = match body {
         Some(body) if body.is_empty() => Inbound::none(places),
-        Some(body) => match Need::of(&prepared.headers, places)? {
+        Some(body) => match Need::of(prepared.headers(), places)? {
             // What is in it does not matter here.
             Need::Stream => Inbound::Empty,
             Need::Whole if body.len() as u64 > forward.limits.splice => return Err(Refusal::SpliceTooLarge),
-            Need::Whole => Inbound::whole(body, &prepared.headers, places)?,
+            Need::Whole => Inbound::whole(body, prepared.headers(), places)?,
         },
         // Without a body to look at, one that claims to be JSON is taken for an object.
-        None if prepared.headers.get(CONTENT_TYPE).is_some_and(is_json) => match Need::of(&prepared.headers, places)? {
+        None if prepared.headers().get(CONTENT_TYPE).is_some_and(is_json) => match Need::of(prepared.headers(), places)? {
             Need::Stream => Inbound::Empty,
             Need::Whole => Inbound::Object(Bytes::from_static(b"{}")),
         },
@@ -248,7 +249,7 @@ fn send<'s>(
         *name != HOST && !is_added_to && !stays
     });
     let removed = gone.map(|name| (name.clone(), reason(name, &came, &entry.access, forward, places))).collect();
-    let mapped = mapped(forward, target, credential, !tls);
+    let mapped = mapped(forward, prepared.path(), credential, !tls);
     Ok(Sending { forward, credential, headers, removed, upgrade: prepared.upgrade.clone(), mapped, request })
 }
 

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, Uri};
 
 use super::refusal::{RESPOND, Refusal};
 use super::reply::ReplyError;
@@ -59,7 +60,7 @@ pub(super) struct Record {
     /// Whether its answer broke off.
     broken: bool,
     /// What only the access line tells.
-    line: Option<Box<Line>>,
+    line: Option<Line>,
 }
 
 /// What is kept for the access line, where there may be one.
@@ -81,8 +82,8 @@ struct Line {
 
 impl Record {
     /// Begins a record of a request, whose route is not known yet.
-    pub(super) fn begin<B>(
-        request: &Request<B>,
+    pub(super) fn begin(
+        head: &Parts,
         request_id: HeaderValue,
         trace: Trace,
         client: &Client,
@@ -91,14 +92,14 @@ impl Record {
     ) -> Self {
         let wanted = log != AccessLog::Off && tracing::enabled!(target: TARGET, tracing::Level::INFO);
         let line = wanted.then(|| {
-            let (always, uri) = (log == AccessLog::All, request.uri().clone());
+            let (always, uri) = (log == AccessLog::All, head.uri.clone());
             let certificate = client.certificate.as_ref().map(|(certificate, _)| Rc::clone(certificate));
-            Box::new(Line { always, client: client.peer, uri, certificate, upstream: None, key: None, cause: None })
+            Line { always, client: client.peer, uri, certificate, upstream: None, key: None, cause: None }
         });
         Self {
             started: Instant::now(),
             tag,
-            method: request.method().clone(),
+            method: head.method.clone(),
             request_id,
             trace,
             status: None,

@@ -11,6 +11,7 @@ use http::HeaderName;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
+use super::alarm::Alarm;
 use super::caught::{Panicked, caught_now};
 use super::headers::clean_trailers;
 use super::record::Record;
@@ -32,9 +33,12 @@ pub enum ReplyError {
     Panicked,
 }
 
-/// An answer's body.
+/// An answer's body. It goes through many hands, and so by its address.
 #[derive(Debug)]
-pub struct Reply {
+pub struct Reply(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     kind: Kind,
     /// Told when the body is done with.
     record: Option<Record>,
@@ -57,7 +61,8 @@ struct Streamed {
     answer: Answer,
     /// No bound for event streams.
     silence: Option<Duration>,
-    since: Instant,
+    /// The silence that is being timed, if one is: since when.
+    since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     /// The request's body, while it may still be on its way: its bytes count as a sign of life.
     upload: Option<Rc<Upload>>,
@@ -95,6 +100,10 @@ pub trait OnIdle: std::fmt::Debug {
     fn holds(&self, patience: Option<Duration>) -> usize;
     /// It has.
     fn releases(&self, place: usize);
+    /// A timer that its requests share, where they come one after another.
+    fn alarm(&self) -> Option<&Alarm> {
+        None
+    }
 }
 
 impl Busy {
@@ -142,49 +151,49 @@ impl Reply {
         silence: Option<Duration>,
         upload: Option<Rc<Upload>>,
     ) -> Self {
-        let (since, timer, barred) = (Instant::now(), None, Vec::new());
+        let (since, timer, barred) = (None, None, Vec::new());
         Self::of(Kind::Stream(Streamed { ahead, answer, silence, since, timer, upload, barred }))
     }
 
     /// Keeps these names out of an upstream's trailers: what the operator says of the head is not undone
     /// behind the body.
     pub(super) fn without_trailers(mut self, barred: Vec<HeaderName>) -> Self {
-        if let Kind::Stream(streamed) = &mut self.kind {
+        if let Kind::Stream(streamed) = &mut self.0.kind {
             streamed.barred = barred;
         }
         self
     }
 
     fn of(kind: Kind) -> Self {
-        Self { kind, record: None, busy: None, present: None }
+        Self(Box::new(Inner { kind, record: None, busy: None, present: None }))
     }
 
     /// Whether the request's body may still be on its way while this goes out.
     pub(super) fn is_early(&self) -> bool {
-        matches!(&self.kind, Kind::Stream(streamed) if streamed.upload.is_some())
+        matches!(&self.0.kind, Kind::Stream(streamed) if streamed.upload.is_some())
     }
 
     /// The record that is told when the body is done with.
     pub(super) fn with_record(mut self, record: Record) -> Self {
-        self.record = Some(record);
+        self.0.record = Some(record);
         self
     }
 
     /// Keeps the request counted as under way on its route until the body is done with.
     pub(super) fn with_present(mut self, present: Option<Present>) -> Self {
-        self.present = present;
+        self.0.present = present;
         self
     }
 
     /// Keeps the client's connection counted as busy until the body is done with.
     #[must_use]
     pub fn with_busy(mut self, mut busy: Busy) -> Self {
-        if let Kind::Stream(streamed) = &self.kind {
+        if let Kind::Stream(streamed) = &self.0.kind {
             busy.patience = streamed.silence;
         }
         // Over HTTP/2 nobody asks for the body before the client has opened a window for it.
         busy.hold(true);
-        self.busy = Some(busy);
+        self.0.busy = Some(busy);
         self
     }
 }
@@ -216,7 +225,7 @@ impl Streamed {
             Poll::Ready(Some(Ok(frame))) => {
                 // A timer that is running is left to run; when it fires it sees the new time.
                 if self.timer.is_some() {
-                    self.since = Instant::now();
+                    self.since = Some(Instant::now());
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -228,12 +237,10 @@ impl Streamed {
 
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         let Some(silence) = self.silence else { return Poll::Pending };
-        if self.timer.is_none() {
-            self.since = Instant::now();
-        }
+        let since = *self.since.get_or_insert_with(Instant::now);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
         while timer.as_mut().poll(cx).is_ready() {
-            let moved = self.upload.as_ref().map_or(self.since, |upload| upload.progress().max(self.since));
+            let moved = self.upload.as_ref().map_or(since, |upload| upload.progress().max(since));
             let Some(left) = silence.checked_sub(moved.elapsed()).filter(|left| !left.is_zero()) else {
                 return Poll::Ready(Some(Err(ReplyError::Silent)));
             };
@@ -243,7 +250,7 @@ impl Streamed {
     }
 }
 
-impl Drop for Reply {
+impl Drop for Inner {
     fn drop(&mut self) {
         // The rest of the request's body may have come beside the answer.
         if let (Some(record), Kind::Stream(Streamed { upload: Some(upload), .. })) = (&mut self.record, &self.kind) {
@@ -257,7 +264,7 @@ impl Body for Reply {
     type Error = ReplyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
-        let this = &mut *self;
+        let this = &mut *self.0;
         if let Some(busy) = &mut this.busy {
             // Who asks for more has taken what there was.
             busy.hold(false);
@@ -282,14 +289,14 @@ impl Body for Reply {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
+        match &self.0.kind {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Stream(streamed) => streamed.ahead.is_empty() && streamed.answer.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
+        match &self.0.kind {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Kind::Stream(streamed) => {
                 let ahead: u64 = streamed.ahead.iter().filter_map(|f| f.data_ref().map(|d| d.len() as u64)).sum();

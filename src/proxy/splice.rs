@@ -128,7 +128,7 @@ impl Inbound {
     }
 }
 
-/// Takes the body in: read whole where a token goes into it, else made ready to stream.
+/// Takes in a body that is not empty: read whole where a token goes into it, else made ready to stream.
 pub(super) async fn take_in(
     body: Incoming,
     headers: &HeaderMap,
@@ -136,9 +136,6 @@ pub(super) async fn take_in(
     budget: &Arc<ReplayBudget>,
     places: &[Place],
 ) -> Result<Inbound, Refusal> {
-    if body.is_end_stream() {
-        return Ok(Inbound::none(places));
-    }
     match Need::of(headers, places)? {
         Need::Stream => {
             let barred = barred(places, &forward.request_headers);

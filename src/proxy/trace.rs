@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use http::header::HeaderMap;
-use http::{HeaderValue, Method, Request, Version};
+use http::request::Parts;
+use http::{HeaderValue, Method, Version};
 
 use super::framing::RequestHost;
+use super::headers::{Seen, Survey};
 use super::request_id::Mint;
 use super::view::Client;
 use crate::model::{Origin, known_method};
@@ -45,10 +47,10 @@ pub(super) enum Onward<'a> {
 
 impl Onward<'_> {
     /// Writes it into the head that goes on.
-    pub(super) fn write(self, headers: &mut HeaderMap) {
+    pub(super) fn write(self, headers: &mut HeaderMap, survey: Survey) {
         let (Self::Continued(parent) | Self::Begun(parent)) = self else { return };
         headers.insert(TRACEPARENT.clone(), parent.clone());
-        if matches!(self, Self::Begun(_)) {
+        if matches!(self, Self::Begun(_)) && survey.saw(Seen::TRACE) {
             headers.remove(&TRACESTATE);
         }
     }
@@ -60,9 +62,9 @@ pub(super) fn foretold<'a>(headers: &HeaderMap, to_be_made: &'a HeaderValue) -> 
 }
 
 impl Trace {
-    /// The trace of a request that comes in.
-    pub(super) fn begin<B>(request: &Request<B>, client: &Client, traces: Option<&Traces>, mint: &Mint) -> Self {
-        let came = TraceContext::of(request.headers());
+    /// The trace of a request that comes in; `survey` is of its head.
+    pub(super) fn begin(head: &Parts, survey: Survey, client: &Client, traces: Option<&Traces>, mint: &Mint) -> Self {
+        let came = if survey.saw(Seen::TRACE) { TraceContext::of(&head.headers) } else { None };
         let (context, parent) = match came {
             // The client has decided whether it is sampled.
             Some(came) if came.sampled && traces.is_some() => (came.below(SpanId::new()), Parent::Remote(came.span)),
@@ -75,16 +77,16 @@ impl Trace {
         };
         let header = Some(mint.write(&context.write()));
         let span = traces.filter(|_| context.sampled).map(|traces| {
-            let method = method_name(request.method());
+            let method = method_name(&head.method);
             let exporter = Arc::clone(traces.exporter());
             let mut span = Span::begin(exporter, SpanKind::Server, method, context, parent);
             span.set("http.request.method", method);
-            span.set("url.path", request.uri().path().to_owned());
+            span.set("url.path", head.uri.path().to_owned());
             span.set("url.scheme", if client.tls { "https" } else { "http" });
             if let Some(address) = client.peer {
                 span.set("client.address", address.to_string());
             }
-            span.set("network.protocol.version", protocol_version(request.version()));
+            span.set("network.protocol.version", protocol_version(head.version));
             Box::new(span)
         });
         Self { context, header, begins: came.is_none(), span }

@@ -62,7 +62,7 @@ pub(super) fn tunnel(
             Err(error) => tracing::debug!(%error, "tunnel broke off"),
         }
     });
-    clean_response(response.headers_mut(), StatusCode::SWITCHING_PROTOCOLS);
+    clean_response(response.headers_mut(), StatusCode::SWITCHING_PROTOCOLS, Version::HTTP_11);
     let headers = response.headers_mut();
     set_upgrade(headers, protocol.clone());
     response.extensions_mut().clear();

@@ -1,14 +1,16 @@
 //! Waiting for an answer's head, and letting go of one that nobody wants.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::Response;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Body;
 
+use super::alarm::Alarm;
 use super::refusal::Refusal;
 use super::upload::{Outbound, Upload};
 use crate::model::Timeouts;
@@ -28,26 +30,36 @@ pub(super) enum NoHead {
 ///
 /// The sending is lent, not given: an argument that is moved into a local stands in the future twice,
 /// and this one is most of a request's.
+///
+/// `alarm` is the connection's own, where only one request at a time is under way on it.
 pub(super) async fn head<F>(
     mut sending: Pin<&mut F>,
+    began: Instant,
     upload: Option<&Rc<Upload>>,
     timeouts: &Timeouts,
+    alarm: Option<&Alarm>,
 ) -> Result<Response<Answer>, NoHead>
 where
     F: Future<Output = Result<Response<Answer>, SendError<Outbound>>>,
 {
-    let began = Instant::now();
-    let mut timer = pin!(tokio::time::sleep(first_look(upload, timeouts)));
-    loop {
-        tokio::select! {
-            biased;
-            sent = sending.as_mut() => return sent.map_err(NoHead::Send),
-            () = &mut timer => match left(began, upload, timeouts) {
-                Ok(left) => timer.as_mut().reset(tokio::time::Instant::now() + left),
-                Err(refusal) => return Err(NoHead::Refusal(refusal)),
-            },
+    let own = Alarm::default();
+    let alarm = alarm.unwrap_or(&own);
+    let mut deadline = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+            return Poll::Ready(sent.map_err(NoHead::Send));
         }
-    }
+        let mut end = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + first_look(upload, timeouts));
+        while alarm.poll(cx, end).is_ready() {
+            match left(began, upload, timeouts) {
+                Ok(left) => end = tokio::time::Instant::now() + left,
+                Err(refusal) => return Poll::Ready(Err(NoHead::Refusal(refusal))),
+            }
+            deadline = Some(end);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn first_look(upload: Option<&Rc<Upload>>, timeouts: &Timeouts) -> Duration {

@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::rc::Rc;
 
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
 
@@ -10,11 +11,12 @@ use super::admission::hold;
 use super::caught::{Panicked, caught};
 use super::course::{self, Course};
 use super::forward;
+use super::headers::{Seen, Survey};
 use super::login::{self, Login};
 use super::record::{Record, chain};
 use super::refusal::Refusal;
 use super::reply::{Busy, Reply};
-use super::request_id::REQUEST_ID;
+use super::request_id::{REQUEST_ID, given};
 use super::trace::Trace;
 use super::view::{Client, Proxy, View};
 
@@ -23,15 +25,17 @@ impl Proxy {
     pub async fn serve(&self, client: &Client, request: Request<Incoming>) -> Response<Reply> {
         let busy = Busy::new(Rc::clone(&client.connection));
         let view = self.view();
-        let behind = client.behind(view.snapshot.trusted_proxies.as_ref(), request.headers());
+        let (mut head, body) = request.into_parts();
+        let survey = Survey::of(&head.headers);
+        let behind = client.behind(view.snapshot.trusted_proxies.as_ref(), &head.headers);
         let client = behind.as_ref().unwrap_or(client);
-        let name = self.mint.name(request.headers());
-        let trace = Trace::begin(&request, client, view.snapshot.traces.as_ref(), &self.mint);
+        let name = self.mint.name(if survey.saw(Seen::REQUEST_ID) { given(&head.headers) } else { None });
+        let trace = Trace::begin(&head, survey, client, view.snapshot.traces.as_ref(), &self.mint);
         let (nowhere, log) = (Rc::clone(&view.nowhere), view.snapshot.access_log);
-        let mut record = Record::begin(&request, name, trace, client, nowhere, log);
-        let has_body = !request.body().is_end_stream();
+        let mut record = Record::begin(&head, name, trace, client, nowhere, log);
+        let has_body = !body.is_end_stream();
         let walked = {
-            let walk = pin!(self.walk(&view, client, request, &mut record));
+            let walk = pin!(self.walk(&view, client, (&mut head, survey), body, &mut record));
             caught(walk).await
         };
         let (mut response, early) = match walked.unwrap_or_else(|Panicked| Err(self.panicked())) {
@@ -53,10 +57,10 @@ impl Proxy {
         &self,
         view: &View,
         client: &Client,
-        request: Request<Incoming>,
+        (parts, survey): (&mut Parts, Survey),
+        body: Incoming,
         record: &mut Record,
     ) -> Result<Response<Reply>, Refusal> {
-        let (mut parts, body) = request.into_parts();
         #[cfg(test)]
         super::caught::on_purpose(&parts.headers);
         self.has_memory()?;
@@ -64,14 +68,14 @@ impl Proxy {
         if parts.headers.len() > view.snapshot.client.header_count {
             return Err(Refusal::TooManyHeaders);
         }
-        let host = course::sound(&parts, &self.shared.pseudonym)?;
+        let host = course::sound(parts, survey, &self.shared.pseudonym)?;
         record.trace_mut().asked_of(&host);
-        let found = course::find(&view.snapshot, &parts, &host)?;
+        let found = course::find(&view.snapshot, parts, &host)?;
         // The table's answer is an index into the very list that the table was built from.
         let entry = view.snapshot.entries.get(found.place).ok_or(Refusal::Internal)?;
         let handles = view.handles.get(found.place).ok_or(Refusal::Internal)?;
         record.routed(&handles.tag);
-        let course = Course::of(entry, found, &parts)?;
+        let course = Course::of(entry, found, parts)?;
         let visitor = client.visitor(&view.snapshot.doors);
         if let Course::Login { forward, credential, call } = course {
             entry.access.admit_visitor(&visitor).map_err(Refusal::Denied)?;
@@ -91,8 +95,8 @@ impl Proxy {
         };
         record.let_in_by(admitted.who.as_deref());
         let present = hold(entry, &visitor, &admitted)?;
-        let (forward, target, credential) = match course {
-            Course::Forward { forward, target, credential } => (forward, target, credential),
+        let (forward, changed, credential) = match course {
+            Course::Forward { forward, changed, credential } => (forward, changed, credential),
             Course::Refuse(refusal) => return Err(refusal),
             Course::Login { .. } => return Err(Refusal::Internal),
         };
@@ -102,7 +106,7 @@ impl Proxy {
         let raw_host = host.authority().cloned();
         entry.access.remove_key(&mut parts.headers);
         let exchange = forward::Exchange { proxy: self, forward, handles, client, credential, record, present };
-        exchange.run(parts, body, &target, raw_host).await
+        exchange.run((parts, survey), body, changed, raw_host).await
     }
 
     /// The refusal of a request that panicked. Where it did, the panic itself has told.

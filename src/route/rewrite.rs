@@ -14,8 +14,9 @@ pub struct Rewrite {
     base_prefix: PathPrefix,
 }
 
-/// A forwarded request target: the upstream's path, as it will be sent.
-pub type Target = String;
+/// A forwarded request target: the upstream's path, as it will be sent. Borrowed where it is a part of
+/// the client's.
+pub type Target<'r> = Cow<'r, str>;
 
 /// How the paths of the two sides hang together.
 #[derive(Clone, Debug)]
@@ -45,14 +46,15 @@ impl Rewrite {
     }
 
     /// The upstream's path for a raw path whose canonical form the rule matched. Never empty.
-    pub fn forward(&self, raw: &str) -> Target {
+    pub fn forward<'r>(&self, raw: &'r str) -> Target<'r> {
         let base = self.base.path();
+        let below = |rest: &'r str| if base.is_empty() { Cow::Borrowed(rest) } else { [base, rest].concat().into() };
         let target = match &self.mapping {
-            Mapping::Whole(_) => self.base.written_path().to_owned(),
-            Mapping::Prefix(prefix) => [base, prefix.rest(raw)].concat(),
-            Mapping::Append(_) => [base, raw].concat(),
+            Mapping::Whole(_) => self.base.written_path().to_owned().into(),
+            Mapping::Prefix(prefix) => below(prefix.rest(raw)),
+            Mapping::Append(_) => below(raw),
         };
-        if target.is_empty() { "/".to_owned() } else { target }
+        if target.is_empty() { Cow::Borrowed("/") } else { target }
     }
 
     /// A `Location` or `Content-Location` as the client should see it; `None` to leave it as it is.

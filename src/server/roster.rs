@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::cut::{self, Cut};
 use super::turnstile::Ticket;
 use crate::live::Patience;
-use crate::proxy::{OnIdle, STALL};
+use crate::proxy::{Alarm, OnIdle, STALL};
 
 /// How often connections are looked at: the precision of the client's timeouts.
 pub(super) const TICK: Duration = Duration::from_millis(200);
@@ -190,6 +190,8 @@ pub(super) struct Member {
     load: Arc<AtomicUsize>,
     /// When its worker's gentle drain began, by the worker's clock.
     leaving: Rc<Cell<Option<u64>>>,
+    /// Over HTTP/1, for its requests.
+    alarm: Alarm,
     /// Its place among the connections that may be open.
     _ticket: Ticket,
 }
@@ -212,7 +214,9 @@ impl Member {
     /// Whether it may be parked, now that its driver has heard of it: no request has begun meanwhile.
     pub(super) fn parks(&self) -> bool {
         let parks = self.watch.is_unused();
-        if !parks {
+        if parks {
+            self.alarm.rest();
+        } else {
             self.goes_on();
         }
         parks
@@ -301,6 +305,10 @@ impl OnIdle for Member {
         }
         self.watch.taken();
     }
+
+    fn alarm(&self) -> Option<&Alarm> {
+        (!self.watch.is_http2()).then_some(&self.alarm)
+    }
 }
 
 impl Drop for Member {
@@ -355,8 +363,8 @@ impl Roster {
         });
         let verdict = Cell::new(if self.draining.get() { Verdict::Finish } else { Verdict::GoOn });
         let (load, leaving) = (Arc::clone(&self.load), Rc::clone(&self.leaving));
-        let (waker, held) = (RefCell::default(), RefCell::default());
-        let member = Rc::new(Member { watch, verdict, waker, held, load, leaving, _ticket: ticket });
+        let (waker, held, alarm) = (RefCell::default(), RefCell::default(), Alarm::default());
+        let member = Rc::new(Member { watch, verdict, waker, held, load, leaving, alarm, _ticket: ticket });
         self.members.borrow_mut().push(Rc::downgrade(&member));
         member
     }

@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 
 use super::connection::{Knock, serve};
 use super::listen::Raw;
@@ -67,16 +67,30 @@ pub struct Worker {
 impl Worker {
     /// Starts a worker.
     pub fn start(number: usize, shared: Arc<Shared>) -> Result<Self, WorkerError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(WorkerError::Start)?;
         let (messages, inbox) = mpsc::unbounded_channel();
         let (load, busy) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let pulse = Arc::new(Pulse::default());
         let (roster, its_pulse) = ((Arc::clone(&load), Arc::clone(&busy)), Arc::clone(&pulse));
-        let thread = std::thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(move || LocalSet::new().block_on(&runtime, work(inbox, shared, roster, its_pulse)))
-            .map_err(WorkerError::Start)?;
-        Ok(Self { messages, load, busy, pulse, thread })
+        // The runtime cannot leave the thread that it runs on, so it is built there.
+        let (started, has_started) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+            let (runtime, error) = match runtime {
+                Ok(runtime) => (Some(runtime), None),
+                Err(error) => (None, Some(error)),
+            };
+            // Whoever started it waits for this.
+            drop(started.send(error));
+            if let Some(runtime) = runtime {
+                runtime.block_on(work(inbox, shared, roster, its_pulse));
+            }
+        });
+        let thread = thread.map_err(WorkerError::Start)?;
+        match has_started.recv() {
+            Ok(None) => Ok(Self { messages, load, busy, pulse, thread }),
+            Ok(Some(error)) => Err(WorkerError::Start(error)),
+            Err(gone) => Err(WorkerError::Start(io::Error::other(gone))),
+        }
     }
 
     /// Connections it has.

@@ -117,9 +117,37 @@ where
     ///
     /// The request's target is in origin form, with a `Host`; for HTTP/2 both are put as HTTP/2
     /// wants them. Its extensions go along: hyper writes header names as recorded there, if they
-    /// are. Must run inside a `LocalSet`. Dropping the future closes an HTTP/1 connection and
+    /// are. Must run where tasks may be local (`spawn_local`). Dropping the future closes an HTTP/1 connection and
     /// resets an HTTP/2 stream.
-    async fn send(self: &Rc<Self>, mut request: Request<B>, plan: Plan<'_>) -> Result<Response<Answer>, SendError<B>> {
+    fn send<'p>(
+        self: &'p Rc<Self>,
+        request: Request<B>,
+        plan: Plan<'p>,
+    ) -> impl Future<Output = Result<Response<Answer>, SendError<B>>> + use<'p, B> {
+        let warm = if plan.reuse && !plan.upgrade { self.pop_idle() } else { None };
+        // A warm request is handed to its connection at once, and carries no room about for what others need.
+        let begun = match warm {
+            Some(link) => Begun::Warm(link.begin(request)),
+            None => Begun::Cold(Box::pin(self.send_cold(request, plan))),
+        };
+        async move {
+            match begun {
+                Begun::Cold(sending) => sending.await,
+                Begun::Warm(sending) => match sending.await {
+                    Ok(response) => Ok(response),
+                    Err(Failure::Over(error)) => Err(error),
+                    Err(Failure::Unsent(_, _)) if plan.still.is_some_and(|still| !still()) => Err(SendError::Unwanted),
+                    Err(Failure::Unsent(back, _)) => Box::pin(self.send_cold(*back, plan)).await,
+                },
+            }
+        }
+    }
+
+    async fn send_cold(
+        self: &Rc<Self>,
+        mut request: Request<B>,
+        plan: Plan<'_>,
+    ) -> Result<Response<Answer>, SendError<B>> {
         if plan.reuse && !plan.upgrade {
             while let Some(link) = self.check_out() {
                 match link.send(request).await {
@@ -135,8 +163,7 @@ where
                 }
             }
         }
-        // Boxed, so that a warm request does not carry the dial's state about.
-        Box::pin(self.send_fresh(request, plan)).await
+        self.send_fresh(request, plan).await
     }
 
     async fn send_fresh(
@@ -189,18 +216,23 @@ where
         self.queue.borrow_mut().retain(|waiter| !waiter.is_closed());
     }
 
+    /// The HTTP/1 connection that was used last, if it still may be.
+    fn pop_idle(&self) -> Option<Rc<Http1<B>>> {
+        let mut idle = self.idle.borrow_mut();
+        let mut link = idle.pop()?;
+        let (now, target) = (Instant::now(), self.upstream.target());
+        while !link.may_be_used(now, target) {
+            link = idle.pop()?;
+        }
+        Some(link)
+    }
+
     /// The connection that was used last, if it still may be.
     fn check_out(&self) -> Option<Link<B>> {
-        let target = self.upstream.target();
-        if !self.idle.borrow().is_empty() {
-            let now = Instant::now();
-            loop {
-                let Some(link) = self.idle.borrow_mut().pop() else { break };
-                if link.may_be_used(now, target) {
-                    return Some(Link::Http1(link));
-                }
-            }
+        if let Some(link) = self.pop_idle() {
+            return Some(Link::Http1(link));
         }
+        let target = self.upstream.target();
         let mut shared = self.shared.borrow_mut();
         let link = shared.as_ref()?;
         if link.may_be_used(Instant::now(), target) {
@@ -245,6 +277,14 @@ where
             None => 0,
         }
     }
+}
+
+/// How a sending begins.
+enum Begun<W, C> {
+    /// On a connection that lay ready.
+    Warm(W),
+    /// In any other way.
+    Cold(C),
 }
 
 impl<B> fmt::Debug for Pool<B> {

@@ -8,6 +8,11 @@ fn map(lines: &[(&str, &str)]) -> HeaderMap {
     lines.iter().map(line).collect()
 }
 
+/// What a request's headers become, by what is seen in them.
+fn forwarded(headers: &mut HeaderMap, peer: &Peer, host: Option<&HeaderValue>, via: &HeaderValue) {
+    set_forwarded(headers, Survey::of(headers), peer, host, via);
+}
+
 /// Sorted `name: value` lines.
 fn lines(headers: &HeaderMap) -> Vec<String> {
     let mut lines: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
@@ -87,7 +92,7 @@ fn nominating_a_header_cannot_take_away_what_is_set_afterwards() {
     assert_eq!(clean_request(&mut headers), Cleaned { trailers: true });
     assert_eq!(lines(&headers), ["accept: c"]);
 
-    set_forwarded(
+    forwarded(
         &mut headers,
         &Peer::new("192.0.2.1".parse().ok(), true),
         Some(&HeaderValue::from_static("a")),
@@ -129,7 +134,7 @@ fn an_answer_keeps_its_length_and_loses_what_was_for_this_hop() {
         ("Trailer", "grpc-status"),
         ("WWW-Authenticate", "Bearer"),
     ]);
-    clean_response(&mut headers, StatusCode::OK);
+    clean_response(&mut headers, StatusCode::OK, Version::HTTP_2);
     assert_eq!(
         lines(&headers),
         ["content-length: 5", "set-cookie: a", "set-cookie: b", "trailer: grpc-status", "www-authenticate: Bearer"]
@@ -142,7 +147,7 @@ fn no_answer_without_content_has_a_length_and_no_name_is_none_of_http_1() {
     for (status, length) in [(200, true), (204, false), (101, false), (304, true), (205, true)] {
         let mut headers = map(&[("content-length", "5"), ("accept", "a")]);
         headers.insert(HeaderName::from_lowercase(b"x\"y").unwrap(), HeaderValue::from_static("1"));
-        clean_response(&mut headers, StatusCode::from_u16(status).unwrap());
+        clean_response(&mut headers, StatusCode::from_u16(status).unwrap(), Version::HTTP_2);
         assert_eq!(headers.contains_key(CONTENT_LENGTH), length, "{status}");
         assert!(headers.contains_key("accept") && headers.len() == 1 + usize::from(length), "{headers:?}");
     }
@@ -179,7 +184,7 @@ fn what_the_client_says_of_its_way_is_replaced_or_dropped() {
     let (host, via) = (HeaderValue::from_static("CRM.internal:8080"), HeaderValue::from_static("1.1 t"));
 
     let mut headers = map(&[&client[..], &others[..]].concat());
-    set_forwarded(&mut headers, &Peer::new("::ffff:192.0.2.1".parse().ok(), false), Some(&host), &via);
+    forwarded(&mut headers, &Peer::new("::ffff:192.0.2.1".parse().ok(), false), Some(&host), &via);
     assert_eq!(
         lines(&headers),
         [
@@ -196,11 +201,11 @@ fn what_the_client_says_of_its_way_is_replaced_or_dropped() {
     );
 
     let mut headers = map(&client);
-    set_forwarded(&mut headers, &Peer::new(None, true), None, &via);
+    forwarded(&mut headers, &Peer::new(None, true), None, &via);
     assert_eq!(lines(&headers), ["via: 1.1 t", "x-forwarded-proto: https"], "what is not known is not said");
 
     let mut headers = HeaderMap::new();
-    set_forwarded(&mut headers, &Peer::new("2001:db8::1".parse().ok(), true), None, &via);
+    forwarded(&mut headers, &Peer::new("2001:db8::1".parse().ok(), true), None, &via);
     assert_eq!(headers["x-forwarded-for"], "2001:db8::1");
 }
 
@@ -215,7 +220,7 @@ fn via_is_added_to_and_tells_a_loop() {
 
     let mut headers = map(&[("Via", "1.0 fred"), ("Via", "HTTP/1.1 p.example.net (Apache, 1.1)")]);
     assert!(!has_been_here(&headers, name));
-    set_forwarded(&mut headers, &Peer::new(None, false), None, &ours);
+    forwarded(&mut headers, &Peer::new(None, false), None, &ours);
     assert_eq!(
         headers.get_all(VIA).iter().collect::<Vec<_>>(),
         ["1.0 fred, HTTP/1.1 p.example.net (Apache, 1.1), 1.1 tokenferry-1a2b"]
@@ -360,11 +365,11 @@ proptest! {
         }
         has_been_here(&headers, "x");
         requested_upgrade(&headers);
-        clean_response(&mut headers.clone(), StatusCode::NO_CONTENT);
+        clean_response(&mut headers.clone(), StatusCode::NO_CONTENT, Version::HTTP_2);
         clean_trailers(&mut headers.clone(), &[]);
-        let mut forwarded = headers.clone();
-        set_forwarded(&mut forwarded, &Peer::new(None, false), Some(&value), &HeaderValue::from_static("1.1 x"));
-        prop_assert!(has_been_here(&forwarded, "x"));
+        let mut onward = headers.clone();
+        forwarded(&mut onward, &Peer::new(None, false), Some(&value), &HeaderValue::from_static("1.1 x"));
+        prop_assert!(has_been_here(&onward, "x"));
         clean_request(&mut headers);
         prop_assert!(!headers.contains_key(CONNECTION));
     }

@@ -30,6 +30,11 @@ pub fn remove_headers(headers: &mut HeaderMap, places: &[Place]) {
 
 /// Takes out a header under every name that is spelled alike.
 pub fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+    if !name.as_str().bytes().any(dash) {
+        // It has no other spelling.
+        headers.remove(name);
+        return;
+    }
     let mut exact = false;
     let mut odd = Vec::new();
     for key in headers.keys() {

@@ -77,7 +77,7 @@ where
 
     pub(super) async fn send(self, request: Request<B>) -> Result<Response<Answer>, Failure<B>> {
         match self {
-            Self::Http1(link) => link.send(request).await,
+            Self::Http1(link) => link.begin(request).await,
             Self::Http2(link) => link.send(request).await,
             Self::Upgrade(Upgrade { mut sender, upstream, peer, allowance }) => {
                 let mut request = request;
@@ -144,20 +144,32 @@ where
         })
     }
 
-    async fn send(self: Rc<Self>, mut request: Request<B>) -> Result<Response<Answer>, Failure<B>> {
+    /// Hands a request to the connection; what is returned waits for its answer.
+    pub(super) fn begin(
+        self: Rc<Self>,
+        mut request: Request<B>,
+    ) -> impl Future<Output = Result<Response<Answer>, Failure<B>>> {
         wire::as_http1(&mut request, &self.upstream.target.origin);
         // It was for HTTP/2, which was not agreed on: over HTTP/1.1 it would have to be nominated.
         request.headers_mut().remove(TE);
-        let forwarder = self.upstream.forwarder();
-        if let Some(proxy) = forwarder {
+        if let Some(proxy) = self.upstream.forwarder() {
             egress::absolute(&mut request, &self.upstream.target.origin, proxy);
         }
         let reused = self.used.replace(true);
         self.allowance.until_head();
         let answering = self.sender.borrow_mut().try_send_request(request);
-        let response = answering.await.map_err(|error| Failure::new(error, reused, &self.upstream))?;
+        async move { self.answer(answering.await, reused) }
+    }
+
+    /// What the connection answered.
+    fn answer(
+        self: Rc<Self>,
+        answered: Result<Response<Incoming>, TrySendError<Request<B>>>,
+        reused: bool,
+    ) -> Result<Response<Answer>, Failure<B>> {
+        let response = answered.map_err(|error| Failure::new(error, reused, &self.upstream))?;
         self.allowance.lift();
-        if forwarder.is_some() && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        if self.upstream.forwarder().is_some() && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             // It is not the upstream that asks, and not the client that could answer.
             return Err(Failure::Over(SendError::Egress(EgressError::Refused(response.status()))));
         }
