@@ -1,6 +1,16 @@
 //! Bytes as hexadecimal digits, in lower case.
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The two digits of each byte.
+const DIGITS: [[u8; 2]; 256] = {
+    let one = b"0123456789abcdef";
+    let mut all = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        all[byte] = [one[byte >> 4], one[byte & 15]];
+        byte += 1;
+    }
+    all
+};
 
 /// As text.
 pub fn hex(bytes: &[u8]) -> String {
@@ -15,7 +25,7 @@ pub fn write_hex(place: &mut [u8], bytes: &[u8]) {
 }
 
 fn digits(byte: u8) -> [u8; 2] {
-    [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)])
+    DIGITS[usize::from(byte)]
 }
 
 #[cfg(test)]

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use zeroize::Zeroizing;
 
 use super::head::{Told, clean};
 use super::headers::{Seen, Survey, apply_edits, clean_response};
+use super::kept::Kept;
 use super::record::Record;
 use super::refusal::{Refusal, UpstreamFault};
 use super::reply::Reply;
@@ -59,7 +60,7 @@ pub(super) struct Prepared<'h> {
     /// The client's, cleaned. Its headers go with the first sending; hyper keeps their room for the answer's.
     head: &'h mut Parts,
     /// The headers of any further sending, once the first has begun.
-    kept: Option<Vec<(HeaderName, HeaderValue)>>,
+    kept: Option<Kept>,
     /// The upstream's path, where it is not the client's.
     changed: Option<String>,
     pub(super) body: Inbound,
@@ -73,12 +74,18 @@ pub(super) struct Prepared<'h> {
 /// What a look ahead has read of an answer.
 type Ahead = VecDeque<http_body::Frame<bytes::Bytes>>;
 
+/// What the upstream answered. It stays in one place until it is handed back.
+struct Answered {
+    response: Response<Answer>,
+    ahead: Ahead,
+}
+
 /// What one sending came to.
 enum Outcome {
-    /// An answer that is the client's.
-    Answered(Response<Answer>, Ahead),
-    /// The vendor refused the token of this generation.
-    Refused(Response<Answer>, Ahead, u64),
+    /// There is an answer, and it is the client's.
+    Answered,
+    /// There is one, by which the vendor refused the token of this generation.
+    Refused(u64),
     /// A reused connection broke before its answer; a fresh one may do.
     Stale,
     /// The token was replaced while a connection was made: nothing was sent.
@@ -115,16 +122,10 @@ impl<'h> Prepared<'h> {
         match &self.kept {
             None => {
                 let headers = std::mem::take(&mut self.head.headers);
-                self.kept = Some(headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect());
+                self.kept = Some(Kept::of(&headers));
                 headers
             }
-            Some(kept) => {
-                let mut headers = HeaderMap::with_capacity(kept.len() + 1);
-                for (name, value) in kept {
-                    headers.append(name, value.clone());
-                }
-                headers
-            }
+            Some(kept) => kept.headers(),
         }
     }
 
@@ -201,15 +202,17 @@ impl Exchange<'_> {
         } else {
             prepared.body = Inbound::none(places(self.credential));
         }
-        let exchanged = self.exchange(&mut prepared).await;
+        let mut answered = None;
+        let exchanged = self.exchange(&mut prepared, &mut answered).await;
         self.record.received(prepared.body.received());
-        let (response, ahead) = exchanged?;
-        self.record.comes_from(response.body().peer());
-        self.hand_back(response, ahead, prepared, client_upgrade)
+        exchanged?;
+        let answered = answered.ok_or(Refusal::Internal)?;
+        self.record.comes_from(answered.response.body().peer());
+        self.hand_back(answered, prepared, client_upgrade)
     }
 
     /// Sends it, and sends it again, until there is an answer that is the client's.
-    async fn exchange(&mut self, prepared: &mut Prepared<'_>) -> Result<(Response<Answer>, Ahead), Refusal> {
+    async fn exchange(&mut self, prepared: &mut Prepared<'_>, answered: &mut Option<Answered>) -> Result<(), Refusal> {
         let (mut reuse, mut replaced) = (true, false);
         // Tokens may change as often as they like; what ends a request that is refused again and again
         // is the patience for its answer.
@@ -219,23 +222,23 @@ impl Exchange<'_> {
             self.record.sending(guard.as_ref().map(|guard| guard.generation));
             let began = Instant::now();
             let mut span = self.span(prepared, guard.as_ref());
-            let sent = self.send(prepared, guard, (reuse, began), span.as_deref()).await;
+            let sent = self.send(prepared, guard, (reuse, began), span.as_deref(), answered).await;
             self.record.answered(began.elapsed());
             if let Some(span) = &mut span {
-                tell(span, &sent);
+                tell(span, &sent, answered.as_ref());
             }
             drop(span);
             match sent? {
-                Outcome::Answered(response, ahead) => {
+                Outcome::Answered => {
                     self.record.came_to(Replayed::Answered);
-                    return Ok((response, ahead));
+                    return Ok(());
                 }
                 Outcome::Stale => {
                     self.record.again(Again::Connection);
                     reuse = false;
                 }
                 Outcome::Outdated => {}
-                Outcome::Refused(response, ahead, generation) => {
+                Outcome::Refused(generation) => {
                     self.record.came_to(Replayed::Refused);
                     let lane = self.handles.lane.as_ref().ok_or(Refusal::Internal)?;
                     let cell = lane.cell();
@@ -258,10 +261,12 @@ impl Exchange<'_> {
                             // does not count.
                             replaced |= current && !cell.is_current(generation);
                             self.record.again(Again::Token);
-                            wait::discard(response);
+                            if let Some(refused) = answered.take() {
+                                wait::discard(refused.response);
+                            }
                         }
                         AfterRefusal::Again => return Err(Refusal::NotKept),
-                        AfterRefusal::Pass | AfterRefusal::Unsure => return Ok((response, ahead)),
+                        AfterRefusal::Pass | AfterRefusal::Unsure => return Ok(()),
                     }
                 }
             }
@@ -321,6 +326,7 @@ impl Exchange<'_> {
         guard: Option<Guard>,
         (reuse, began): (bool, Instant),
         span: Option<&Span>,
+        answered: &mut Option<Answered>,
     ) -> Result<Outcome, Refusal> {
         let pool = self.handles.pool.as_ref().ok_or(Refusal::Internal)?;
         let generation = guard.as_ref().map(|g| g.generation);
@@ -346,8 +352,8 @@ impl Exchange<'_> {
         if let Some(upload) = prepared.body.upload() {
             upload.count(None);
         }
-        let mut response = match sent {
-            Ok(response) => response,
+        let Answered { response, ahead } = match sent {
+            Ok(response) => answered.insert(Answered { response, ahead: VecDeque::new() }),
             Err(wait::NoHead::Refusal(refusal)) => return Err(refusal),
             Err(wait::NoHead::Send(error)) => {
                 drop(guard);
@@ -359,37 +365,37 @@ impl Exchange<'_> {
         }
         drop(guard);
         let Some((generation, credential)) = generation.zip(self.credential) else {
-            return Ok(Outcome::Answered(response, VecDeque::new()));
+            return Ok(Outcome::Answered);
         };
         let rule = &credential.refused_when;
         if rule.status.contains(&response.status()) {
-            return Ok(Outcome::Refused(response, VecDeque::new(), generation));
+            return Ok(Outcome::Refused(generation));
         }
-        let Some(json) = rule.json.as_ref().filter(|_| refused::may_tell(&response)) else {
+        let Some(json) = rule.json.as_ref().filter(|_| refused::may_tell(response)) else {
             if let Some(lane) = lane {
                 lane.worked(generation);
             }
-            return Ok(Outcome::Answered(response, VecDeque::new()));
+            return Ok(Outcome::Answered);
         };
         let looked = Box::pin(refused::look_ahead(response.body_mut(), json, self.forward.timeouts.body)).await;
-        let (ahead, refused) = looked.map_err(|cause| Refusal::Upstream {
+        let (read, refused) = looked.map_err(|cause| Refusal::Upstream {
             cause: UpstreamFault::Broke(cause),
             proxy_error: "http_response_incomplete",
         })?;
+        *ahead = read;
         if refused {
-            return Ok(Outcome::Refused(response, ahead, generation));
+            return Ok(Outcome::Refused(generation));
         }
         if let Some(lane) = lane {
             lane.worked(generation);
         }
-        Ok(Outcome::Answered(response, ahead))
+        Ok(Outcome::Answered)
     }
 
     /// The answer as the client sees it.
     fn hand_back(
         self,
-        mut response: Response<Answer>,
-        ahead: Ahead,
+        Answered { mut response, ahead }: Answered,
         prepared: Prepared<'_>,
         client_upgrade: Option<OnUpgrade>,
     ) -> Result<Response<Reply>, Refusal> {
@@ -428,17 +434,15 @@ impl Exchange<'_> {
 }
 
 /// What came of a sending, in its span.
-fn tell(span: &mut Span, sent: &Result<Outcome, Refusal>) {
-    let status = match sent {
-        Ok(Outcome::Answered(response, _)) => response.status(),
-        Ok(Outcome::Refused(response, ..)) => {
-            span.set("tokenferry.token_refused", true);
-            response.status()
-        }
+fn tell(span: &mut Span, sent: &Result<Outcome, Refusal>, answered: Option<&Answered>) {
+    match sent {
+        Ok(Outcome::Answered) => {}
+        Ok(Outcome::Refused(_)) => span.set("tokenferry.token_refused", true),
         Ok(Outcome::Stale) => return span.failed("stale_connection"),
         Ok(Outcome::Outdated) => return span.failed("token_replaced"),
         Err(refusal) => return span.failed(refusal.code()),
-    };
+    }
+    let Some(status) = answered.map(|answered| answered.response.status()) else { return };
     span.set("http.response.status_code", i64::from(status.as_u16()));
     if status.is_client_error() || status.is_server_error() {
         span.failed(status.as_str().to_owned());

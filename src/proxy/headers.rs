@@ -68,7 +68,9 @@ fn hop(name: &str) -> Option<usize> {
         25 => &[PROXY_AUTHENTICATION_INFO_AT],
         _ => return None,
     };
-    candidates.iter().copied().find(|at| HOP.get(*at).is_some_and(|hop| spelled_alike(hop.as_str(), name)))
+    let first = name.as_bytes().first();
+    let is_same = |hop: &HeaderName| hop.as_str().as_bytes().first() == first && spelled_alike(hop.as_str(), name);
+    candidates.iter().copied().find(|at| HOP.get(*at).is_some_and(is_same))
 }
 
 /// Which of [`HOP`] are there, a bit each, and those that are spelled with `_`.

@@ -3,7 +3,7 @@
 //! `walk` is the straight way; what it passes through stands in its own file. `course` decides what
 //! can be decided by the head alone, and `admission` whether the client may; `caught` keeps a panic to
 //! its request; `forwarded` finds the client behind trusted proxies; `framing`, `headers` and `head` clean
-//! what came; `alarm` times their answers; `view` is the worker's own handles; `forward` sends and sends again; `login` answers a
+//! what came; `alarm` times their answers; `view` is the worker's own handles; `forward` sends and sends again, by what is `kept`; `login` answers a
 //! vendor's own endpoints;
 //! `upgrade` makes tunnels; `mapping` maps answers back; `upload` and `reply` are the bodies of the
 //! two directions; `request_id` names a request and `record` tells of it; `preview` tells `explain`
@@ -19,6 +19,7 @@ mod framing;
 mod head;
 pub mod headers;
 mod json_scan;
+mod kept;
 mod login;
 mod mapping;
 mod media;

@@ -224,10 +224,12 @@ fn send<'s>(
             Need::Whole => Inbound::whole(body, prepared.headers(), places)?,
         },
         // Without a body to look at, one that claims to be JSON is taken for an object.
-        None if prepared.headers().get(CONTENT_TYPE).is_some_and(is_json) => match Need::of(prepared.headers(), places)? {
-            Need::Stream => Inbound::Empty,
-            Need::Whole => Inbound::Object(Bytes::from_static(b"{}")),
-        },
+        None if prepared.headers().get(CONTENT_TYPE).is_some_and(is_json) => {
+            match Need::of(prepared.headers(), places)? {
+                Need::Stream => Inbound::Empty,
+                Need::Whole => Inbound::Object(Bytes::from_static(b"{}")),
+            }
+        }
         None => Inbound::none(places),
     };
     let guard = match credential {

@@ -35,27 +35,31 @@ impl Seen {
     /// `Alt-Svc`.
     pub(in crate::proxy) const ALT_SVC: Self = Self(1 << 9);
     /// All that [`clean_request`](super::clean_request) takes off.
-    pub(in crate::proxy) const CONNECTION: Self =
-        Self(Self::HOP.0 | Self::LENGTH.0 | Self::CODING.0 | Self::UPGRADE.0);
+    pub(in crate::proxy) const CONNECTION: Self = Self(Self::HOP.0 | Self::LENGTH.0 | Self::CODING.0 | Self::UPGRADE.0);
 
-    /// Which one a name is; none, for most.
+    /// Which one a name is. Most are none, and told by their first letter and length.
     fn of(name: &str) -> u16 {
-        let bit = match (name.len(), name) {
-            (3, "via") => Self::VIA,
-            (7, "alt-svc") => Self::ALT_SVC,
-            (8, "location") | (10, "set-cookie") | (16, "content-location") => Self::MAPPED,
-            (10, "tracestate") | (11, "traceparent") => Self::TRACE,
-            (12, "x-request-id") => Self::REQUEST_ID,
-            _ if is_forwarding(name) => Self::FORWARDING,
-            _ => match hop(name) {
+        let seen = match (name.as_bytes().first(), name.len()) {
+            (Some(b'v'), 3) if name == "via" => Self::VIA,
+            (Some(b'a'), 7) if name == "alt-svc" => Self::ALT_SVC,
+            (Some(b'l'), 8) if name == "location" => Self::MAPPED,
+            (Some(b's'), 10) if name == "set-cookie" => Self::MAPPED,
+            (Some(b'c'), 16) if name == "content-location" => Self::MAPPED,
+            (Some(b't'), 10) if name == "tracestate" => Self::TRACE,
+            (Some(b't'), 11) if name == "traceparent" => Self::TRACE,
+            (Some(b'x'), 12) if name == "x-request-id" => Self::REQUEST_ID,
+            (Some(b'x' | b'f'), _) if is_forwarding(name) => Self::FORWARDING,
+            // What a hop's headers begin with.
+            (Some(b'c' | b'e' | b'h' | b'k' | b'p' | b't' | b'u'), _) => match hop(name) {
                 None => return 0,
                 Some(CONTENT_LENGTH_AT) => Self::LENGTH,
                 Some(TRANSFER_ENCODING_AT) => Self::CODING,
                 Some(UPGRADE_AT) => Self::UPGRADE,
                 Some(_) => Self::HOP,
             },
+            _ => return 0,
         };
-        bit.0
+        seen.0
     }
 }
 
