@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -34,17 +34,31 @@ pub(super) struct Knock {
     pub(super) door: Door,
 }
 
-/// Serves a connection until it closes.
-pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
-    let _counted = proxy.connected();
+/// A part of a connection's life: boxed, so that it takes room for as long as it lasts and no longer.
+type Stage<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Serves a connection until it closes. Its task holds what all of its life needs and is small, since
+/// there may be ten thousand that wait for their clients.
+pub(super) fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) -> impl Future<Output = ()> {
+    let counted = proxy.connected();
+    let opening: Stage<_> = Box::pin(begin(knock, member, proxy));
+    async move {
+        let _counted = counted;
+        if let Some(rest) = opening.await {
+            rest.await;
+        }
+    }
+}
+
+/// Opens a connection, and gives what serves it from then on.
+async fn begin(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) -> Option<Stage<()>> {
     let patience = proxy.patience();
     let watch = Arc::clone(&member.watch);
     let (header_case, record_case) = (knock.door.header_case, knock.door.record_case);
     let tls = knock.door.tls.is_some();
     let voucher = knock.door.voucher.clone();
     let opened = {
-        // Boxed, as all that only a part of a connection's life needs: what is parked is small.
-        let mut opening = Box::pin(open(knock, watch, &patience, &proxy));
+        let mut opening = pin!(open(knock, watch, &patience, &proxy));
         poll_fn(|cx| match member.verdict(cx.waker()) {
             // A client that has said nothing yet has nothing to finish.
             Verdict::Close | Verdict::Finish => Poll::Ready(None),
@@ -52,7 +66,7 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
         })
         .await
     };
-    let Some(Opened { socket, http2, peer, nameless, certificate }) = opened else { return };
+    let Opened { socket, http2, peer, nameless, certificate } = opened?;
     let connection: Rc<dyn crate::proxy::OnIdle> = Rc::<Member>::clone(&member);
     let preserve_case = header_case == HeaderCase::Preserve;
     let told = Peer::new(peer, tls);
@@ -70,63 +84,87 @@ pub(super) async fn serve(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) {
             Ok::<_, Infallible>(response)
         }
     });
-    if http2 {
+    Some(if http2 {
         member.watch.speaks_http2();
-        let mut connection = Box::new(http2_builder(&patience).serve_connection(TokioIo::new(socket), service));
-        drive(&mut *connection, &member, http2::Connection::graceful_shutdown).await;
+        let mut connection = http2_builder(&patience).serve_connection(TokioIo::new(socket), service);
+        Box::pin(async move {
+            drive(&mut connection, &member, http2::Connection::graceful_shutdown).await;
+        })
     } else {
-        http1(socket, &http1_builder(&patience, header_case, record_case), service, &member).await;
-    }
+        let Patience { head_size, header_count, .. } = patience;
+        Box::pin(http1(socket, Http1 { head_size, header_count, header_case, record_case }, service, member))
+    })
 }
 
 /// Serves a connection over HTTP/1. While nobody uses it, it is parked: hyper's part of it, which holds
 /// two buffers of 8 KiB and room for a request's whole walk, is taken down, and built anew when the client
 /// says something.
-async fn http1<S>(mut socket: Socket, builder: &http1::Builder, mut service: S, member: &Member)
+///
+/// Not an `async fn`, whose parameters have their room beside the variables that they become.
+fn http1<S>(mut socket: Socket, how: Http1, mut service: S, member: Rc<Member>) -> impl Future<Output = ()>
 where
     S: HttpService<Incoming, ResBody = Reply, Error = Infallible> + Unpin,
     S::Future: 'static,
 {
-    loop {
-        let mut connection = Box::new(builder.serve_connection(TokioIo::new(socket), service).with_upgrades());
-        if drive(&mut *connection, member, http1::UpgradeableConnection::graceful_shutdown).await == Turn::Over {
-            return;
+    async move {
+        loop {
+            let parts = {
+                let connection = how.builder().serve_connection(TokioIo::new(socket), service).with_upgrades();
+                let mut connection = Box::new(connection);
+                if drive(&mut *connection, &member, http1::UpgradeableConnection::graceful_shutdown).await == Turn::Over
+                {
+                    return;
+                }
+                // The box goes with this block: what was in it alone would leave it behind, empty.
+                connection.into_parts()
+            };
+            let Some(Parts { io, read_buf, service: its, .. }) = parts else { return };
+            tracing::trace!("connection parked");
+            (socket, service) = (io.into_inner(), its);
+            // The beginning of a head that came behind the request before.
+            socket.unread(&read_buf);
+            drop(read_buf);
+            let woken = poll_fn(|cx| match member.verdict(cx.waker()) {
+                Verdict::Close | Verdict::Finish => Poll::Ready(false),
+                // What is wrong with a stream is for its reader to find.
+                Verdict::GoOn | Verdict::Park => socket.poll_heard(cx).map(|()| true),
+            });
+            if !woken.await {
+                return;
+            }
+            member.goes_on();
         }
-        let Some(parts) = connection.into_parts() else { return };
-        tracing::trace!("connection parked");
-        let Parts { io, read_buf, service: its, .. } = parts;
-        (socket, service) = (io.into_inner(), its);
-        // The beginning of a head that came behind the request before.
-        socket.unread(&read_buf);
-        drop(read_buf);
-        let woken = poll_fn(|cx| match member.verdict(cx.waker()) {
-            Verdict::Close | Verdict::Finish => Poll::Ready(false),
-            // What is wrong with a stream is for its reader to find.
-            Verdict::GoOn | Verdict::Park => socket.poll_heard(cx).map(|()| true),
-        });
-        if !woken.await {
-            return;
-        }
-        member.goes_on();
     }
 }
 
-fn http1_builder(patience: &Patience, header_case: HeaderCase, record_case: bool) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        // The roster keeps the time of heads: it tells an idle connection from a slow head.
-        .header_read_timeout(None)
-        .timer(TokioTimer::new())
-        .max_buf_size(patience.head_size.max(8192))
-        .title_case_headers(header_case == HeaderCase::Title)
-        // An answer is written in the case that its extensions record; the walk clears them where
-        // the listener does not want that.
-        .preserve_header_case(record_case || header_case == HeaderCase::Preserve);
-    // Said, it would cost an allocation a request even where it is what hyper has anyway.
-    if patience.header_count != HYPERS_HEADERS {
-        builder.max_headers(patience.header_count);
+/// How HTTP/1 is spoken on a connection; hyper's own builder takes several times the room.
+#[derive(Clone, Copy, Debug)]
+struct Http1 {
+    head_size: usize,
+    header_count: usize,
+    header_case: HeaderCase,
+    /// Whether the case of an answer's header names is recorded in its extensions.
+    record_case: bool,
+}
+
+impl Http1 {
+    fn builder(self) -> http1::Builder {
+        let mut builder = http1::Builder::new();
+        builder
+            // The roster keeps the time of heads: it tells an idle connection from a slow head.
+            .header_read_timeout(None)
+            .timer(TokioTimer::new())
+            .max_buf_size(self.head_size.max(8192))
+            .title_case_headers(self.header_case == HeaderCase::Title)
+            // An answer is written in the case that its extensions record; the walk clears them where
+            // the listener does not want that.
+            .preserve_header_case(self.record_case || self.header_case == HeaderCase::Preserve);
+        // Said, it would cost an allocation a request even where it is what hyper has anyway.
+        if self.header_count != HYPERS_HEADERS {
+            builder.max_headers(self.header_count);
+        }
+        builder
     }
-    builder
 }
 
 /// Header lines that hyper takes over HTTP/1 unless it is told otherwise.

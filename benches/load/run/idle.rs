@@ -11,8 +11,9 @@ use crate::targets::stage::Stage;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How long connections are idle before memory is looked at.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long connections are idle before memory is looked at: connections are idle for minutes, and an
+/// allocator may keep what their beginning took for a moment (jemalloc gives it back over ten seconds).
+const SETTLE: Duration = Duration::from_secs(15);
 
 /// How long all of them may take to be opened.
 const PATIENCE: Duration = Duration::from_secs(120);
