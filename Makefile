@@ -95,12 +95,14 @@ fuzz-tools:
 	@command -v c++ >/dev/null || { $(call install,a C++ compiler,g++); }
 
 # A real server for the tests of the shared store; Debian's 6, 7 or 8 will do. What judges the manual. What
-# makes a process believe in another time of day. And what the documentation's commands use.
+# makes a process believe in another time of day. What counts instructions. And what the documentation's commands
+# use.
 .PHONY: test-tools
 test-tools:
 	@command -v redis-server >/dev/null || { $(call install,redis-server,redis-server); }
 	@command -v mandoc >/dev/null || { $(call install,mandoc,mandoc); }
 	@find /usr/lib /usr/lib64 -name 'libfaketime.so.1' 2>/dev/null | grep -q . || { $(call install,libfaketime,libfaketime); }
+	@command -v valgrind >/dev/null || { $(call install,valgrind,valgrind); }
 	@command -v curl >/dev/null || { $(call install,curl,curl ca-certificates); }
 
 # What is missing is left out and said by the bench itself.
@@ -108,6 +110,8 @@ test-tools:
 bench-tools:
 	@command -v nginx >/dev/null || ( $(call install,nginx,nginx-light) ) || true
 	@command -v haproxy >/dev/null || ( $(call install,haproxy,haproxy) ) || true
+	@command -v valgrind >/dev/null || ( $(call install,valgrind,valgrind) ) || true
+	@command -v strace >/dev/null || ( $(call install,strace,strace) ) || true
 
 # curl must speak HTTP/2, as Debian's does; Python must be able to make environments. The browser is Debian's, with
 # the driver of the same version, and a font for it.

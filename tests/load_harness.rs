@@ -9,12 +9,12 @@ mod figures;
 mod peer;
 #[path = "../benches/load/wire.rs"]
 #[allow(dead_code, reason = "the harness uses the rest")]
-mod wire;
+pub(crate) mod wire;
 
 use figures::baseline::compare;
 use figures::page::{escape, page};
 use figures::plot;
-use figures::rows::{HAPPENED, IDLE, KEPT, OURS, REST, ROWS, Verdict, judge, noise};
+use figures::rows::{ALLOCATIONS, ALONE, HAPPENED, IDLE, INSTRUCTIONS, KEPT, OURS, REST, ROWS, Verdict, judge, noise};
 use figures::sample::{CPU, Mark, Round, Run, Sample};
 use figures::spread::{Spread, median, told};
 use figures::summary::summary;
@@ -190,6 +190,22 @@ fn system_calls_are_a_row_only_where_they_were_counted() {
     counted.rounds[0].syscalls = Some(4.5);
     assert!(has_row(&counted));
     assert_eq!(row(&counted, "system calls").1, Verdict::Failed);
+}
+
+#[test]
+fn what_is_counted_holds_up_to_its_bound_and_is_missing_where_nothing_can_count() {
+    let mut counts = run("counts", &[(OURS, &[1.0])]);
+    let verdicts = |run: &Run| {
+        ["system calls", "user instructions", "heap allocations"].map(|what| row(run, &format!("counted: {what}")).1)
+    };
+    assert_eq!(verdicts(&counts), [Verdict::NotMeasured; 3]);
+    let mut counted = |figures: [f64; 3]| {
+        let names = [ALONE, INSTRUCTIONS, ALLOCATIONS].map(str::to_owned);
+        counts.rounds[0].own = names.into_iter().zip(figures).collect();
+        verdicts(&counts)
+    };
+    assert_eq!(counted([6.0, 30_000.0, 8.0]), [Verdict::Holds; 3]);
+    assert_eq!(counted([6.1, 30_001.0, 8.1]), [Verdict::Failed; 3]);
 }
 
 #[test]

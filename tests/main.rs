@@ -20,6 +20,7 @@ mod answers_of_its_own;
 mod cli;
 mod client_address;
 mod client_certificates;
+mod cost;
 mod demo;
 mod docs;
 mod egress;

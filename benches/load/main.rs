@@ -18,6 +18,7 @@
 //! - `targets`: who is measured, and how each is started
 //! - `drive`: the load generator, in a process of its own
 //! - `vendor`, `token`: the API and its token endpoint, in another
+//! - `counts`: instructions and allocations a request, by valgrind
 //! - `poll`, `line`, `wire`: sockets, TLS and HTTP/1.1, as much as those two need
 //! - `figures`: what is made of what was measured, without any I/O
 //! - `family`, `process`: processes, and what the kernel knows of them
@@ -38,6 +39,7 @@
 )]
 
 mod args;
+mod counts;
 mod drive;
 mod family;
 mod figures;

@@ -14,6 +14,9 @@ pub(crate) const IDLE: &str = "KiB a connection";
 pub(crate) const KEPT: &str = "% kept after a minute";
 pub(crate) const STORM: &str = "ms after the token";
 pub(crate) const HAPPENED: &str = "changes";
+pub(crate) const INSTRUCTIONS: &str = "user instructions/req";
+pub(crate) const ALLOCATIONS: &str = "heap allocations/req";
+pub(crate) const ALONE: &str = "system calls/req";
 
 /// A bound.
 pub(crate) struct Row {
@@ -58,7 +61,7 @@ const fn added(name: &'static str, figure: Figure) -> Row {
 }
 
 /// In the order in which they are told.
-pub(crate) const ROWS: [Row; 20] = [
+pub(crate) const ROWS: [Row; 23] = [
     cpu("GET 1 KiB, keep-alive, one worker", "get-1k", 1.12, 1.00),
     cpu("GET 1 KiB, two workers", "get-1k-two-workers", 1.05, 0.92),
     cpu("GET 64 KiB", "get-64k", 0.75, 0.98),
@@ -81,6 +84,9 @@ pub(crate) const ROWS: [Row; 20] = [
     own("errors while an exclusive token changes", "rotation", Of::Errors(1.0)),
     own("errors while the configuration changes", "reloads", Of::Errors(1.0)),
     own("system calls a request at load", "get-1k", Of::Calls(4.2)),
+    own("counted: system calls a request on one connection", "counts", Of::Own(ALONE, 6.0)),
+    own("counted: user instructions a warm request", "counts", Of::Own(INSTRUCTIONS, 30_000.0)),
+    own("counted: heap allocations a warm request", "counts", Of::Own(ALLOCATIONS, 8.0)),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

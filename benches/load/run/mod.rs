@@ -5,13 +5,14 @@
 //! - `interleaved`: all rounds of a scenario, taking turns
 //! - `changes`: one target while something changes
 //! - `idle`, `cold_start`: what is not measured by requests a second
-//! - `calls`: system calls
+//! - `calls`, `counted`: system calls, instructions, allocations
 //! - `progress`: how far it is
 //! - `outputs`: tables and files
 
 mod calls;
 mod changes;
 mod cold_start;
+mod counted;
 mod idle;
 mod interleaved;
 mod outputs;
@@ -91,9 +92,11 @@ fn staged(options: &Options, scratch: &Path, files: u64, run: &mut Run) -> Resul
 }
 
 fn on_stage(plan: &Plan<'_>, stage: &Stage<'_>, progress: &mut Progress, run: &mut Run) -> Result<(), String> {
-    if stage.scenario == Scenario::ColdStart {
-        // It starts a proxy for each round itself.
-        return cold_start::measure(stage, progress, run);
+    match stage.scenario {
+        // They start proxies of their own.
+        Scenario::ColdStart => return cold_start::measure(stage, progress, run),
+        Scenario::Counts => return counted::measure(stage, progress, run),
+        _ => {}
     }
     let targets = plan.targets(stage)?;
     match stage.scenario {

@@ -52,7 +52,7 @@ pub(crate) fn tell(options: &Options, run: &Run, earlier: Option<&Run>) -> Resul
     let judged = if own { Vec::new() } else { judge(run) };
     if !judged.is_empty() {
         println!(
-            "\nwhat must hold: CPU time a request and its ratios, medians of {} rounds with the least and the greatest",
+            "\nwhat must hold: CPU time a request and its ratios, medians of {} rounds with the least and the greatest; what is counted is counted once",
             options.rounds
         );
         let mut rows = vec![heading()];

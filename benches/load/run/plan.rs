@@ -63,7 +63,7 @@ impl<'a> Plan<'a> {
     fn parts(&self, scenario: Scenario) -> Vec<Part<'a>> {
         let traffic = scenario.traffic();
         let mut parts = match scenario {
-            Scenario::Rotation | Scenario::Reloads | Scenario::ColdStart => return vec![Part::Ours],
+            Scenario::Rotation | Scenario::Reloads | Scenario::ColdStart | Scenario::Counts => return vec![Part::Ours],
             Scenario::Routes1000 => return vec![Part::Ours, Part::OursWithRoutes],
             Scenario::Idle | Scenario::H2In => vec![Part::Ours],
             _ => vec![Part::Direct, Part::Ours],
@@ -100,6 +100,7 @@ impl<'a> Plan<'a> {
             let seconds = match scenario {
                 Scenario::Idle => super::idle::seconds(self.options, targets),
                 Scenario::ColdStart => super::cold_start::seconds(self.options),
+                Scenario::Counts => super::counted::SECONDS,
                 Scenario::Rotation | Scenario::Reloads => super::changes::seconds(self.options, scenario) * 1.25,
                 _ => closed_seconds(self.options, targets),
             };
@@ -118,6 +119,6 @@ pub(crate) fn closed_seconds(options: &Options, targets: usize) -> f64 {
 /// Whether it can be asked of a proxy that was not started here.
 pub(crate) fn fits_any_target(scenario: Scenario) -> bool {
     let traffic = scenario.traffic();
-    let special = [Scenario::Routes1000, Scenario::Rotation, Scenario::Reloads].contains(&scenario);
+    let special = [Scenario::Routes1000, Scenario::Rotation, Scenario::Reloads, Scenario::Counts].contains(&scenario);
     traffic.client == Client::Plain && !special && !matches!(traffic.pace, Pace::Once | Pace::Storm)
 }

@@ -3,6 +3,7 @@
 use super::stage::Stage;
 use super::{PATIENCE, Target, stderr_to, write};
 use crate::args::Options;
+use crate::counts::callgrind::Callgrind;
 use crate::family::Child;
 use crate::figures::rows::{OURS, THOUSAND};
 use crate::scenario::{Client, Scenario};
@@ -12,6 +13,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// How many connections to the upstream a storm may open: without a bound each of its requests would want one. It
 /// may take its time, too: what is measured is when it is over.
@@ -28,11 +30,32 @@ pub(crate) fn start_with_routes(stage: &Stage<'_>) -> Result<Target, String> {
     Ok(Target { path: Some(format!("/r0500{}", stage.traffic.path)), ..target })
 }
 
+/// To be counted, by callgrind or from outside: a thousand routes, of which the last one is used, and an admin port.
+pub(crate) fn start_counted(stage: &Stage<'_>, callgrind: Option<&Callgrind>) -> Result<Target, String> {
+    let program = &stage.options.proxy;
+    let Some(callgrind) = callgrind else {
+        return start_as(stage, OURS, stage.pinning.proxy(program), &configuration(stage, 1000, 0), true);
+    };
+    let watched = callgrind.command(program);
+    let mut command = stage.pinning.proxy(watched.get_program());
+    command.args(watched.get_args()).envs(watched.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    start_as(stage, OURS, command, &configuration(stage, 1000, 0), true)
+}
+
 fn start_with(stage: &Stage<'_>, name: &str, configuration: &str, admin: bool) -> Result<Target, String> {
+    start_as(stage, name, stage.pinning.proxy(&stage.options.proxy), configuration, admin)
+}
+
+fn start_as(
+    stage: &Stage<'_>,
+    name: &str,
+    command: Command,
+    configuration: &str,
+    admin: bool,
+) -> Result<Target, String> {
     let file = file(stage, name);
     write(&file, configuration)?;
-    let log = stage.scratch.join(format!("{name}.log"));
-    run(stage.options, &stage.pinning, name, &file, &log, admin)
+    run(&stage.options.proxy, command, name, &file, &stage.scratch.join(format!("{name}.log")), admin)
 }
 
 fn file(stage: &Stage<'_>, name: &str) -> PathBuf {
@@ -41,7 +64,7 @@ fn file(stage: &Stage<'_>, name: &str) -> PathBuf {
 
 /// What the operator's file says, and nothing of ours.
 pub(crate) fn start_own(options: &Options, pinning: &Pinning, scratch: &Path, file: &Path) -> Result<Target, String> {
-    let target = run(options, pinning, OURS, file, &scratch.join("own.log"), false)?;
+    let target = run(&options.proxy, pinning.proxy(&options.proxy), OURS, file, &scratch.join("own.log"), false)?;
     let mut address = target.address;
     // What listens everywhere listens here.
     if address.ip().is_unspecified() {
@@ -51,17 +74,17 @@ pub(crate) fn start_own(options: &Options, pinning: &Pinning, scratch: &Path, fi
     Ok(Target { address, host, path, headers, ..target })
 }
 
+/// By the command that is the program, or becomes it.
 fn run(
-    options: &Options,
-    pinning: &Pinning,
+    program: &Path,
+    mut command: Command,
     name: &str,
     file: &Path,
     log: &Path,
     admin: bool,
 ) -> Result<Target, String> {
-    let mut command = pinning.proxy(&options.proxy);
     command.arg("run").arg("-c").arg(file).stderr(stderr_to(log)?);
-    let told = |what: String| format!("{}: {what}\n{}", options.proxy.display(), super::end_of(log));
+    let told = |what: String| format!("{}: {what}\n{}", program.display(), super::end_of(log));
     let child = Child::start(command).map_err(|e| told(e.to_string()))?;
     let address = |line: String| line.trim().parse::<SocketAddr>().map_err(|_| told(format!("{line:?} is no address")));
     let listener = child.line("listening on ", PATIENCE).map_err(told).and_then(address)?;
