@@ -134,3 +134,44 @@ async fn a_request_that_is_sent_again_after_a_refusal_has_its_whole_patience() {
     let bodies: Vec<_> = upstream.seen().iter().map(super::harness::raw::Message::text).collect();
     assert_eq!(bodies, ["body", "body"]);
 }
+
+#[tokio::test]
+async fn a_crowd_that_waits_for_one_token_is_answered_to_the_last_when_it_comes() {
+    const CROWD: usize = 400;
+    let asked = Arc::new(Notify::new());
+    let all_asked = Arc::clone(&asked);
+    let vendor = Wire::start(move |mut caller| {
+        let asked = Arc::clone(&all_asked);
+        async move {
+            caller.request().await;
+            asked.notified().await;
+            let token = r#"{"access_token":"T0K3N","token_type":"Bearer","expires_in":3600}"#;
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}", token.len());
+            caller.say(format!("{head}\r\n\r\n{token}")).await;
+        }
+    })
+    .await;
+    let upstream = Wire::ok().await;
+    let proxy = Proxy::start(&format!(
+        "credentials:\n  \
+           one: {{provider: oauth2, token_url: '{}', client_id: a, client_secret: b}}\n\
+         routes:\n  \
+           - {{name: all, upstream: '{}', credential: one}}\n",
+        vendor.url("/token"),
+        upstream.url("")
+    ))
+    .await;
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let mut client = End::connect(proxy.address()).await;
+        client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        crowd.push(client);
+    }
+    asked.notify_one();
+    for client in &mut crowd {
+        assert_eq!(client.answer().await.status(), 200);
+    }
+    let seen = upstream.seen();
+    assert_eq!((seen.len(), vendor.seen().len()), (CROWD, 1));
+    assert!(seen.iter().all(|request| request.header("authorization") == Some("Bearer T0K3N")));
+}

@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 use super::connection::Knock;
 use super::proxy_protocol;
 use super::roster::Watch;
-use super::socket::{Fresh, Socket};
+use super::socket::{FIRST, Fresh, Socket};
 use super::unopened::{Reason, Unopened};
 use crate::live::Patience;
 use crate::model::{ClientCertificate, seconds, validity};
@@ -31,9 +31,6 @@ pub(super) struct Opened {
     /// What that one showed.
     pub(super) certificate: Option<ClientCertificate>,
 }
-
-/// A connection's beginning: about what a client's first flight of TLS is.
-const FIRST: usize = 2048;
 
 /// What somebody is told who speaks HTTP where TLS is spoken; nginx says the same.
 const PLAIN: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 83\r\n\

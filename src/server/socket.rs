@@ -15,6 +15,9 @@ use tokio_rustls::server::TlsStream;
 use super::roster::Watch;
 use crate::limit::frames::{PREFACE, Purse, THE_END};
 
+/// A connection's beginning: about what a client's first flight of TLS is, and more than most heads.
+pub(super) const FIRST: usize = 2048;
+
 /// The longest HTTP/2 frame that we take: what everybody must (RFC 9113 section 6.5.2).
 const LONGEST: usize = 16 * 1024;
 
@@ -63,6 +66,15 @@ const LINGER: Duration = Duration::from_secs(10);
 /// end: a way there and back, and what may be on it. One that floods us hears it no sooner if it may go on for longer.
 const LAST_WORD: (Duration, usize) = (Duration::from_millis(500), 4 << 20);
 
+impl Plain {
+    async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+        }
+    }
+}
+
 impl Fresh {
     /// A stream of which nothing has been read.
     pub(super) fn new(plain: Plain) -> Self {
@@ -77,6 +89,9 @@ impl Fresh {
     /// Looks at more, until it is this much at most. Says whether there was any.
     pub(super) async fn look(&mut self, most: usize) -> io::Result<bool> {
         let left = most.saturating_sub(self.early.len());
+        // Whoever says nothing takes no room.
+        self.plain.readable().await?;
+        self.early.reserve(left.min(FIRST));
         let mut room = bytes::BufMut::limit(&mut self.early, left);
         Ok(self.plain.read_buf(&mut room).await? > 0)
     }
@@ -95,8 +110,8 @@ impl Socket {
             if stream.early()[..known] != PREFACE[..known] {
                 break false;
             }
-            // No more than the preface is read early.
-            if known == PREFACE.len() || !stream.look(PREFACE.len()).await? {
+            // Mostly all of a first head, so that it is read once.
+            if known == PREFACE.len() || !stream.look(FIRST).await? {
                 break known == PREFACE.len();
             }
         };

@@ -15,10 +15,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How many connections to the upstream a storm may open: without a bound each of its requests would want one. It
-/// may take its time, too: what is measured is when it is over.
-const STORM_CONNECTIONS: u32 = 256;
-
 /// In front of the vendor.
 pub(crate) fn start(stage: &Stage<'_>) -> Result<Target, String> {
     start_with(stage, OURS, &configuration(stage, 1, 0), false)
@@ -133,10 +129,7 @@ fn configuration(stage: &Stage<'_>, routes: u32, revision: u32) -> String {
         .replace("@CONNECTIONS@", &stage.connections().to_string())
         .replace(
             "@DEFAULTS@",
-            &when(
-                stage.scenario == Scenario::ColdStart,
-                format!("defaults: {{limits: {{waiting: {waiting}, connections: {STORM_CONNECTIONS}}}, timeouts: {{connect: 60s, token: 60s}}}}"),
-            ),
+            &when(stage.scenario == Scenario::ColdStart, format!("defaults: {{limits: {{waiting: {waiting}}}}}")),
         )
         .replace("@TOKEN_SERVER@", &stage.vendor.token.to_string())
         .replace("@CLIENT_ID@", CLIENT_ID)
