@@ -1,6 +1,5 @@
 //! Sends a request with its token, and sends it again while the fault is not the client's.
 
-use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use super::splice::{self, Inbound, Query};
 use super::trace::set_generation;
 use super::upload::{Outbound, Upload, UploadFault};
 use super::view::{Client, Handles, Proxy};
+use super::wait::Answered;
 use super::{mapping, media, refused, upgrade, wait};
 use crate::limit::Present;
 use crate::model::{HeaderCase, Place};
@@ -31,7 +31,7 @@ use crate::secret::wiped_bytes;
 use crate::telemetry::metrics::{Again, Replayed};
 use crate::telemetry::traces::Span;
 use crate::token::{AfterRefusal, Guard, Lane};
-use crate::upstream::{Answer, ConnectError, Elsewhere, Envelope, Plan, SendError, Upstream};
+use crate::upstream::{ConnectError, Envelope, Plan, SendError, Upstream};
 
 /// How long it is waited for what other requests show of a token that was refused.
 const EVIDENCE: Duration = Duration::from_millis(100);
@@ -69,15 +69,6 @@ pub(super) struct Prepared<'h> {
     /// Whether the upstream is to see the client's spelling of header names, which hyper keeps in the
     /// head's extensions.
     spelled: bool,
-}
-
-/// What a look ahead has read of an answer.
-type Ahead = VecDeque<http_body::Frame<bytes::Bytes>>;
-
-/// What the upstream answered. It stays in one place until it is handed back.
-struct Answered {
-    response: Response<Answer>,
-    ahead: Ahead,
 }
 
 /// What one sending came to.
@@ -339,27 +330,26 @@ impl Exchange<'_> {
         let current = || lane.zip(generation).is_none_or(|(lane, generation)| lane.cell().is_current(generation));
         let still: Option<&dyn Fn() -> bool> = if lane.is_some() { Some(&current) } else { None };
         let (connect, upgrade) = (self.forward.timeouts.connect, prepared.upgrade.is_some());
-        // A pool that is not the token's own is a fault of this program, and nothing leaves.
-        let sending = pool.deliver(request, Plan { connect, reuse, upgrade, still });
-        let sending = pin!(sending.map_err(|Elsewhere| Refusal::Internal)?);
+        let sending = pin!(pool.deliver(request, Plan { connect, reuse, upgrade, still }));
         match prepared.body.upload() {
             Some(upload) => upload.count(slot),
             // The guard has one of its own, which ends with it.
             None => drop(slot),
         }
         let alarm = self.client.connection.alarm();
-        let sent = wait::head(sending, began, prepared.body.upload(), &self.forward.timeouts, alarm).await;
+        let sent = wait::head(sending, answered, (began, alarm), prepared.body.upload(), &self.forward.timeouts).await;
         if let Some(upload) = prepared.body.upload() {
             upload.count(None);
         }
-        let Answered { response, ahead } = match sent {
-            Ok(response) => answered.insert(Answered { response, ahead: VecDeque::new() }),
+        match sent {
+            Ok(()) => {}
             Err(wait::NoHead::Refusal(refusal)) => return Err(refusal),
             Err(wait::NoHead::Send(error)) => {
                 drop(guard);
                 return send_failed(error, prepared);
             }
-        };
+        }
+        let Answered { response, ahead } = answered.as_mut().ok_or(Refusal::Internal)?;
         if let (Some(guard), Some(name)) = (&guard, splice::query_name(places(self.credential))) {
             mapping::conceal(response.headers_mut(), name, |text| guard.is_told_by(text));
         }
@@ -464,6 +454,8 @@ fn send_failed(error: SendError<Outbound>, prepared: &Prepared<'_>) -> Result<Ou
     let proxy_error = error.proxy_status();
     match error {
         SendError::Unwanted => Ok(Outcome::Outdated),
+        // A pool that is not the token's own is a fault of this program.
+        SendError::Elsewhere => Err(Refusal::Internal),
         SendError::Unsent { cause: ConnectError::Egress(cause), .. } | SendError::Egress(cause) => {
             Err(Refusal::Egress(cause))
         }

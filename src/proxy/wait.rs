@@ -1,5 +1,6 @@
 //! Waiting for an answer's head, and letting go of one that nobody wants.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,6 +17,15 @@ use super::upload::{Outbound, Upload};
 use crate::model::Timeouts;
 use crate::upstream::{Answer, SendError};
 
+/// What a look ahead has read of an answer.
+pub(super) type Ahead = VecDeque<http_body::Frame<bytes::Bytes>>;
+
+/// What the upstream answered. It stays in one place until it is handed back.
+pub(super) struct Answered {
+    pub(super) response: Response<Answer>,
+    pub(super) ahead: Ahead,
+}
+
 /// Why there is no head.
 pub(super) enum NoHead {
     /// The sending failed.
@@ -31,14 +41,15 @@ pub(super) enum NoHead {
 /// The sending is lent, not given: an argument that is moved into a local stands in the future twice,
 /// and this one is most of a request's.
 ///
-/// `alarm` is the connection's own, where only one request at a time is under way on it.
+/// `alarm` is the connection's own, where only one request at a time is under way on it. The answer is put
+/// where it is to stay: what is returned through many hands is copied in each.
 pub(super) async fn head<F>(
     mut sending: Pin<&mut F>,
-    began: Instant,
+    answered: &mut Option<Answered>,
+    (began, alarm): (Instant, Option<&Alarm>),
     upload: Option<&Rc<Upload>>,
     timeouts: &Timeouts,
-    alarm: Option<&Alarm>,
-) -> Result<Response<Answer>, NoHead>
+) -> Result<(), NoHead>
 where
     F: Future<Output = Result<Response<Answer>, SendError<Outbound>>>,
 {
@@ -46,8 +57,13 @@ where
     let alarm = alarm.unwrap_or(&own);
     let mut deadline = None;
     poll_fn(|cx| {
-        if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-            return Poll::Ready(sent.map_err(NoHead::Send));
+        match sending.as_mut().poll(cx) {
+            Poll::Ready(Ok(response)) => {
+                *answered = Some(Answered { response, ahead: Ahead::new() });
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(NoHead::Send(error))),
+            Poll::Pending => {}
         }
         let mut end = *deadline.get_or_insert_with(|| tokio::time::Instant::now() + first_look(upload, timeouts));
         while alarm.poll(cx, end).is_ready() {

@@ -132,6 +132,8 @@ pub enum SendError<B> {
     },
     /// Nothing of it left this process: it was not wanted any more when its connection was there.
     Unwanted,
+    /// Nothing of it left this process: it was addressed to another upstream.
+    Elsewhere,
     /// Some of it may have been read by the upstream.
     Broken {
         /// What happened.
@@ -167,7 +169,7 @@ impl<B> SendError<B> {
     pub fn proxy_status(&self) -> &'static str {
         match self {
             Self::Unsent { cause, .. } => cause.proxy_status(),
-            Self::Unwanted => "proxy_internal_error",
+            Self::Unwanted | Self::Elsewhere => "proxy_internal_error",
             Self::Broken { cause, .. } if cause.is_parse_too_large() => "http_response_header_section_size",
             Self::Broken { cause, .. } if cause.is_parse() => "http_protocol_error",
             Self::Broken { cause, .. } if http2_cause(cause).is_some_and(|error| !error.is_io()) => {
@@ -183,7 +185,7 @@ impl<B> SendError<B> {
     /// (HTTP/2, RFC 9113 section 8.7): it may then be sent again, whatever its method.
     pub fn is_unprocessed(&self) -> bool {
         match self {
-            Self::Unsent { .. } | Self::Unwanted => true,
+            Self::Unsent { .. } | Self::Unwanted | Self::Elsewhere => true,
             Self::Broken { cause, .. } => http2_cause(cause).is_some_and(|error| {
                 error.is_remote()
                     && (error.reason() == Some(h2::Reason::REFUSED_STREAM)
@@ -197,7 +199,7 @@ impl<B> SendError<B> {
     /// request on a reused connection may then be sent again (RFC 9110 section 9.2.2).
     pub fn is_connection_loss(&self) -> bool {
         match self {
-            Self::Unsent { .. } | Self::Unwanted => true,
+            Self::Unsent { .. } | Self::Unwanted | Self::Elsewhere => true,
             Self::Broken { cause, .. } => {
                 !cause.is_parse()
                     && !cause.is_user()
@@ -213,6 +215,7 @@ impl<B> fmt::Debug for SendError<B> {
         match self {
             Self::Unsent { cause, .. } => f.debug_struct("Unsent").field("cause", cause).finish_non_exhaustive(),
             Self::Unwanted => f.write_str("Unwanted"),
+            Self::Elsewhere => f.write_str("Elsewhere"),
             Self::Broken { cause, reused } => {
                 f.debug_struct("Broken").field("cause", cause).field("reused", reused).finish()
             }

@@ -106,37 +106,51 @@ where
         &self.upstream
     }
 
-    /// Sends what is in an envelope to this pool's upstream: another one is not opened. The rest is as
-    /// [`send`](Self::send) tells.
-    pub fn deliver<'p>(
-        self: &'p Rc<Self>,
-        envelope: Envelope<'_, B>,
-        plan: Plan<'p>,
-    ) -> Result<impl Future<Output = Result<Response<Answer>, SendError<B>>> + use<'p, B>, Elsewhere> {
-        Ok(self.send(envelope.open(&self.upstream)?, plan))
-    }
-
-    /// Sends on a pooled connection, or on a fresh one. A request that a pooled connection gives
+    /// Sends what is in an envelope to this pool's upstream: another one is not opened.
+    ///
+    /// It goes on a pooled connection, or on a fresh one. A request that a pooled connection gives
     /// back unsent goes out on a fresh one. The connection returns to the pool when the answer's
     /// body has been read to its end.
     ///
     /// The request's target is in origin form, with a `Host`; for HTTP/2 both are put as HTTP/2
     /// wants them. Its extensions go along: hyper writes header names as recorded there, if they
-    /// are. Must run where tasks may be local (`spawn_local`). Dropping the future closes an HTTP/1 connection and
-    /// resets an HTTP/2 stream.
+    /// are. Must run where tasks may be local (`spawn_local`). Dropping the future closes an HTTP/1
+    /// connection and resets an HTTP/2 stream.
+    pub fn deliver<'p>(
+        self: &'p Rc<Self>,
+        envelope: Envelope<'_, B>,
+        plan: Plan<'p>,
+    ) -> impl Future<Output = Result<Response<Answer>, SendError<B>>> + use<'p, B> {
+        self.begin(envelope.open(&self.upstream), plan)
+    }
+
+    #[cfg(test)]
     fn send<'p>(
         self: &'p Rc<Self>,
         request: Request<B>,
         plan: Plan<'p>,
     ) -> impl Future<Output = Result<Response<Answer>, SendError<B>>> + use<'p, B> {
+        self.begin(Ok(request), plan)
+    }
+
+    fn begin<'p>(
+        self: &'p Rc<Self>,
+        request: Result<Request<B>, Elsewhere>,
+        plan: Plan<'p>,
+    ) -> impl Future<Output = Result<Response<Answer>, SendError<B>>> + use<'p, B> {
         let warm = if plan.reuse && !plan.upgrade { self.pop_idle() } else { None };
         // A warm request is handed to its connection at once, and carries no room about for what others need.
-        let begun = match warm {
-            Some(link) => Begun::Warm(link.begin(request)),
-            None => Begun::Cold(Box::pin(self.send_cold(request, plan))),
+        let begun = match (request, warm) {
+            (Ok(request), Some(link)) => Begun::Warm(link.begin(request)),
+            (Ok(request), None) => Begun::Cold(Box::pin(self.send_cold(request, plan))),
+            (Err(Elsewhere), warm) => {
+                self.idle.borrow_mut().extend(warm);
+                Begun::Never
+            }
         };
         async move {
             match begun {
+                Begun::Never => Err(SendError::Elsewhere),
                 Begun::Cold(sending) => sending.await,
                 Begun::Warm(sending) => match sending.await {
                     Ok(response) => Ok(response),
@@ -292,6 +306,8 @@ where
 
 /// How a sending begins.
 enum Begun<W, C> {
+    /// Not here.
+    Never,
     /// On a connection that lay ready.
     Warm(W),
     /// In any other way.

@@ -270,12 +270,13 @@ fn what_is_addressed_to_another_upstream_is_not_opened_and_nobody_hears_of_it() 
         let (own, other) = (Raw::start(&[Step::Answer(OK)]).await, Raw::start(&[]).await);
         let (pool, elsewhere) = (pool(&own), pool_of(target(&other.url())));
         let envelope = Envelope::to(elsewhere.upstream(), get("/"));
-        assert!(matches!(pool.deliver(envelope, PLAN), Err(Elsewhere)));
+        assert!(matches!(pool.deliver(envelope, PLAN).await, Err(SendError::Elsewhere)));
         // The same origin once more, with connections of its own: another credential's may be.
         let twin = pool_of(target(&own.url()));
-        assert!(matches!(pool.deliver(Envelope::to(twin.upstream(), get("/")), PLAN), Err(Elsewhere)));
+        let to_twin = Envelope::to(twin.upstream(), get("/"));
+        assert!(matches!(pool.deliver(to_twin, PLAN).await, Err(SendError::Elsewhere)));
         assert_eq!((own.accepted(), other.accepted()), (0, 0));
-        let sending = pool.deliver(Envelope::to(pool.upstream(), get("/")), PLAN).unwrap();
+        let sending = pool.deliver(Envelope::to(pool.upstream(), get("/")), PLAN);
         assert_eq!(text(sending.await.unwrap()).await, "ok");
     });
 }
