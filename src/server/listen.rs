@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use super::socket::Plain;
 use super::turnstile::{self, Turnstile};
@@ -142,7 +142,7 @@ impl Bound {
         let socket = Socket::from(socket);
         // A non-blocking accept is what tokio asks for, and whoever made the socket may have left it.
         let listener = socket.set_nonblocking(true).and_then(|()| match &address {
-            ListenOn::Tcp(_) => TcpListener::from_std(socket.into()).map(Listener::Tcp),
+            ListenOn::Tcp(_) => listening(socket.into()).map(Listener::Tcp),
             ListenOn::Unix(_) => UnixListener::from_std(OwnedFd::from(socket).into()).map(Listener::Unix),
         });
         let listener = listener.map_err(fail)?;
@@ -174,8 +174,7 @@ impl Bound {
     pub async fn connection(&self) -> io::Result<(Plain, Option<IpAddr>)> {
         match &self.listener {
             Listener::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                let (stream, peer) = accept_tcp(listener).await?;
                 Ok((Plain::Tcp(stream), Some(peer.ip().to_canonical())))
             }
             Listener::Unix(listener) => Ok((Plain::Unix(listener.accept().await?.0), None)),
@@ -185,8 +184,7 @@ impl Bound {
     async fn accept(&self) -> io::Result<Raw> {
         match &self.listener {
             Listener::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                let (stream, peer) = accept_tcp(listener).await?;
                 Ok(Raw::Tcp(stream.into_std()?, peer))
             }
             Listener::Unix(listener) => Ok(Raw::Unix(listener.accept().await?.0.into_std()?)),
@@ -234,7 +232,23 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    listening(socket.into())
+}
+
+/// Whether what is accepted has its listener's options: Linux makes it as a copy of that.
+const INHERITS: bool = cfg!(target_os = "linux");
+
+fn listening(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    SockRef::from(&socket).set_tcp_nodelay(true)?;
+    TcpListener::from_std(socket)
+}
+
+async fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept().await?;
+    if !INHERITS {
+        stream.set_nodelay(true)?;
+    }
+    Ok((stream, peer))
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {
@@ -335,6 +349,23 @@ impl Trouble {
     pub fn is_over(&mut self) {
         if let Some(since) = self.since.take() {
             tracing::info!(seconds = since.elapsed().as_secs_f64(), "connections are accepted again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_sends_small_answers_at_once_whoever_made_the_listener() {
+        let any = ListenOn::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let inherited = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for bound in [Bound::bind(&any).unwrap(), Bound::adopt(inherited.into(), &any).unwrap()] {
+            let ListenOn::Tcp(address) = bound.address() else { panic!("{bound:?}") };
+            let _client = TcpStream::connect(address).await.unwrap();
+            let Raw::Tcp(stream, _) = bound.accept().await.unwrap() else { panic!("{bound:?}") };
+            assert!(stream.nodelay().unwrap());
         }
     }
 }
