@@ -187,12 +187,13 @@ impl Exchange<'_> {
             survey,
         };
         let mut prepared = Prepared::new(head, raw_host, changed, self.forward, self.credential, told);
-        if !body.is_end_stream() {
-            let (places, budget) = (places(self.credential), &self.proxy.shared.budget);
-            prepared.body = splice::take_in(body, prepared.headers(), self.forward, budget, places).await?;
+        let places = places(self.credential);
+        prepared.body = if body.is_end_stream() {
+            Inbound::none(places)
         } else {
-            prepared.body = Inbound::none(places(self.credential));
-        }
+            let budget = &self.proxy.shared.budget;
+            splice::take_in(body, prepared.headers(), self.forward, budget, places).await?
+        };
         let mut answered = None;
         let exchanged = self.exchange(&mut prepared, &mut answered).await;
         self.record.received(prepared.body.received());

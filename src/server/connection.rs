@@ -101,6 +101,7 @@ async fn begin(knock: Knock, member: Rc<Member>, proxy: Rc<Proxy>) -> Option<Sta
 /// says something.
 ///
 /// Not an `async fn`, whose parameters have their room beside the variables that they become.
+#[expect(clippy::manual_async_fn, reason = "see above")]
 fn http1<S>(mut socket: Socket, how: Http1, mut service: S, member: Rc<Member>) -> impl Future<Output = ()>
 where
     S: HttpService<Incoming, ResBody = Reply, Error = Infallible> + Unpin,

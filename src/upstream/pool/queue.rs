@@ -82,13 +82,11 @@ struct Seat<B> {
 
 impl<B> Seat<B> {
     fn poll<T>(&self, what: &Cell<Option<T>>, cx: &Context<'_>) -> Poll<T> {
-        match what.take() {
-            Some(it) => Poll::Ready(it),
-            None => {
-                self.waker.set(Some(cx.waker().clone()));
-                Poll::Pending
-            }
+        if let Some(it) = what.take() {
+            return Poll::Ready(it);
         }
+        self.waker.set(Some(cx.waker().clone()));
+        Poll::Pending
     }
 
     fn wake(&self) {
