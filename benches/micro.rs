@@ -16,7 +16,7 @@ use tokenferry::model::{
     CanonicalPath, EncodedSlash, HeaderCase, HostPattern, Margin, MatchSpec, Origin, PathPrefix, PathRule, Place,
     Protocol, Scheme, UpstreamTls,
 };
-use tokenferry::proxy::headers::{Peer, clean_request, clean_response, set_forwarded, via};
+use tokenferry::proxy::headers::{Peer, Survey, clean_request, clean_response, set_forwarded, via};
 use tokenferry::route::{RequestLine, Table};
 use tokenferry::secret::Secret;
 use tokenferry::telemetry::metrics::{Finished, Metrics};
@@ -189,7 +189,7 @@ fn header_work(c: &mut Criterion) {
             let mut headers = came.clone();
             clean_request(&mut headers);
             remove_headers(&mut headers, &places);
-            set_forwarded(&mut headers, &peer, Some(&host), &via);
+            set_forwarded(&mut headers, Survey::of(&came), &peer, Some(&host), &via);
             headers.insert(http::header::HOST, host.clone());
             headers
         });
@@ -197,7 +197,7 @@ fn header_work(c: &mut Criterion) {
     c.bench_function("headers/answer", |b| {
         b.iter(|| {
             let mut headers = came.clone();
-            clean_response(&mut headers, http::StatusCode::OK);
+            clean_response(&mut headers, http::StatusCode::OK, http::Version::HTTP_11);
             headers
         });
     });

@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use tokenferry::model::Place;
 use tokenferry::proxy::headers::{
-    Peer, clean_request, clean_response, clean_trailers, has_been_here, requested_upgrade, set_forwarded, via,
+    Peer, Survey, clean_request, clean_response, clean_trailers, has_been_here, requested_upgrade, set_forwarded, via,
 };
 use tokenferry::token::inject::remove_headers;
 
@@ -84,7 +84,7 @@ fn request(came: &HeaderMap) {
     let places = CREDENTIAL.map(|(name, _)| place(name));
     clean_request(&mut headers);
     remove_headers(&mut headers, &places);
-    set_forwarded(&mut headers, &peer, Some(&host), &ours);
+    set_forwarded(&mut headers, Survey::of(came), &peer, Some(&host), &ours);
     // As the token is put in, which only a token's guard can do.
     for (name, value) in CREDENTIAL {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -119,7 +119,7 @@ fn trusted(came: &HeaderMap) {
     let mut headers = came.clone();
     let peer = Peer::new("192.0.2.7".parse().ok(), true).trusted(true);
     clean_request(&mut headers);
-    set_forwarded(&mut headers, &peer, None, &HeaderValue::from_static("1.1 us"));
+    set_forwarded(&mut headers, Survey::of(came), &peer, None, &HeaderValue::from_static("1.1 us"));
     let all: Vec<_> = headers.iter().filter(|(name, _)| is_forwarding(&folded(name))).collect();
     for (name, value) in all {
         assert!(FORWARDED.iter().any(|(ours, _)| ours == name), "{name} is left");
@@ -131,7 +131,8 @@ fn trusted(came: &HeaderMap) {
 
 fn answer(came: &HeaderMap) {
     let mut headers = came.clone();
-    clean_response(&mut headers, StatusCode::OK);
+    // In HTTP/2 names may come that HTTP/1 has not.
+    clean_response(&mut headers, StatusCode::OK, Version::HTTP_2);
     let named = nominated(came);
     let stays = |name: &HeaderName| {
         let name = folded(name);

@@ -20,7 +20,7 @@ use super::framing::is_token;
 use crate::model::{HeaderEdits, Place};
 use crate::token::inject::{remove_spellings, spelled_alike};
 
-pub(super) use survey::{Seen, Survey};
+pub use survey::{Seen, Survey};
 
 /// What ends at each hop, with its framing: RFC 9110 sections 7.6.1 (`Connection` and what it must
 /// nominate), 10.1.1 (`Expect`: hyper's server has answered it), 11.7 (proxy authentication); RFC
@@ -151,7 +151,7 @@ pub fn clean_request(headers: &mut HeaderMap) -> Cleaned {
 /// own origin (RFC 7838 section 3). So do names that only HTTP/2 can carry.
 ///
 /// `version` is the one that it came in. What is told is what was there; more may have gone since.
-pub(super) fn clean_response(headers: &mut HeaderMap, status: StatusCode, version: Version) -> Survey {
+pub fn clean_response(headers: &mut HeaderMap, status: StatusCode, version: Version) -> Survey {
     let survey = Survey::of(headers);
     if survey.saw(Seen::HOP) || survey.saw(Seen::CODING) || survey.saw(Seen::UPGRADE) {
         let (found, mut odd) = hops(headers);
@@ -224,7 +224,7 @@ impl Peer {
 /// address added. `host` is the client's `Host` as it came.
 ///
 /// `survey` is of these headers.
-pub(super) fn set_forwarded(
+pub fn set_forwarded(
     headers: &mut HeaderMap,
     survey: Survey,
     peer: &Peer,

@@ -44,7 +44,7 @@ impl Profile {
             }
         }
         let allocates = |number: &&str| names.get(*number).is_some_and(|name| ALLOCATES.contains(name));
-        if !calls.keys().any(|number| allocates(number)) {
+        if !calls.keys().any(&allocates) {
             return Err("no call of the allocator has a name: is the program stripped?".into());
         }
         let allocations = calls.iter().filter(|(number, _)| allocates(number)).map(|(_, calls)| calls).sum();

@@ -7,35 +7,35 @@ use super::{CONTENT_LENGTH_AT, TRANSFER_ENCODING_AT, UPGRADE_AT, hop, is_forward
 
 /// What was seen. A header that was not seen is not there; one that was may have been taken out since.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(in crate::proxy) struct Survey(u16);
+pub struct Survey(u16);
 
 /// A header, or several of a kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::proxy) struct Seen(u16);
+pub struct Seen(u16);
 
 impl Seen {
     /// One that ends at each hop, in any spelling, but for those that have a bit of their own.
-    pub(in crate::proxy) const HOP: Self = Self(1);
+    pub const HOP: Self = Self(1);
     /// `Content-Length`, in any spelling.
-    pub(in crate::proxy) const LENGTH: Self = Self(1 << 1);
+    pub const LENGTH: Self = Self(1 << 1);
     /// `Transfer-Encoding`, in any spelling.
-    pub(in crate::proxy) const CODING: Self = Self(1 << 2);
+    pub const CODING: Self = Self(1 << 2);
     /// `Upgrade`.
-    pub(in crate::proxy) const UPGRADE: Self = Self(1 << 3);
+    pub const UPGRADE: Self = Self(1 << 3);
     /// `Via`.
-    pub(in crate::proxy) const VIA: Self = Self(1 << 4);
+    pub const VIA: Self = Self(1 << 4);
     /// `X-Request-Id`.
-    pub(in crate::proxy) const REQUEST_ID: Self = Self(1 << 5);
+    pub const REQUEST_ID: Self = Self(1 << 5);
     /// `Traceparent` or `Tracestate`.
-    pub(in crate::proxy) const TRACE: Self = Self(1 << 6);
+    pub const TRACE: Self = Self(1 << 6);
     /// What tells where a request came from, in any spelling.
-    pub(in crate::proxy) const FORWARDING: Self = Self(1 << 7);
+    pub const FORWARDING: Self = Self(1 << 7);
     /// `Location`, `Content-Location` or `Set-Cookie`.
-    pub(in crate::proxy) const MAPPED: Self = Self(1 << 8);
+    pub const MAPPED: Self = Self(1 << 8);
     /// `Alt-Svc`.
-    pub(in crate::proxy) const ALT_SVC: Self = Self(1 << 9);
+    pub const ALT_SVC: Self = Self(1 << 9);
     /// All that [`clean_request`](super::clean_request) takes off.
-    pub(in crate::proxy) const CONNECTION: Self = Self(Self::HOP.0 | Self::LENGTH.0 | Self::CODING.0 | Self::UPGRADE.0);
+    pub const CONNECTION: Self = Self(Self::HOP.0 | Self::LENGTH.0 | Self::CODING.0 | Self::UPGRADE.0);
 
     /// Which one a name is. Most are none, and told by their first letter and length.
     fn of(name: &str) -> u16 {
@@ -65,12 +65,12 @@ impl Seen {
 
 impl Survey {
     /// One pass over a head.
-    pub(in crate::proxy) fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap) -> Self {
         Self(headers.keys().fold(0, |seen, name| seen | Seen::of(name.as_str())))
     }
 
     /// Whether there was one of these.
-    pub(in crate::proxy) fn saw(self, what: Seen) -> bool {
+    pub fn saw(self, what: Seen) -> bool {
         self.0 & what.0 != 0
     }
 }
