@@ -8,6 +8,7 @@ mod answer;
 mod dial;
 mod link;
 mod queue;
+mod sending;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ use crate::telemetry::metrics::Sheet;
 use dial::Dialling;
 use link::{Failure, Http1, Http2, Link};
 use queue::Queue;
+use sending::{Sending, Way};
 
 pub use answer::Answer;
 
@@ -139,27 +141,17 @@ where
         plan: Plan<'p>,
     ) -> impl Future<Output = Result<Response<Answer>, SendError<B>>> + use<'p, B> {
         let warm = if plan.reuse && !plan.upgrade { self.pop_idle() } else { None };
+        let cold = move |request| Box::pin(self.send_cold(request, plan));
         // A warm request is handed to its connection at once, and carries no room about for what others need.
-        let begun = match (request, warm) {
-            (Ok(request), Some(link)) => Begun::Warm(link.begin(request)),
-            (Ok(request), None) => Begun::Cold(Box::pin(self.send_cold(request, plan))),
+        let way = match (request, warm) {
+            (Ok(request), Some(link)) => Way::Warm { answer: link.begin(request) },
+            (Ok(request), None) => Way::Cold { answer: cold(request) },
             (Err(Elsewhere), warm) => {
                 self.idle.borrow_mut().extend(warm);
-                Begun::Never
+                Way::None
             }
         };
-        async move {
-            match begun {
-                Begun::Never => Err(SendError::Elsewhere),
-                Begun::Cold(sending) => sending.await,
-                Begun::Warm(sending) => match sending.await {
-                    Ok(response) => Ok(response),
-                    Err(Failure::Over(error)) => Err(error),
-                    Err(Failure::Unsent(_, _)) if plan.still.is_some_and(|still| !still()) => Err(SendError::Unwanted),
-                    Err(Failure::Unsent(back, _)) => Box::pin(self.send_cold(*back, plan)).await,
-                },
-            }
-        }
+        Sending::new(way, move |back| plan.still.is_none_or(|still| still()).then(|| cold(back)))
     }
 
     async fn send_cold(
@@ -302,16 +294,6 @@ where
             None => 0,
         }
     }
-}
-
-/// How a sending begins.
-enum Begun<W, C> {
-    /// Not here.
-    Never,
-    /// On a connection that lay ready.
-    Warm(W),
-    /// In any other way.
-    Cold(C),
 }
 
 impl<B> fmt::Debug for Pool<B> {

@@ -13,6 +13,7 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::{TrySendError, http1, http2};
 
 use super::answer::Lease;
+use super::sending::Answering;
 use super::{Answer, Pool, SendError};
 use crate::upstream::stream::Allowance;
 use crate::upstream::{EgressError, Target, Upstream, egress, wire};
@@ -163,11 +164,11 @@ where
         let reused = self.used.replace(true);
         self.allowance.until_head();
         let answering = self.sender.borrow_mut().try_send_request(request);
-        async move { self.answer(answering.await, reused) }
+        Answering::new(answering, self, reused)
     }
 
     /// What the connection answered.
-    fn answer(
+    pub(super) fn answer(
         self: Rc<Self>,
         answered: Result<Response<Incoming>, TrySendError<Request<B>>>,
         reused: bool,
