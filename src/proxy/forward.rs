@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::head::{Told, clean};
 use super::headers::{Seen, Survey, apply_edits, clean_response};
-use super::kept::Kept;
+use super::kept::{Kept, Room};
 use super::record::Record;
 use super::refusal::{Refusal, UpstreamFault};
 use super::reply::Reply;
@@ -109,11 +109,11 @@ impl<'h> Prepared<'h> {
     }
 
     /// The headers for one more sending.
-    fn take_headers(&mut self) -> HeaderMap {
+    fn take_headers(&mut self, room: &Room) -> HeaderMap {
         match &self.kept {
             None => {
                 let headers = std::mem::take(&mut self.head.headers);
-                self.kept = Some(Kept::of(&headers));
+                self.kept = Some(Kept::of(&headers, room));
                 headers
             }
             Some(kept) => kept.headers(),
@@ -127,8 +127,9 @@ impl<'h> Prepared<'h> {
         upstream: &'g Upstream,
         places: &[Place],
         guard: Option<&'g Guard>,
+        room: &Room,
     ) -> Result<Envelope<'g, Outbound>, Refusal> {
-        let mut headers = self.take_headers();
+        let mut headers = self.take_headers(room);
         let uri = &self.head.uri;
         let injected = splice::inject(places, guard, uri.query(), &self.body)?;
         if injected.body_made && !headers.get(CONTENT_TYPE).is_some_and(media::is_json) {
@@ -197,6 +198,9 @@ impl Exchange<'_> {
         let mut answered = None;
         let exchanged = self.exchange(&mut prepared, &mut answered).await;
         self.record.received(prepared.body.received());
+        if let Some(kept) = prepared.kept.take() {
+            self.proxy.room.give_back(kept);
+        }
         exchanged?;
         let answered = answered.ok_or(Refusal::Internal)?;
         self.record.comes_from(answered.response.body().peer());
@@ -322,7 +326,8 @@ impl Exchange<'_> {
     ) -> Result<Outcome, Refusal> {
         let pool = self.handles.pool.as_ref().ok_or(Refusal::Internal)?;
         let generation = guard.as_ref().map(|g| g.generation);
-        let mut request = prepared.request(&self.forward.upstream, places(self.credential), guard.as_ref())?;
+        let mut request =
+            prepared.request(&self.forward.upstream, places(self.credential), guard.as_ref(), &self.proxy.room)?;
         if let Some(span) = span {
             self.record.trace().name(span, request.headers_mut(), &self.proxy.mint);
         }

@@ -1,18 +1,42 @@
 //! The headers of a request, kept for sending them again. Few are: they are copied into one piece of
 //! memory, which costs a request less than a map of its own and a reference to each value.
 
+use std::cell::RefCell;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// One line after another: the lengths of its name and of its value, whether that is sensitive, both.
 pub(super) struct Kept(Vec<u8>);
 
-/// Room that most heads fit into.
-const ROOM: usize = 1024;
+/// Memory that was used for this before. One a worker.
+#[derive(Default, Debug)]
+pub(super) struct Room(RefCell<Vec<Vec<u8>>>);
+
+/// Bytes that most heads fit into, and more than which is not held on to.
+const USUAL: usize = 1024;
+
+/// Pieces of memory that are held on to.
+const PIECES: usize = 64;
+
+impl Room {
+    fn take(&self) -> Vec<u8> {
+        self.0.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(USUAL))
+    }
+
+    /// Takes back what is not needed any more.
+    pub(super) fn give_back(&self, Kept(mut text): Kept) {
+        let mut pieces = self.0.borrow_mut();
+        if text.capacity() <= USUAL && pieces.len() < PIECES {
+            text.clear();
+            pieces.push(text);
+        }
+    }
+}
 
 impl Kept {
     /// Copies a head's.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut text = Vec::with_capacity(ROOM);
+    pub(super) fn of(headers: &HeaderMap, room: &Room) -> Self {
+        let mut text = room.take();
         for (name, value) in headers {
             let name = name.as_str().as_bytes();
             let sizes = name.len() as u64 | (value.len() as u64) << 24 | u64::from(value.is_sensitive()) << 63;
@@ -64,7 +88,10 @@ mod tests {
                 value.set_sensitive(*sensitive);
                 headers.append(name.parse::<HeaderName>().unwrap(), value);
             }
-            let again = Kept::of(&headers).headers();
+            let room = Room::default();
+            // In memory that held another head before.
+            room.give_back(Kept(b"before".to_vec()));
+            let again = Kept::of(&headers, &room).headers();
             prop_assert_eq!(&again, &headers);
             let sensitive = |map: &HeaderMap| map.iter().map(|(_, value)| value.is_sensitive()).collect::<Vec<_>>();
             prop_assert_eq!(sensitive(&again), sensitive(&headers));

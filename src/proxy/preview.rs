@@ -14,6 +14,7 @@ use super::forwarded::client_address;
 use super::framing::RequestHost;
 use super::head::Told;
 use super::headers::{Peer, Survey, clean_request, is_forwarding, via};
+use super::kept::Room;
 use super::mapping::map_back;
 use super::media::is_json;
 use super::refusal::Refusal;
@@ -236,7 +237,7 @@ fn send<'s>(
         Some(credential) => Some(Guard::of(token, places, &credential.destination).ok_or(Refusal::Internal)?),
         None => None,
     };
-    let envelope = prepared.request(&forward.upstream, places, guard.as_ref())?;
+    let envelope = prepared.request(&forward.upstream, places, guard.as_ref(), &Room::default())?;
     let request = shown(envelope.request());
     let headers = request
         .headers()

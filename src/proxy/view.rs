@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Version};
 
 use super::headers::{Peer, via};
+use super::kept::Room;
 use super::record::Tag;
 use super::reply::OnIdle;
 use super::request_id::Mint;
@@ -90,6 +91,8 @@ pub struct Proxy {
     via: [HeaderValue; 3],
     /// Names requests.
     pub(super) mint: Mint,
+    /// For heads that may be sent again.
+    pub(super) room: Room,
     /// When a kind of failure was last told of a route.
     told: RefCell<HashMap<(String, &'static str), Instant>>,
 }
@@ -124,7 +127,15 @@ impl Proxy {
             // Hex digits behind a word always make a header value.
             via(version, &shared.pseudonym).unwrap_or(HeaderValue::from_static("1.1 tokenferry"))
         });
-        Rc::new(Self { shared, sheet, view, via, mint: Mint::default(), told: RefCell::default() })
+        Rc::new(Self {
+            shared,
+            sheet,
+            view,
+            via,
+            mint: Mint::default(),
+            room: Room::default(),
+            told: RefCell::default(),
+        })
     }
 
     /// What is in force now, with this worker's handles.
