@@ -22,9 +22,9 @@ use crate::load_harness::wire;
 use counts::callgrind::{Callgrind, Cost, Lots, MISSING};
 use counts::profile::Profile;
 
-/// Instructions may grow by that share. Three runs on a busy machine lay 1.1 % apart: how often the proxy wakes up for as
+/// Instructions may grow by that share. Three runs on a busy machine lay 2.0 % apart: how often the proxy wakes up for as
 /// many requests depends on when their parts arrive.
-const GROWTH: f64 = 0.02;
+const GROWTH: f64 = 0.03;
 
 /// What is lower by more than that share is to be kept.
 const FALL: f64 = 0.05;
@@ -166,11 +166,11 @@ async fn a_warm_request_costs_what_it_did() {
 fn what_grows_or_falls_beyond_the_bounds_is_told_and_by_how_much() {
     let baseline = Baseline::of(Cost { instructions: 500_000.0, allocations: 20.0 });
     let said = |instructions, allocations| baseline.complaint(Cost { instructions, allocations }).unwrap_or_default();
-    for (instructions, allocations) in [(500_000.0, 20.0), (509_900.0, 20.4), (475_100.0, 19.6)] {
+    for (instructions, allocations) in [(500_000.0, 20.0), (514_900.0, 20.4), (475_100.0, 19.6)] {
         assert_eq!(said(instructions, allocations), "");
     }
     for (instructions, allocations, told) in [
-        (511_000.0, 20.0, "dearer: find out why\n  instructions 500000 -> 511000 (+2.2 %)"),
+        (516_000.0, 20.0, "dearer: find out why\n  instructions 500000 -> 516000 (+3.2 %)"),
         (
             400_000.0,
             21.0,
