@@ -109,14 +109,14 @@ impl<'h> Prepared<'h> {
     }
 
     /// The headers for one more sending.
-    fn take_headers(&mut self, room: &Room) -> HeaderMap {
+    fn take_headers(&mut self, room: &Room) -> Result<HeaderMap, Refusal> {
         match &self.kept {
             None => {
                 let headers = std::mem::take(&mut self.head.headers);
                 self.kept = Some(Kept::of(&headers, room));
-                headers
+                Ok(headers)
             }
-            Some(kept) => kept.headers(),
+            Some(kept) => kept.headers().ok_or(Refusal::Internal),
         }
     }
 
@@ -129,7 +129,7 @@ impl<'h> Prepared<'h> {
         guard: Option<&'g Guard>,
         room: &Room,
     ) -> Result<Envelope<'g, Outbound>, Refusal> {
-        let mut headers = self.take_headers(room);
+        let mut headers = self.take_headers(room)?;
         let uri = &self.head.uri;
         let injected = splice::inject(places, guard, uri.query(), &self.body)?;
         if injected.body_made && !headers.get(CONTENT_TYPE).is_some_and(media::is_json) {
@@ -185,6 +185,7 @@ impl Exchange<'_> {
             via: self.proxy.via(head.version),
             request_id: self.record.request_id(),
             trace: self.record.trace().onward(),
+            host: self.handles.host.as_ref(),
             survey,
         };
         let mut prepared = Prepared::new(head, raw_host, changed, self.forward, self.credential, told);

@@ -26,6 +26,8 @@ pub(super) struct Told<'a> {
     pub(super) request_id: &'a HeaderValue,
     /// Its trace.
     pub(super) trace: Onward<'a>,
+    /// The `Host` that the upstream is to see, where it is not the client's.
+    pub(super) host: Option<&'a HeaderValue>,
     /// What was seen in its head.
     pub(super) survey: Survey,
 }
@@ -59,7 +61,7 @@ pub(super) fn clean(
     headers.insert(REQUEST_ID.clone(), told.request_id.clone());
     told.trace.write(headers, survey);
     apply_edits(headers, &forward.request_headers);
-    match (&forward.host, raw_host) {
+    match (told.host, raw_host) {
         (Some(host), _) => drop(headers.insert(HOST, host.clone())),
         // It is there as it came, unless the client's `Connection` took it away.
         (None, Some(host)) if headers.get(HOST) != Some(&host) => drop(headers.insert(HOST, host)),

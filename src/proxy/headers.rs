@@ -1,5 +1,5 @@
-//! Header work on the way in and on the way back. Pure functions on a `HeaderMap`; each makes one
-//! pass, and allocates nothing where there is nothing to do.
+//! Header work on the way in and on the way back. Pure functions on a `HeaderMap`; where there is
+//! nothing to do they allocate nothing.
 //!
 //! On the way in the order is: [`has_been_here`] and [`requested_upgrade`], which read what the
 //! next step takes away; [`clean_request`]; the client's credential out; [`apply_edits`]; `Host`;

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use zeroize::Zeroize;
 
 /// One line after another: the lengths of its name and of its value, whether that is sensitive, both.
 pub(super) struct Kept(Vec<u8>);
@@ -12,8 +13,11 @@ pub(super) struct Kept(Vec<u8>);
 #[derive(Default, Debug)]
 pub(super) struct Room(RefCell<Vec<Vec<u8>>>);
 
-/// Bytes that most heads fit into, and more than which is not held on to.
+/// Bytes that most heads fit into.
 const USUAL: usize = 1024;
+
+/// Longer ones are not held on to.
+const MOST: usize = 4096;
 
 /// Pieces of memory that are held on to.
 const PIECES: usize = 64;
@@ -26,8 +30,9 @@ impl Room {
     /// Takes back what is not needed any more.
     pub(super) fn give_back(&self, Kept(mut text): Kept) {
         let mut pieces = self.0.borrow_mut();
-        if text.capacity() <= USUAL && pieces.len() < PIECES {
-            text.clear();
+        if text.capacity() <= MOST && pieces.len() < PIECES {
+            // There may be a client's cookies in it.
+            text.zeroize();
             pieces.push(text);
         }
     }
@@ -47,15 +52,16 @@ impl Kept {
         Self(text)
     }
 
-    /// The headers.
-    pub(super) fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(16);
+    /// The headers; all of them, or `None`.
+    pub(super) fn headers(&self) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::new();
         let mut rest = self.0.as_slice();
-        while let Some((line, behind)) = split(rest) {
-            headers.append(line.0, line.1);
+        while !rest.is_empty() {
+            let ((name, value), behind) = split(rest)?;
+            headers.append(name, value);
             rest = behind;
         }
-        headers
+        Some(headers)
     }
 }
 
@@ -91,7 +97,7 @@ mod tests {
             let room = Room::default();
             // In memory that held another head before.
             room.give_back(Kept(b"before".to_vec()));
-            let again = Kept::of(&headers, &room).headers();
+            let again = Kept::of(&headers, &room).headers().unwrap();
             prop_assert_eq!(&again, &headers);
             let sensitive = |map: &HeaderMap| map.iter().map(|(_, value)| value.is_sensitive()).collect::<Vec<_>>();
             prop_assert_eq!(sensitive(&again), sensitive(&headers));

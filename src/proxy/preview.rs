@@ -213,7 +213,7 @@ fn send<'s>(
     let to_be_made = trace::TO_BE_MADE;
     let trace = trace::foretold(&parts.headers, &to_be_made);
     let survey = Survey::of(&parts.headers);
-    let told = Told { peer, via: &via, request_id: &request_id, trace, survey };
+    let told = Told { peer, via: &via, request_id: &request_id, trace, host: forward.host.as_ref(), survey };
     let mut prepared = Prepared::new(&mut parts, raw_host, changed, forward, credential, told);
     let places = places(credential);
     prepared.body = match body {

@@ -114,6 +114,9 @@ pub(super) struct Handles {
     pub(super) tag: Rc<Tag>,
     pub(super) pool: Option<Rc<Pool<Outbound>>>,
     pub(super) lane: Option<Rc<Lane>>,
+    /// The route's `Host`, copied: a clone counts in memory that it shares with its original, and each request
+    /// makes one.
+    pub(super) host: Option<HeaderValue>,
 }
 
 impl Proxy {
@@ -234,7 +237,8 @@ impl View {
                         Rc::new(Lane::new(Arc::clone(&c.cell), Arc::clone(&c.placement), c.destination.clone()))
                     });
                     let credential = forward.credential.as_ref().map(|credential| credential.name.clone());
-                    Handles { tag: tag(entry, credential, sheet), pool: Some(Rc::clone(pool)), lane }
+                    let host = forward.host.as_ref().and_then(|host| HeaderValue::from_bytes(host.as_bytes()).ok());
+                    Handles { tag: tag(entry, credential, sheet), pool: Some(Rc::clone(pool)), lane, host }
                 }
             })
             .collect();

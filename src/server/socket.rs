@@ -89,6 +89,9 @@ impl Fresh {
     /// Looks at more, until it is this much at most. Says whether there was any.
     pub(super) async fn look(&mut self, most: usize) -> io::Result<bool> {
         let left = most.saturating_sub(self.early.len());
+        if left == 0 {
+            return Ok(false);
+        }
         // Whoever says nothing takes no room.
         self.plain.readable().await?;
         self.early.reserve(left.min(FIRST));

@@ -7,12 +7,12 @@
 mod answer;
 mod dial;
 mod link;
-mod queue;
 mod sending;
 #[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
@@ -22,13 +22,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Body;
+use tokio::sync::oneshot;
 
 use super::connect::Spoken;
 use super::{ConnectError, Elsewhere, Envelope, Returned, SendError, Upstream};
 use crate::telemetry::metrics::Sheet;
 use dial::Dialling;
 use link::{Failure, Http1, Http2, Link};
-use queue::Queue;
 use sending::{Sending, Way};
 
 pub use answer::Answer;
@@ -36,10 +36,6 @@ pub use answer::Answer;
 /// Fresh connections that may give one request back before it is given back to the caller: an
 /// upstream that accepts and closes at once may be restarting, one that does so twice is not well.
 const FRESH_TRIES: u32 = 2;
-
-/// How long a connection serves those who wait for one on its own thread, where others wait elsewhere
-/// below `limits.connections`: many requests of a quick upstream's for one dial, and of a slow one's not more than one.
-const SPELL: Duration = Duration::from_millis(100);
 
 /// How one request is to be sent.
 #[derive(Clone, Copy)]
@@ -69,10 +65,9 @@ pub struct Pool<B> {
     dialling: RefCell<Option<Rc<Dialling>>>,
     /// What the last connection spoke.
     spoken: Cell<Option<Spoken>>,
-    /// Requests that wait for a connection.
-    queue: Rc<Queue<B>>,
-    /// Those of them that wait below `limits.connections`.
+    /// Requests of this worker that wait below `limits.connections`, and their order.
     waiting: Cell<usize>,
+    queue: RefCell<VecDeque<oneshot::Sender<Rc<Http1<B>>>>>,
 }
 
 impl<B> Pool<B>
@@ -98,8 +93,8 @@ where
             shared: RefCell::new(None),
             dialling: RefCell::new(None),
             spoken: Cell::new(None),
-            queue: Rc::default(),
             waiting: Cell::new(0),
+            queue: RefCell::default(),
         })
     }
 
@@ -174,13 +169,14 @@ where
                 }
             }
         }
-        self.send_fresh(request, plan).await
+        // Boxed, so that a request over HTTP/2 does not carry the dial's state about.
+        Box::pin(self.send_fresh(request, plan)).await
     }
 
     async fn send_fresh(
         self: &Rc<Self>,
         mut request: Request<B>,
-        mut plan: Plan<'_>,
+        plan: Plan<'_>,
     ) -> Result<Response<Answer>, SendError<B>> {
         let mut tries = FRESH_TRIES;
         loop {
@@ -193,15 +189,9 @@ where
                 link.give_back();
                 return Err(SendError::Unwanted);
             }
-            let came_back = link.came_back();
             match link.send(request).await {
                 Ok(response) => return Ok(response),
                 Err(Failure::Over(error)) => return Err(error),
-                Err(Failure::Unsent(back, _)) if came_back => {
-                    // As a pooled one may be that was closed meanwhile. The next is dialled.
-                    request = *back;
-                    plan.reuse = false;
-                }
                 Err(Failure::Unsent(back, error)) => {
                     self.forget_closed();
                     tries -= 1;
@@ -230,7 +220,7 @@ where
             let mut shared = self.shared.borrow_mut();
             shared.take_if(|link| foreign > 0 || !link.may_be_used(now, target));
         }
-        self.queue.tidy();
+        self.queue.borrow_mut().retain(|waiter| !waiter.is_closed());
     }
 
     /// The HTTP/1 connection that was used last, if it still may be.
@@ -265,20 +255,20 @@ where
         if link.is_old(now, self.upstream.target()) {
             return;
         }
-        if self.upstream.limit.is_some() && self.waiting_elsewhere() > 0 {
-            // Whoever has waited longest gets its permit, on whichever thread that is; but not before the
-            // connection was of some use here, or a crowd on every thread would dial for each request.
-            if self.queue.is_empty() || link.age(now) >= SPELL {
+        if self.upstream.limit.is_some() {
+            // Whoever has waited longest gets its permit, on whichever thread that is.
+            if self.waiting_elsewhere() > 0 {
                 return;
+            }
+            loop {
+                let Some(waiter) = self.queue.borrow_mut().pop_front() else { break };
+                match waiter.send(link) {
+                    Ok(()) => return,
+                    Err(back) => link = back,
+                }
             }
         }
         link.rest(now);
-        if !self.queue.is_empty() {
-            match self.queue.hand(link) {
-                Some(back) => link = back,
-                None => return,
-            }
-        }
         self.idle.borrow_mut().push(link);
     }
 

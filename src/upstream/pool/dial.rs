@@ -1,4 +1,4 @@
-//! Fresh connections: when one is dialled, and when a request takes one that came back instead.
+//! Fresh connections: when one is dialled, and when a request waits instead.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper_util::rt::TokioIo;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::link::{Http1, Http2, Link, Upgrade};
-use super::queue::UnderWay;
 use super::{Plan, Pool};
 use crate::model::{Protocol, Scheme};
 use crate::telemetry::metrics::Side;
 use crate::upstream::connect::{Purpose, Spoken, connect};
+use crate::upstream::permit::Limit;
 use crate::upstream::{ConnectError, wire};
 
 /// A dial under way that may end in HTTP/2, and serve everyone who waits for it.
@@ -47,7 +47,7 @@ impl<B> Drop for Flight<'_, B> {
     }
 }
 
-/// One that waits below `limits.connections`, and takes a connection that comes back.
+/// One that waits below `limits.connections`, and takes what it is handed.
 struct Waiter<'a>(&'a Cell<usize>);
 
 impl<'a> Waiter<'a> {
@@ -63,6 +63,11 @@ impl Drop for Waiter<'_> {
     }
 }
 
+enum Turn<B> {
+    Permit(Option<OwnedSemaphorePermit>),
+    Handed(Rc<Http1<B>>),
+}
+
 impl<B> Pool<B>
 where
     B: Body<Data = Bytes> + Unpin + 'static,
@@ -72,7 +77,7 @@ where
     /// idle meanwhile.
     ///
     /// Where the answer to the dial may be HTTP/2, requests wait for one dial: its connection
-    /// serves all of them. Once an origin is known to speak HTTP/1.1 each dials for itself.
+    /// serves all of them. Once an origin is known to speak HTTP/1.1 everyone dials at once.
     pub(super) async fn dial(self: &Rc<Self>, plan: Plan<'_>) -> Result<Link<B>, ConnectError> {
         let deadline = Instant::now() + plan.connect;
         let mut joined = false;
@@ -102,50 +107,7 @@ where
         {
             return Ok(link);
         }
-        if plan.reuse { self.seek(deadline).await } else { self.dial_alone(deadline, false).await }
-    }
-
-    /// A connection that is dialled, or one that comes back meanwhile.
-    async fn seek(self: &Rc<Self>, deadline: Instant) -> Result<Link<B>, ConnectError> {
-        let place = self.queue.join();
-        let right = async {
-            let leave = timeout_at(deadline, place.may_dial()).await.map_err(|_| ConnectError::Timeout)?;
-            // Who waits for a permit does not dial yet.
-            drop(leave);
-            self.permit(deadline, true).await
-        };
-        let permit = tokio::select! {
-            biased;
-            link = place.handed() => return Ok(Link::Http1(link)),
-            permit = right => permit?,
-        };
-        let mut dialling = Box::pin(Rc::clone(self).dial_counted(permit, deadline, self.queue.begin_dial()));
-        tokio::select! {
-            biased;
-            link = place.handed() => {
-                // What is dialled is for the next.
-                tokio::task::spawn_local(async move {
-                    if let Ok(link) = dialling.await {
-                        link.give_back();
-                    }
-                });
-                Ok(Link::Http1(link))
-            }
-            link = &mut dialling => link,
-        }
-    }
-
-    async fn dial_counted(
-        self: Rc<Self>,
-        permit: Option<OwnedSemaphorePermit>,
-        deadline: Instant,
-        _under_way: UnderWay,
-    ) -> Result<Link<B>, ConnectError> {
-        let link = self.connected(permit, deadline).await;
-        if link.is_err() {
-            self.queue.failed();
-        }
-        link
+        self.dial_alone(deadline, plan.reuse).await
     }
 
     pub(super) fn may_be_shared(&self) -> bool {
@@ -158,15 +120,10 @@ where
     }
 
     async fn dial_alone(self: &Rc<Self>, deadline: Instant, reuse: bool) -> Result<Link<B>, ConnectError> {
-        let permit = self.permit(deadline, reuse).await?;
-        self.connected(permit, deadline).await
-    }
-
-    async fn connected(
-        self: &Rc<Self>,
-        permit: Option<OwnedSemaphorePermit>,
-        deadline: Instant,
-    ) -> Result<Link<B>, ConnectError> {
+        let permit = match self.turn(deadline, reuse).await? {
+            Turn::Permit(permit) => permit,
+            Turn::Handed(link) => return Ok(Link::Http1(link)),
+        };
         let (mut stream, spoken) = connect(&self.upstream, Purpose::Pool, permit, deadline).await?;
         self.spoken.set(Some(spoken));
         let (peer, allowance) = (stream.peer(), stream.allowance());
@@ -196,7 +153,11 @@ where
     /// Always a fresh connection, and always HTTP/1.1.
     pub(super) async fn dial_upgrade(self: &Rc<Self>, patience: Duration) -> Result<Link<B>, ConnectError> {
         let deadline = Instant::now() + patience;
-        let permit = self.permit(deadline, false).await?;
+        let permit = match self.turn(deadline, false).await? {
+            Turn::Permit(permit) => permit,
+            // Never handed to one who does not ask for it.
+            Turn::Handed(_) => return Err(ConnectError::Limit),
+        };
         let (stream, _) = connect(&self.upstream, Purpose::Upgrade, permit, deadline).await?;
         let (peer, allowance) = (stream.peer(), stream.allowance());
         let builder = wire::http1_builder(self.upstream.target());
@@ -217,15 +178,22 @@ where
         });
     }
 
-    /// The right to one more connection.
-    async fn permit(&self, deadline: Instant, reuse: bool) -> Result<Option<OwnedSemaphorePermit>, ConnectError> {
-        let Some(limit) = &self.upstream.limit else { return Ok(None) };
-        if let Some(permit) = limit.try_take() {
-            return Ok(Some(permit));
+    /// The right to one more connection; or, where there is none to be had, a connection of ours
+    /// that came idle.
+    async fn turn(&self, deadline: Instant, reuse: bool) -> Result<Turn<B>, ConnectError> {
+        let Some(limit) = &self.upstream.limit else { return Ok(Turn::Permit(None)) };
+        match limit.try_take() {
+            Some(permit) => Ok(Turn::Permit(Some(permit))),
+            None => self.wait(limit, deadline, reuse).await,
         }
+    }
+
+    async fn wait(&self, limit: &Limit, deadline: Instant, reuse: bool) -> Result<Turn<B>, ConnectError> {
+        let (waiter, handed) = oneshot::channel();
         // Only those count as ours that would take a connection of ours; for the others one is
         // closed, as for those on other threads.
         let _waiting = if reuse {
+            self.queue.borrow_mut().push_back(waiter);
             Some(Waiter::new(&self.waiting))
         } else {
             if self.idle.borrow_mut().pop().is_none() {
@@ -235,7 +203,8 @@ where
         };
         tokio::select! {
             biased;
-            permit = limit.take() => Ok(permit),
+            Ok(link) = handed, if reuse => Ok(Turn::Handed(link)),
+            permit = limit.take() => Ok(Turn::Permit(permit)),
             () = sleep_until(deadline) => Err(ConnectError::Limit),
         }
     }

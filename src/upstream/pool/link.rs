@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::TE;
@@ -67,11 +67,6 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    /// Whether it has carried a request before, and was handed on by whoever had it.
-    pub(super) fn came_back(&self) -> bool {
-        matches!(self, Self::Http1(link) if link.used.get())
-    }
-
     /// Nothing is sent over it after all.
     pub(super) fn give_back(self) {
         match self {
@@ -197,12 +192,8 @@ where
         self.sender.borrow().is_ready()
     }
 
-    pub(super) fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.born)
-    }
-
     pub(super) fn is_old(&self, now: Instant, target: &Target) -> bool {
-        self.age(now) >= target.age
+        now.saturating_duration_since(self.born) >= target.age
     }
 
     /// Whether it may carry another request. That it is ready is a hint: the upstream's close may

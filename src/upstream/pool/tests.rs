@@ -17,7 +17,6 @@ use crate::upstream::{Malformed, Returned, Roots, Target};
 
 mod http2;
 mod limit;
-mod queue;
 
 const PLAN: Plan<'static> = Plan { connect: PATIENCE, reuse: true, upgrade: false, still: None };
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

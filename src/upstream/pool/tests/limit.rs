@@ -38,7 +38,7 @@ fn a_request_that_waited_too_long_is_given_back() {
             assert!(matches!(error, SendError::Unsent { cause: ConnectError::Limit, .. }));
         }
         pool.reap(Instant::now());
-        assert_eq!(pool.queue.places(), (0, 0), "those who gave up are forgotten");
+        assert_eq!(pool.queue.borrow().len(), 0, "those who gave up are forgotten");
         assert_eq!((pool.waiting.get(), raw.accepted()), (0, 1));
         task.abort();
     });
