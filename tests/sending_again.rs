@@ -44,6 +44,39 @@ async fn a_post_goes_out_again_unseen_where_the_upstream_had_closed_its_idle_con
 }
 
 #[tokio::test]
+async fn a_head_that_goes_again_is_the_same_to_the_last_header() {
+    // The second request on a connection breaks it; the third is the second once more, on another connection.
+    let upstream = Wire::start(|mut caller| async move {
+        while let Some(request) = caller.request().await {
+            if request.connection == 0 && request.target() == "/again" {
+                return;
+            }
+            caller.say(OK).await;
+        }
+    })
+    .await;
+    let route = one_route(&upstream.url(""), "request_headers: {set: {X-Tenant: a}}");
+    let proxy = Proxy::start(&route).await;
+    let mut client = End::connect(proxy.address()).await;
+    let many: String = (0..30).map(|n| format!("X-Own-{n}: {}\r\n", "v".repeat(n * 20))).collect();
+    for target in ["/", "/again"] {
+        let lines = format!("Cookie: a=1\r\nX-Twice: 1\r\nX-Twice: 2\r\nX-Empty:\r\n{many}");
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\n{lines}\r\n")).await;
+        assert_eq!(client.answer().await.status(), 200, "{target}");
+    }
+    let heads: Vec<String> = upstream.seen().into_iter().map(|request| request.head).collect();
+    let [_, first, second] = heads.as_slice() else { panic!("{heads:#?}") };
+    assert!(first.contains("\r\nX-Own-29: v") && first.contains("\r\nX-Tenant: a"), "{first}");
+    assert_eq!(sorted(first), sorted(second));
+}
+
+fn sorted(head: &str) -> Vec<&str> {
+    let mut lines: Vec<_> = head.split("\r\n").collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[tokio::test]
 async fn a_fresh_connection_that_breaks_is_the_upstreams_answer() {
     let upstream = Wire::start(|mut caller| async move {
         caller.request().await;

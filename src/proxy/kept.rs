@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use zeroize::Zeroize;
 
 /// One line after another: the lengths of its name and of its value, whether that is sensitive, both.
 pub(super) struct Kept(Vec<u8>);
@@ -31,8 +30,9 @@ impl Room {
     pub(super) fn give_back(&self, Kept(mut text): Kept) {
         let mut pieces = self.0.borrow_mut();
         if text.capacity() <= MOST && pieces.len() < PIECES {
-            // There may be a client's cookies in it.
-            text.zeroize();
+            // There may be a client's cookies in it. (`zeroize` writes byte by byte, and all of the capacity.)
+            text.fill(0);
+            text.clear();
             pieces.push(text);
         }
     }
