@@ -68,9 +68,7 @@ fn hop(name: &str) -> Option<usize> {
         25 => &[PROXY_AUTHENTICATION_INFO_AT],
         _ => return None,
     };
-    let first = name.as_bytes().first();
-    let is_same = |hop: &HeaderName| hop.as_str().as_bytes().first() == first && spelled_alike(hop.as_str(), name);
-    candidates.iter().copied().find(|at| HOP.get(*at).is_some_and(is_same))
+    candidates.iter().copied().find(|at| HOP.get(*at).is_some_and(|hop| spelled_alike(hop.as_str(), name)))
 }
 
 /// Which of [`HOP`] are there, a bit each, and those that are spelled with `_`.
@@ -153,7 +151,7 @@ pub fn clean_request(headers: &mut HeaderMap) -> Cleaned {
 /// `version` is the one that it came in. What is told is what was there; more may have gone since.
 pub fn clean_response(headers: &mut HeaderMap, status: StatusCode, version: Version) -> Survey {
     let survey = Survey::of(headers);
-    if survey.saw(Seen::HOP) || survey.saw(Seen::CODING) || survey.saw(Seen::UPGRADE) {
+    if survey.saw(Seen::HOP) {
         let (found, mut odd) = hops(headers);
         odd.retain(|name| !matches!(hop(name.as_str()), Some(CONTENT_LENGTH_AT | EXPECT_AT)));
         if found & 1 << CONNECTION_AT != 0 {

@@ -135,16 +135,15 @@ where
         request: Result<Request<B>, Elsewhere>,
         plan: Plan<'p>,
     ) -> impl Future<Output = Result<Response<Answer>, SendError<B>>> + use<'p, B> {
-        let warm = if plan.reuse && !plan.upgrade { self.pop_idle() } else { None };
         let cold = move |request| Box::pin(self.send_cold(request, plan));
         // A warm request is handed to its connection at once, and carries no room about for what others need.
-        let way = match (request, warm) {
-            (Ok(request), Some(link)) => Way::Warm { answer: link.begin(request) },
-            (Ok(request), None) => Way::Cold { answer: cold(request) },
-            (Err(Elsewhere), warm) => {
-                self.idle.borrow_mut().extend(warm);
-                Way::None
-            }
+        let pooled = || if plan.reuse && !plan.upgrade { self.pop_idle() } else { None };
+        let way = match request {
+            Err(Elsewhere) => Way::None,
+            Ok(request) => match pooled() {
+                Some(link) => Way::Warm { answer: link.begin(request) },
+                None => Way::Cold { answer: cold(request) },
+            },
         };
         Sending::new(way, move |back| plan.still.is_none_or(|still| still()).then(|| cold(back)))
     }

@@ -1,5 +1,5 @@
-//! What a warm request costs in user instructions and heap allocations: counted, not timed, so that nothing else on
-//! the machine moves it. The integration tests take this in as a module of theirs (`tests/cost.rs`), so it names its
+//! What a warm request costs in user instructions and heap allocations: counted, not timed, so that what else
+//! the machine does hardly moves it. The integration tests take this in as a module of theirs (`tests/cost.rs`), so it names its
 //! neighbours by `super`.
 //!
 //! - `callgrind`: the proxy under valgrind's callgrind, asked for more and more

@@ -1,5 +1,5 @@
 //! What a request costs that can be counted: instructions and allocations by callgrind, system calls by strace, each
-//! of a proxy of its own. Counted once: what else the machine does changes nothing.
+//! of a proxy of its own. Counted once: what else the machine does hardly changes it.
 
 use super::calls;
 use super::progress::Progress;

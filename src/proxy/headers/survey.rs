@@ -14,14 +14,14 @@ pub struct Survey(u16);
 pub struct Seen(u16);
 
 impl Seen {
-    /// One that ends at each hop, in any spelling, but for those that have a bit of their own.
-    pub const HOP: Self = Self(1);
     /// `Content-Length`, in any spelling.
-    pub const LENGTH: Self = Self(1 << 1);
+    pub const LENGTH: Self = Self(1);
     /// `Transfer-Encoding`, in any spelling.
-    pub const CODING: Self = Self(1 << 2);
+    pub const CODING: Self = Self(1 << 1);
     /// `Upgrade`.
-    pub const UPGRADE: Self = Self(1 << 3);
+    pub const UPGRADE: Self = Self(1 << 2);
+    /// What ends at each hop, in any spelling, but for `Content-Length`.
+    pub const HOP: Self = Self(Self::OTHER_HOP.0 | Self::CODING.0 | Self::UPGRADE.0);
     /// `Via`.
     pub const VIA: Self = Self(1 << 4);
     /// `X-Request-Id`.
@@ -35,7 +35,10 @@ impl Seen {
     /// `Alt-Svc`.
     pub const ALT_SVC: Self = Self(1 << 9);
     /// All that [`clean_request`](super::clean_request) takes off.
-    pub const CONNECTION: Self = Self(Self::HOP.0 | Self::LENGTH.0 | Self::CODING.0 | Self::UPGRADE.0);
+    pub const CONNECTION: Self = Self(Self::HOP.0 | Self::LENGTH.0);
+
+    /// Any other that ends at each hop.
+    const OTHER_HOP: Self = Self(1 << 3);
 
     /// Which one a name is. Most are none, and told by their first letter and length.
     fn of(name: &str) -> u16 {
@@ -55,7 +58,7 @@ impl Seen {
                 Some(CONTENT_LENGTH_AT) => Self::LENGTH,
                 Some(TRANSFER_ENCODING_AT) => Self::CODING,
                 Some(UPGRADE_AT) => Self::UPGRADE,
-                Some(_) => Self::HOP,
+                Some(_) => Self::OTHER_HOP,
             },
             _ => return 0,
         };
