@@ -176,10 +176,11 @@ async fn a_parked_connection_may_still_become_a_tunnel() {
     assert_eq!(parked(&process), 1);
 }
 
-/// In proportional shares, in KiB.
+/// Of its own, in KiB. Its share of the program's pages is left out: that grows when another process ends that had
+/// them too.
 fn memory(process: &Process) -> u64 {
     let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid())).unwrap();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
