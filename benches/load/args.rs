@@ -51,6 +51,10 @@ pub(crate) struct Options {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) workers: Option<u32>,
 
+    /// Which requests the proxy logs, in place of the scenario's; its peers log none
+    #[arg(long, value_parser = ["off", "errors", "all"], value_name = "REQUESTS")]
+    pub(crate) access_log: Option<String>,
+
     /// Seconds of rotation: an exclusive token of two seconds at full load
     #[arg(long, default_value_t = 20.0, value_parser = seconds, value_name = "SECONDS")]
     pub(crate) rotation: f64,
@@ -79,8 +83,8 @@ pub(crate) struct Options {
     #[arg(long = "peer", value_name = "NAME=COMMAND,PORT", conflicts_with_all = ["url", "config"])]
     pub(crate) peers: Vec<Peer>,
 
-    /// Another build of the proxy to measure
-    #[arg(long, value_name = "PROGRAM", default_value = env!("CARGO_BIN_EXE_tokenferry"), hide_default_value = true)]
+    /// The build of the proxy to measure; of `cargo bench` its own
+    #[arg(long, env = "TOKENFERRY_BIN", hide_env_values = true, value_name = "PROGRAM", default_value = env!("CARGO_BIN_EXE_tokenferry"), hide_default_value = true)]
     pub(crate) proxy: PathBuf,
 
     /// Drives the proxy with this configuration, and with the upstreams that it names

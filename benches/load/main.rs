@@ -1,8 +1,8 @@
 //! The load harness: what a request through the proxy costs, beside nginx and `HAProxy` doing the same job.
 //!
 //! ```text
+//! make bench ARGS="--scenario get-1k --rounds 7 --html report.html"    the proxy as it is released
 //! cargo bench --bench load -- --help
-//! cargo bench --bench load -- --scenario get-1k --rounds 7 --html report.html
 //! ```
 //!
 //! It starts the proxy, a vendor (API and token endpoint) and, where they are installed, nginx and `HAProxy`, each as

@@ -145,6 +145,7 @@ fn setting(options: &Options) -> Value {
         "connections": options.connections,
         "rate": options.rate,
         "workers": options.workers,
+        "access_log": options.access_log,
         "cpus": allowed_cpus().len(),
         "proxies_on_cpu": pinning.proxies,
         "rest_on_cpu": pinning.rest,

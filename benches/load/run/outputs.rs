@@ -25,6 +25,7 @@ pub(crate) fn describe(setting: &Value) -> String {
     {
         lines.push(format!("driving {driven}"));
     } else {
+        lines.push(format!("measuring {}", setting["proxy"].as_str().unwrap_or_default()));
         for (peer, package) in [("nginx", "nginx-light"), ("haproxy", "haproxy")] {
             lines.push(match &setting[peer] {
                 Value::String(version) => format!("beside {version}"),

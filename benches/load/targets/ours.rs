@@ -118,6 +118,7 @@ fn configuration(stage: &Stage<'_>, routes: u32, revision: u32) -> String {
     }
     let when = |condition: bool, text: String| if condition { text } else { String::new() };
     let waiting = stage.options.waiting;
+    let access_log = stage.options.access_log.as_deref().unwrap_or(if routes > 1 { "errors" } else { "off" });
     include_str!("../../peers/proxy.yaml")
         .replace("@WORKERS@", &stage.workers.to_string())
         .replace(
@@ -125,7 +126,7 @@ fn configuration(stage: &Stage<'_>, routes: u32, revision: u32) -> String {
             &when(stage.traffic.client == Client::Tls, format!(", tls: {{cert: '{certificate}', key: '{key}'}}")),
         )
         .replace("@ADMIN@", &when(routes > 1, "admin: {address: '127.0.0.1:0'}".to_owned()))
-        .replace("@ACCESS_LOG@", if routes > 1 { "errors" } else { "off" })
+        .replace("@ACCESS_LOG@", access_log)
         .replace("@CONNECTIONS@", &stage.connections().to_string())
         .replace(
             "@DEFAULTS@",
