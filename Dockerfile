@@ -7,20 +7,21 @@
 # change reach the container. In a container `listeners` and `admin` say 0.0.0.0, and `admin` a token.
 # To pin the bases to what was looked at, name them with their digest: --build-arg RUST_IMAGE=rust@sha256:...
 
-ARG RUST_IMAGE=rust:1.95-bookworm
+ARG RUST_IMAGE=rust:1.95.0-bookworm
 ARG BASE_IMAGE=gcr.io/distroless/static-debian12:nonroot
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 COPY . .
-# PROFILE=dev builds sooner, and what runs slower.
+# PROFILE=dev builds sooner, and what runs slower. Only a release is built from a recorded profile.
 ARG PROFILE=release
 # The caches outlive the build: only what has changed is compiled again. Statically linked, the C
 # library's name service included ("files" and "dns"), so the last stage needs no library at all.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
     host="$(rustc -vV | sed -n 's/^host: //p')" \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo install --locked --no-track \
+    && with="$([ "$PROFILE" != release ] || echo benches/pgo/use.sh)" \
+    && RUSTFLAGS="-C target-feature=+crt-static" $with cargo install --locked --no-track \
         --path . --bin tokenferry --profile "$PROFILE" --target "$host" --root out \
     && mkdir -p out/doc \
     && python3 deploy/release/licences.py > out/doc/THIRD-PARTY-LICENSES \

@@ -70,9 +70,17 @@ e2e: rust-tools .venv/installed ## Real foreign programs against the built binar
 	TOKENFERRY_BIN="$$target/tokenferry" TOKENFERRY_STATIC_BIN="$$target/tokenferry-static" PYTHONDONTWRITEBYTECODE=1 \
 		.venv/bin/python -m pytest tests/e2e $(ARGS)
 
+# The proxy as it is released, and the harness by what is built sooner: it does no more than drive it.
 .PHONY: bench
 bench: rust-tools bench-tools ## What must hold of speed and memory, beside nginx and HAProxy; options in ARGS="--scenario get-1k --rounds 7"
-	cargo bench --locked --bench load -- $(ARGS)
+	target=$$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/') && \
+	triple=$$(rustc -vV | sed -n 's/^host: //p') && \
+	benches/pgo/use.sh cargo build --locked --release --bin tokenferry && \
+	TOKENFERRY_BIN="$$target/$$triple/release/tokenferry" cargo bench --locked --profile soak --bench load -- $(ARGS)
+
+.PHONY: pgo
+pgo: rust-tools ## Records anew which code is hot, for `make bench`, `make release` and the container image
+	benches/pgo/record.sh
 
 .PHONY: release
 release: rust-tools ## A static binary with its licences, bill of materials and checksums, in target/dist

@@ -38,6 +38,7 @@ mod memory;
 mod metrics;
 mod own_logins;
 mod parking;
+mod pgo;
 mod protocols;
 mod release;
 mod reload;

@@ -28,7 +28,10 @@ mkdir -p "$out/$name/completions" "$out/$name/man"
 python3 deploy/release/licences.py > "$out/$name/THIRD-PARTY-LICENSES"
 python3 deploy/release/sbom.py > "$out/$name/tokenferry.cdx.json"
 
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --bin tokenferry --profile "$profile" --target "$triple"
+# Only a release's settings give functions the names that a recorded profile knows them by.
+with=
+[ "$profile" = release ] && with=benches/pgo/use.sh
+RUSTFLAGS="-C target-feature=+crt-static" $with cargo build --locked --bin tokenferry --profile "$profile" --target "$triple"
 folder=$profile
 [ "$profile" = dev ] && folder=debug
 binary=$target/$triple/$folder/tokenferry

@@ -83,8 +83,9 @@ def test_the_context_is_enough_to_build_from_and_holds_no_secret(tmp_path):
             assert (file.parent / name).exists(), f"{file} embeds {name}, which .dockerignore leaves out"
     # What else the build stage runs, and copies.
     (run,) = values("RUN", 0)
-    for script in re.findall(r"python3 (\S+)", run):
+    for script in re.findall(r"[\w/]+\.(?:py|sh)", run):
         assert (tmp_path / script).is_file()
+    assert list((tmp_path / "benches/pgo").glob("*.profdata"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,129 @@
+//! Releases are built from a recorded profile: `benches/pgo`.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Another checkout, whose scripts are ours and which has no profile.
+fn checkout() -> TempDir {
+    let folder = tempfile::Builder::new().prefix("a folder with spaces").tempdir().unwrap();
+    let link = |from: &Path, to: &Path| {
+        for entry in fs::read_dir(from).unwrap() {
+            let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+            if !to.join(&name).exists() {
+                symlink(path, to.join(name)).unwrap();
+            }
+        }
+    };
+    fs::create_dir_all(scripts(&folder)).unwrap();
+    for script in ["key.sh", "use.sh"] {
+        fs::copy(top().join("benches/pgo").join(script), scripts(&folder).join(script)).unwrap();
+    }
+    link(&top().join("benches"), &folder.path().join("benches"));
+    link(top(), folder.path());
+    folder
+}
+
+fn scripts(checkout: &TempDir) -> PathBuf {
+    checkout.path().join("benches/pgo")
+}
+
+/// The name of the profile that fits.
+fn key(scripts: &Path) -> String {
+    let told = Command::new("sh").arg(scripts.join("key.sh")).output().unwrap();
+    assert!(told.status.success(), "{told:?}");
+    text(&told.stdout).trim().to_owned()
+}
+
+/// What a command sees of the flags.
+fn seen(checkout: &TempDir) -> Output {
+    let script = "echo \"$CARGO_BUILD_TARGET\"; printf %s \"${CARGO_ENCODED_RUSTFLAGS-none}\" | tr '\\037' '\\n'";
+    Command::new("sh")
+        .arg(scripts(checkout).join("use.sh"))
+        .args(["sh", "-c", script])
+        .env("RUSTFLAGS", "  -C target-feature=+crt-static ")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_build_is_told_of_the_profile_that_fits_beside_the_flags_that_it_has() {
+    let checkout = checkout();
+    let key = key(&scripts(&checkout));
+    let profile = scripts(&checkout).join(format!("{key}.profdata"));
+    fs::write(&profile, "").unwrap();
+    let output = seen(&checkout);
+    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    let profile = format!("-Cprofile-use={}", profile.display());
+    let muted = "-Cllvm-args=-no-pgo-warn-mismatch";
+    assert_eq!(lines[1..], ["-C", "target-feature=+crt-static", profile.as_str(), muted], "{output:?}");
+    assert!(key.contains(lines[0]), "{output:?}");
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn without_a_profile_that_fits_a_build_is_as_ever_and_that_is_told() {
+    let checkout = checkout();
+    let key = key(&scripts(&checkout));
+    fs::write(scripts(&checkout).join(format!("{key}0.profdata")), "").unwrap();
+    let output = seen(&checkout);
+    assert_eq!(text(&output.stdout).lines().nth(1), Some("none"), "{output:?}");
+    assert!(text(&output.stderr).contains(&format!("no profile fits ({key})")), "{output:?}");
+}
+
+#[test]
+fn a_profile_fits_as_long_as_the_names_of_functions_stay() {
+    let checkout = checkout();
+    let before = key(&scripts(&checkout));
+    let manifest = checkout.path().join("Cargo.toml");
+    let original = fs::read_to_string(&manifest).unwrap();
+    for (line, instead, fits) in [
+        ("codegen-units = 1\n", "codegen-units = 1 # said\n", true),
+        ("codegen-units = 1\n", "codegen-units = 2\n", false),
+        ("[profile.soak]\n", "[profile.soak]\nopt-level = 2\n", true),
+    ] {
+        assert!(original.contains(line), "{line}");
+        fs::remove_file(&manifest).unwrap();
+        fs::write(&manifest, original.replacen(line, instead, 1)).unwrap();
+        assert_eq!(key(&scripts(&checkout)) == before, fits, "{instead}");
+    }
+}
+
+#[test]
+fn the_profile_that_is_kept_for_this_compiler_fits() {
+    let scripts = top().join("benches/pgo");
+    let key = key(&scripts);
+    let (compiler, _) = key.rsplit_once('-').unwrap();
+    for entry in fs::read_dir(&scripts).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.starts_with(&format!("{compiler}-")) {
+            assert_eq!(name, format!("{key}.profdata"), "record it anew by `make pgo`, or do without and delete it");
+        }
+    }
+}
+
+#[test]
+fn what_is_released_and_measured_is_built_from_it() {
+    let read = |name: &str| fs::read_to_string(top().join(name)).unwrap();
+    for name in ["Makefile", "Dockerfile", "deploy/release/release.sh"] {
+        assert!(read(name).contains("benches/pgo/use.sh"), "{name}");
+    }
+    // The image's compiler is one that there is a profile for.
+    let dockerfile = read("Dockerfile");
+    let image = dockerfile.lines().find_map(|line| line.strip_prefix("ARG RUST_IMAGE=rust:")).unwrap();
+    let compiler = format!("{}-x86_64-unknown-linux-gnu-", image.split('-').next().unwrap());
+    let mut profiles = fs::read_dir(top().join("benches/pgo")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(profiles.any(|name| name.to_string_lossy().starts_with(&compiler)), "{image}");
+}
