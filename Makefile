@@ -15,6 +15,9 @@ install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		exit 1; \
 	fi
 
+# Where cargo builds to, for a shell.
+target = $$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+
 .PHONY: help
 help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -62,8 +65,7 @@ soak: rust-tools test-tools ## What takes minutes: tokens, configurations and se
 
 .PHONY: e2e
 e2e: rust-tools .venv/installed ## Real foreign programs against the built binary, a browser among them; systemd's, promtool's and Kubernetes' view of deploy/
-	target=$$(cargo metadata --format-version 1 --no-deps --locked | \
-		.venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug && \
+	target=$(target)/debug && \
 	cargo rustc --locked --bin tokenferry -- -C target-feature=+crt-static && \
 	cp "$$target/tokenferry" "$$target/tokenferry-static" && \
 	cargo build --locked && \
@@ -73,7 +75,7 @@ e2e: rust-tools .venv/installed ## Real foreign programs against the built binar
 # The proxy as it is released, and the harness by what is built sooner: it does no more than drive it.
 .PHONY: bench
 bench: rust-tools bench-tools ## What must hold of speed and memory, beside nginx and HAProxy; options in ARGS="--scenario get-1k --rounds 7"
-	target=$$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/') && \
+	target=$(target) && \
 	triple=$$(rustc -vV | sed -n 's/^host: //p') && \
 	benches/pgo/use.sh cargo build --locked --release --bin tokenferry && \
 	TOKENFERRY_BIN="$$target/$$triple/release/tokenferry" cargo bench --locked --profile soak --bench load -- $(ARGS)

@@ -15,7 +15,7 @@ if [ ! -x "$merge" ]; then
 	}
 	rustup component add llvm-tools
 fi
-target=$(cargo metadata --format-version 1 --no-deps --locked | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/pgo
+target=$PWD/target/pgo
 counts=$target/counts
 # A proxy adds to what is counted there already.
 rm -rf "$counts"
@@ -43,6 +43,7 @@ drive --scenario idle --idle 1000 --give-back 2
 drive --scenario cold-start --waiting 1000
 
 # What never ran is left out: it is most of it, and is then built as it is without a profile.
-rm -f "benches/pgo/${name%-*}"-*.profdata
-"$merge" merge --sparse -o "benches/pgo/$name.profdata" "$counts"/*.profraw
+"$merge" merge --sparse -o "$target/merged" "$counts"/*.profraw
+rm -f benches/pgo/*-"$host"-*.profdata
+mv "$target/merged" "benches/pgo/$name.profdata"
 ls -l "benches/pgo/$name.profdata"
