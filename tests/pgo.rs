@@ -84,6 +84,13 @@ fn without_a_profile_that_fits_a_build_is_as_ever_and_that_is_told() {
 }
 
 #[test]
+fn a_command_is_asked_for_where_there_is_none() {
+    let told = Command::new("sh").arg(top().join("benches/pgo/use.sh")).output().unwrap();
+    assert_eq!(told.status.code(), Some(2), "{told:?}");
+    assert!(text(&told.stderr).contains("usage: "), "{told:?}");
+}
+
+#[test]
 fn a_profile_fits_as_long_as_the_names_of_functions_stay() {
     let checkout = checkout();
     let before = key(&scripts(&checkout));

@@ -10,6 +10,10 @@
 # RUSTFLAGS are kept; those of cargo's configuration are not, since cargo takes flags from one place only. The target is
 # named, as for a release: functions have other names where it is not.
 set -eu
+[ $# -gt 0 ] || {
+	echo "usage: $0 cargo build --release --locked" >&2
+	exit 2
+}
 folder=$(cd "$(dirname "$0")" && pwd)
 name=$("$folder/key.sh")
 CARGO_BUILD_TARGET=$("${RUSTC:-rustc}" -vV | sed -n 's/^host: //p')
