@@ -156,9 +156,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = match &mut self.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
-            Transport::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, bufs),
+        let polled = match (&mut self.transport, bufs) {
+            // `send` costs less than `writev`.
+            (Transport::Plain(tcp), [whole]) => Pin::new(tcp).poll_write(cx, whole),
+            (Transport::Plain(tcp), _) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            (Transport::Tls(tls), _) => Pin::new(tls).poll_write_vectored(cx, bufs),
         };
         self.credit(polled, bufs)
     }
