@@ -74,7 +74,7 @@ impl RequestHost {
     pub(super) fn host(&self) -> &str {
         match (&self.lower, &self.authority) {
             (Some(lower), _) => lower,
-            (None, Some(authority)) => authority.to_str().ok().and_then(|a| a.get(..self.host_end)).unwrap_or_default(),
+            (None, Some(authority)) => text(authority).and_then(|a| a.get(..self.host_end)).unwrap_or_default(),
             (None, None) => "",
         }
     }
@@ -116,7 +116,7 @@ pub(super) fn check(parts: &request::Parts, survey: Survey) -> Result<RequestHos
     // would read a list.
     let line = only_one(&parts.headers, &HOST).map_err(|Ambiguous| Malformed::HostRepeated)?;
     let host = match line {
-        Some(value) => Some((value, value.to_str().ok().and_then(HostPort::read).ok_or(Malformed::HostInvalid)?)),
+        Some(value) => Some((value, text(value).and_then(HostPort::read).ok_or(Malformed::HostInvalid)?)),
         None => None,
     };
 
@@ -175,6 +175,11 @@ fn only_one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h 
     let mut lines = headers.get_all(name).iter();
     let first = lines.next();
     if lines.next().is_some() { Err(Ambiguous) } else { Ok(first) }
+}
+
+/// A value as text, for one who looks at each of its characters: `to_str` does that before.
+fn text(value: &HeaderValue) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()).ok()
 }
 
 /// `host[:port]` (RFC 9110 section 7.2), read strictly: letters, digits, `-`, `_` and single dots,

@@ -19,7 +19,14 @@ pub(super) fn is_json(value: &HeaderValue) -> bool {
 
 /// A stream of server-sent events, which may be silent for as long as it likes.
 pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| essence(value).eq_ignore_ascii_case(b"text/event-stream"))
+    headers.get(CONTENT_TYPE).is_some_and(is_of_events)
+}
+
+/// Asked of every answer, and most are told by their first letter.
+fn is_of_events(value: &HeaderValue) -> bool {
+    const TYPE: &[u8] = b"text/event-stream";
+    let Some((start, rest)) = value.as_bytes().trim_ascii_start().split_at_checked(TYPE.len()) else { return false };
+    start.eq_ignore_ascii_case(TYPE) && matches!(rest.trim_ascii_start(), [] | [b';', ..])
 }
 
 #[cfg(test)]
@@ -39,6 +46,25 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(is_json(&HeaderValue::from_static(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stream_of_events_is_told_by_its_media_type() {
+        for (text, expected) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream", true),
+            (" text/event-stream ", true),
+            ("text/event-stream;charset=utf-8", true),
+            ("text/event-stream ; charset=utf-8", true),
+            ("text/event-streams", false),
+            ("text/event-stream charset", false),
+            ("text/event-strea", false),
+            ("text/plain;text/event-stream", false),
+            ("application/octet-stream", false),
+            ("", false),
+        ] {
+            assert_eq!(is_of_events(&HeaderValue::from_static(text)), expected, "{text}");
         }
     }
 }

@@ -173,28 +173,21 @@ impl Reply {
         matches!(&self.0.kind, Kind::Stream(streamed) if streamed.upload.is_some())
     }
 
-    /// The record that is told when the body is done with.
-    pub(super) fn with_record(mut self, record: Record) -> Self {
-        self.0.record = Some(record);
-        self
-    }
-
     /// Keeps the request counted as under way on its route until the body is done with.
     pub(super) fn with_present(mut self, present: Option<Present>) -> Self {
         self.0.present = present;
         self
     }
 
-    /// Keeps the client's connection counted as busy until the body is done with.
-    #[must_use]
-    pub fn with_busy(mut self, mut busy: Busy) -> Self {
+    /// Tells this record when the body is done with, and until then keeps the client's connection counted as busy.
+    pub(super) fn accompany(&mut self, record: Record, mut busy: Busy) {
         if let Kind::Stream(streamed) = &self.0.kind {
             busy.patience = streamed.silence;
         }
         // Over HTTP/2 nobody asks for the body before the client has opened a window for it.
         busy.hold(true);
+        self.0.record = Some(record);
         self.0.busy = Some(busy);
-        self
     }
 }
 

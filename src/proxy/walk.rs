@@ -50,7 +50,8 @@ impl Proxy {
         }
         response.headers_mut().insert(REQUEST_ID.clone(), record.request_id().clone());
         record.status(response.status());
-        response.map(|reply| reply.with_record(record).with_busy(busy))
+        response.body_mut().accompany(record, busy);
+        response
     }
 
     async fn walk(
