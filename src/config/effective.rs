@@ -42,10 +42,11 @@ fn document(loaded: &Loaded) -> Json {
             let mut listener = object(node, false);
             fill(&mut listener, "proxy_protocol", json!(false));
             fill(&mut listener, "header_case", json!(case(HeaderCase::default())));
-            if let Some(Json::Object(tls)) = listener.get_mut("tls")
-                && tls.contains_key("client_ca")
-            {
-                fill(tls, "client_auth", json!("require"));
+            if let Some(Json::Object(tls)) = listener.get_mut("tls") {
+                fill(tls, "session_tickets", json!(true));
+                if tls.contains_key("client_ca") {
+                    fill(tls, "client_auth", json!("require"));
+                }
             }
             Json::Object(listener)
         })

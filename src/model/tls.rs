@@ -37,6 +37,8 @@ pub struct ServerTls {
     pub further: Vec<ServerIdentity>,
     /// Who vouches for clients; `None` where none is asked for a certificate.
     pub clients: Option<ClientAuthority>,
+    /// Whether clients get tickets, by which they resume their sessions.
+    pub session_tickets: bool,
 }
 
 /// Who vouches for clients.

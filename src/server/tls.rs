@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::model::{ClientAuthority, ServerIdentity, ServerTls, hosts};
 
 /// TLS 1.2 and 1.3 with aws-lc-rs, whose first key exchange is the post-quantum hybrid
-/// X25519MLKEM768; HTTP/2 and HTTP/1.1 by ALPN; sessions resumed by ticket, so also across the
+/// X25519MLKEM768; HTTP/2 and HTTP/1.1 by ALPN; sessions resumed by ticket, unless the operator has none, so also across the
 /// workers. Tickets of one configuration are not taken by the next: a changed certificate or
 /// client authority is not survived by a session.
 ///
@@ -30,10 +30,16 @@ pub fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, rustls::Error
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
-    // One instead of two: every ticket costs a seal and a write in the handshake, and a ticket
-    // that is kept by us for nothing may be used more than once.
-    config.send_tls13_tickets = 1;
+    if tls.session_tickets {
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        // One instead of two: every ticket costs a seal and a write in the handshake, and a ticket
+        // that is kept by us for nothing may be used more than once.
+        config.send_tls13_tickets = 1;
+    } else {
+        // Nor is a session kept here for a client to name.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     Ok(Arc::new(config))
 }
 

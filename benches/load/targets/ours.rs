@@ -123,7 +123,10 @@ fn configuration(stage: &Stage<'_>, routes: u32, revision: u32) -> String {
         .replace("@WORKERS@", &stage.workers.to_string())
         .replace(
             "@LISTENER_TLS@",
-            &when(stage.traffic.client == Client::Tls, format!(", tls: {{cert: '{certificate}', key: '{key}'}}")),
+            &when(
+                stage.traffic.client == Client::Tls,
+                format!(", tls: {{cert: '{certificate}', key: '{key}', session_tickets: false}}"),
+            ),
         )
         .replace("@ADMIN@", &when(routes > 1, "admin: {address: '127.0.0.1:0'}".to_owned()))
         .replace("@ACCESS_LOG@", access_log)

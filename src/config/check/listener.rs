@@ -195,7 +195,8 @@ impl Check<'_> {
         }
         let is_required = tls.client_auth.is_none_or(|auth| auth == ClientAuth::Require);
         let clients = roots.map(|roots| ClientAuthority { roots, is_required });
-        Some(ServerTls { first: first?, further: further.into_iter().collect::<Option<_>>()?, clients })
+        let further = further.into_iter().collect::<Option<_>>()?;
+        Some(ServerTls { first: first?, further, clients, session_tickets: tls.session_tickets.unwrap_or(true) })
     }
 
     /// A certificate to show to clients.

@@ -185,6 +185,10 @@ pub(crate) struct ListenerTls {
     /// Whether a client must show a certificate, where there is a `client_ca`.
     #[schemars(extend("default" = "require"))]
     pub(crate) client_auth: Option<ClientAuth>,
+    /// Whether clients get a ticket by which they resume their session (RFC 8446 section 2.2, RFC 5077). Without one
+    /// every connection takes a full handshake.
+    #[schemars(extend("default" = true))]
+    pub(crate) session_tickets: Option<bool>,
 }
 
 /// A further certificate of a listener.

@@ -6,7 +6,7 @@ const LISTENERS: &str = "\
 listeners:
   - {address: '127.0.0.1:8080', proxy_protocol: true, header_case: lower, connections: 7}
   - {address: '[::1]:8443', tls: {cert: a.crt, key: a.key, certificates: [{cert: a.crt, key: a.key}], client_ca: a.crt}}
-  - {address: '[::1]:8444', tls: {cert: a.crt, key: a.key, client_ca: a.crt, client_auth: request}}
+  - {address: '[::1]:8444', tls: {cert: a.crt, key: a.key, client_ca: a.crt, client_auth: request, session_tickets: false}}
   - {address: 'unix:/tmp/a.sock'}
 trusted_proxies: [10.0.0.0/8, 'fd00::/8', unix]
 ";

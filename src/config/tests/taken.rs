@@ -287,6 +287,9 @@ fn certificates_and_authorities_of_a_listener_are_read_and_proxies_in_front_are_
     assert!(trusted.unix && trusted.networks[1].to_string() == "192.0.2.0/24", "{trusted:?}");
     let listener = &loaded.settings.listeners[0];
     assert!(listener.proxy_protocol && listener.tls.as_ref().unwrap().clients.is_none());
+    for (said, tickets) in [("", true), (", session_tickets: true", true), (", session_tickets: false", false)] {
+        assert_eq!(read(said).settings.listeners[0].tls.as_ref().unwrap().session_tickets, tickets, "{said}");
+    }
 
     for (auth, is_required) in [("", true), (", client_auth: require", true), (", client_auth: request", false)] {
         let more = ", certificates: [{cert: two.crt, key: two.key}], client_ca: two.crt";

@@ -7,7 +7,7 @@ fn identity() -> ServerIdentity {
 }
 
 fn only(identity: &ServerIdentity) -> ServerTls {
-    ServerTls { first: identity.clone(), further: Vec::new(), clients: None }
+    ServerTls { first: identity.clone(), further: Vec::new(), clients: None, session_tickets: true }
 }
 
 /// A certificate for these names.
@@ -21,10 +21,19 @@ fn made(names: &[&str]) -> ServerIdentity {
 }
 
 fn client(identity: &ServerIdentity, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+    client_of(identity, alpn, rustls::ALL_VERSIONS)
+}
+
+/// A client that speaks only these versions.
+fn client_of(
+    identity: &ServerIdentity,
+    alpn: &[&[u8]],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(identity.chain[0].clone()).unwrap();
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -94,6 +103,19 @@ fn a_session_is_resumed_by_ticket_but_not_by_the_next_configuration() {
 }
 
 #[test]
+fn without_tickets_no_session_is_resumed_in_either_version() {
+    let identity = identity();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (session_tickets, second) in [(true, HandshakeKind::Resumed), (false, HandshakeKind::Full)] {
+            let config = server_config(&ServerTls { session_tickets, ..only(&identity) }).unwrap();
+            let client = client_of(&identity, &[], &[version]);
+            assert_eq!(shake(&config, &client).0.handshake_kind(), Some(HandshakeKind::Full));
+            assert_eq!(shake(&config, &client).0.handshake_kind(), Some(second), "{version:?}, {session_tickets}");
+        }
+    }
+}
+
+#[test]
 fn a_key_that_does_not_fit_is_an_error() {
     let identity = ServerIdentity { chain: identity().chain.clone(), key: identity().key.clone() };
     assert!(server_config(&only(&identity)).is_err());
@@ -103,7 +125,7 @@ fn a_key_that_does_not_fit_is_an_error() {
 fn a_certificate_is_found_by_its_names_exact_before_wildcard_and_else_the_first() {
     let (first, wild) = (made(&["localhost", "Both.Example"]), made(&["*.example", "*.deep.example"]));
     let exact = made(&["api.example", "both.example"]);
-    let tls = ServerTls { first: first.clone(), further: vec![wild.clone(), exact.clone()], clients: None };
+    let tls = ServerTls { further: vec![wild.clone(), exact.clone()], ..only(&first) };
     let by_name = ByName::new(&tls, &aws_lc_rs::default_provider()).unwrap();
     for (asked, shown) in [
         ("localhost", Some(&first)),
