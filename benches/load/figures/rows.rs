@@ -175,7 +175,7 @@ impl Row {
             Of::Own(name, most) => {
                 let values = run.figures(self.scenario, OURS, |sample| sample.own.get(name).copied());
                 let greatest = values.iter().copied().reduce(f64::max);
-                (spread(&values, 1), format!("<= {most:.0}"), at_most(greatest, most))
+                (spread(&values, 1), format!("<= {most:.1}"), as_printed(greatest, most, 1))
             }
             Of::Errors(least) => {
                 let errors: u64 = run.of(self.scenario, OURS).map(Sample::errors).sum();
@@ -227,10 +227,15 @@ fn worth_of_two(run: &Run) -> (Option<f64>, &'static str) {
 }
 
 fn at_most(figure: Option<f64>, most: f64) -> Verdict {
+    as_printed(figure, most, 2)
+}
+
+/// Judges a figure by so many digits behind the point: as many as its bound has, and as are printed of both.
+fn as_printed(figure: Option<f64>, most: f64, digits: i32) -> Verdict {
+    let scale = 10_f64.powi(digits);
     match figure {
         None => Verdict::NotMeasured,
-        // A bound is written with two digits, and so is what is held against it.
-        Some(figure) if (figure * 100.0).round() <= (most * 100.0).round() => Verdict::Holds,
+        Some(figure) if (figure * scale).round() <= (most * scale).round() => Verdict::Holds,
         Some(_) => Verdict::Failed,
     }
 }
