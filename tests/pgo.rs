@@ -1,7 +1,7 @@
 //! Releases are built from a recorded profile: `benches/pgo`.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -48,11 +48,16 @@ fn key(scripts: &Path) -> String {
 
 /// What a command sees of the flags.
 fn seen(checkout: &TempDir) -> Output {
+    seen_with(checkout, "")
+}
+
+/// The same, beside further flags.
+fn seen_with(checkout: &TempDir, flags: &str) -> Output {
     let script = "echo \"$CARGO_BUILD_TARGET\"; printf %s \"${CARGO_ENCODED_RUSTFLAGS-none}\" | tr '\\037' '\\n'";
     Command::new("sh")
         .arg(scripts(checkout).join("use.sh"))
         .args(["sh", "-c", script])
-        .env("RUSTFLAGS", "  -C target-feature=+crt-static ")
+        .env("RUSTFLAGS", format!("  -C target-feature=+crt-static {flags} "))
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .output()
         .unwrap()
@@ -65,12 +70,42 @@ fn a_build_is_told_of_the_profile_that_fits_beside_the_flags_that_it_has() {
     let profile = scripts(&checkout).join(format!("{key}.profdata"));
     fs::write(&profile, "").unwrap();
     let output = seen(&checkout);
-    let lines: Vec<&str> = text(&output.stdout).lines().collect();
+    // What the linker is asked for depends on the linker.
+    let lines: Vec<&str> = text(&output.stdout).lines().filter(|line| !line.starts_with("-Clink-arg=")).collect();
     let profile = format!("-Cprofile-use={}", profile.display());
-    let muted = "-Cllvm-args=-no-pgo-warn-mismatch";
-    assert_eq!(lines[1..], ["-C", "target-feature=+crt-static", profile.as_str(), muted], "{output:?}");
+    let (muted, placed) = ("-Cllvm-args=-no-pgo-warn-mismatch", "-Cllvm-args=-enable-ext-tsp-block-placement");
+    assert_eq!(lines[1..], ["-C", "target-feature=+crt-static", profile.as_str(), muted, placed], "{output:?}");
     assert!(key.contains(lines[0]), "{output:?}");
     assert_eq!(text(&output.stderr), "");
+}
+
+/// A linker that takes all but what is of this pattern of the shell's.
+fn linker_without(pattern: &str) -> (TempDir, PathBuf) {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("linker");
+    let script = format!("#!/bin/sh\nfor flag; do case $flag in {pattern}) exit 1 ;; esac; done\nexec cc \"$@\"\n");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn a_linker_is_asked_for_what_it_knows() {
+    let checkout = checkout();
+    let key = key(&scripts(&checkout));
+    fs::write(scripts(&checkout).join(format!("{key}.profdata")), "").unwrap();
+    let order = scripts(&checkout).join(format!("{key}.order"));
+    fs::write(&order, "main\n").unwrap();
+    let ordered = format!("-Clink-arg=-Wl,--no-warn-symbol-ordering,--symbol-ordering-file={}", order.display());
+    let packed = "-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned();
+    // That Rust's own linker orders is known of x86-64, where it is used unless one says otherwise.
+    let ordered: Vec<String> = if cfg!(target_arch = "x86_64") { vec![ordered] } else { Vec::new() };
+    for (unknown, expected) in [("*order*|*pack*", Vec::new()), ("*order*", vec![packed]), ("*pack*", ordered)] {
+        let (_folder, linker) = linker_without(unknown);
+        let output = seen_with(&checkout, &format!("-Clinker={}", linker.display()));
+        let flags: Vec<&str> = text(&output.stdout).lines().filter(|line| line.starts_with("-Clink-arg=")).collect();
+        assert_eq!(flags, expected, "{output:?}");
+    }
 }
 
 #[test]
@@ -116,7 +151,8 @@ fn the_profile_that_is_kept_for_this_compiler_fits() {
     for entry in fs::read_dir(&scripts).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if name.starts_with(&format!("{compiler}-")) {
-            assert_eq!(name, format!("{key}.profdata"), "record it anew by `make pgo`, or do without and delete it");
+            let fits = [format!("{key}.profdata"), format!("{key}.order")].contains(&name);
+            assert!(fits, "{name} does not fit {key}: record it anew by `make pgo`, or do without and delete it");
         }
     }
 }

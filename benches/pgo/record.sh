@@ -41,9 +41,31 @@ drive --seconds 2 --scenario get-1k --scenario get-64k --scenario get-1m --scena
 drive --seconds 2 --access-log all --scenario get-1k --scenario h2-in
 drive --scenario idle --idle 1000 --give-back 2
 drive --scenario cold-start --waiting 1000
+LLVM_PROFILE_FILE=$counts/at-rest-%p.profraw drive --scenario idle --idle 1 --give-back 0
 
+"$merge" merge --sparse -o "$target/rest" "$counts"/at-rest-*.profraw
 # What never ran is left out: it is most of it, and is then built as it is without a profile.
 "$merge" merge --sparse -o "$target/merged" "$counts"/*.profraw
-rm -f benches/pgo/*-"$host"-*.profdata
+# The functions that ran, those first that ran most.
+ran() {
+	"$merge" show --all-functions --counts "$1" | awk '
+		/^  [^ ].*:$/ { name = $1; sub(/:$/, "", name); sub(/^.*;/, "", name) }
+		/^    Block counts:/ {
+			most = 0
+			gsub(/[^0-9 ]/, "")
+			for (i = 1; i <= NF; i++) if ($i + 0 > most) most = $i + 0
+			if (most > 0) print most, name
+		}' | sort -k 1,1nr -k 2 | cut -d ' ' -f 2
+}
+
+# The order that a linker puts them in: what a proxy has run that is at rest, and then the others.
+ran "$target/rest" >"$target/at-rest"
+ran "$target/merged" >"$target/ran"
+{
+	grep -Fx -f "$target/at-rest" "$target/ran"
+	grep -Fxv -f "$target/at-rest" "$target/ran"
+} >"$target/order"
+rm -f benches/pgo/*-"$host"-*.profdata benches/pgo/*-"$host"-*.order
+mv "$target/order" "benches/pgo/$name.order"
 mv "$target/merged" "benches/pgo/$name.profdata"
-ls -l "benches/pgo/$name.profdata"
+ls -l "benches/pgo/$name".*
