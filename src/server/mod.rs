@@ -7,6 +7,7 @@
 //! connections, so that no request needs a timer for it; `pulse` tells other threads that the worker
 //! still goes round; `socket` is the byte stream, plain or TLS, and `cut` ends one stream of a connection.
 
+mod batch;
 mod connection;
 mod cut;
 mod listen;

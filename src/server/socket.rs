@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use super::batch::Batch;
 use super::roster::Watch;
 use crate::limit::frames::{PREFACE, Purse, THE_END};
 
@@ -53,6 +54,8 @@ pub(super) struct Socket {
     linger: Option<(Pin<Box<Sleep>>, usize)>,
     /// Over HTTP/2, until it is overdrawn.
     purse: Option<Box<Purse>>,
+    /// Over HTTP/2.
+    batch: Option<Box<Batch>>,
     /// What is read in place of anything that its client still sends.
     end: Option<Bytes>,
     /// What was read and given back: it is read again first.
@@ -137,7 +140,8 @@ impl Socket {
 
     fn new(transport: Transport, watch: Arc<Watch>, http2: bool) -> Self {
         let purse = http2.then(|| Box::new(Purse::of_client(watch.now())));
-        Self { transport, watch, stall: None, linger: None, purse, end: None, again: Bytes::new() }
+        let batch = http2.then(Box::default);
+        Self { transport, watch, stall: None, linger: None, purse, batch, end: None, again: Bytes::new() }
     }
 
     /// Takes back what was read of it, to be read again. Copied: an empty rest holds all of its buffer.
@@ -383,8 +387,37 @@ impl AsyncRead for Socket {
     }
 }
 
+impl Socket {
+    /// Puts a small piece to those that are sent together. `None` where it is sent by itself, for which there is nothing
+    /// in its way any more.
+    fn poll_batch(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<Option<usize>>> {
+        let Some(batch) = &mut self.batch else { return Poll::Ready(Ok(None)) };
+        let mut taken = batch.take(bufs);
+        if taken.is_none() {
+            let sent = batch.poll_send(&mut self.transport, cx);
+            ready!(self.mind_stall(cx, sent))?;
+            taken = self.batch.as_mut().and_then(|batch| batch.take(bufs));
+        }
+        if let Some(length) = taken {
+            self.credit(&Poll::Ready(Ok(length)), bufs);
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Sends what was put together.
+    fn poll_batched(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.batch {
+            Some(batch) => batch.poll_send(&mut self.transport, cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(taken) = ready!(self.poll_batch(cx, &[IoSlice::new(buf)]))? {
+            return Poll::Ready(Ok(taken));
+        }
         let polled = Pin::new(&mut self.transport).poll_write(cx, buf);
         self.credit(&polled, &[IoSlice::new(buf)]);
         self.mind_stall(cx, polled)
@@ -395,6 +428,9 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(taken) = ready!(self.poll_batch(cx, bufs))? {
+            return Poll::Ready(Ok(taken));
+        }
         let polled = match &mut self.transport {
             Transport::Plain(stream) => poll_send(Pin::new(stream), cx, bufs),
             Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
@@ -408,13 +444,20 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.transport).poll_flush(cx);
+        if self.batch.as_mut().is_some_and(|batch| batch.waits(cx)) {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = match self.poll_batched(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut self.transport).poll_flush(cx),
+            unsent => unsent,
+        };
         self.mind_stall(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.linger.is_none() {
-            std::task::ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
+            ready!(self.poll_batched(cx))?;
+            ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
             if !self.watch.may_send_on() {
                 return Poll::Ready(Ok(()));
             }
