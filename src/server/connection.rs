@@ -17,9 +17,10 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::cut::LocalExecutor;
+use super::fresh::Plain;
 use super::opening::{Opened, open};
 use super::roster::{Member, Verdict};
-use super::socket::{Plain, Socket};
+use super::socket::Socket;
 use crate::live::{Door, Patience};
 use crate::model::HeaderCase;
 use crate::proxy::{Client, Peer, Proxy, Reply};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
-use super::socket::Plain;
+use super::fresh::Plain;
 use super::turnstile::{self, Turnstile};
 use super::worker::{Accepted, Worker};
 use crate::limit::Sign;

@@ -10,6 +10,7 @@
 mod batch;
 mod connection;
 mod cut;
+mod fresh;
 mod listen;
 mod opening;
 pub mod proxy_protocol;
@@ -21,8 +22,8 @@ mod turnstile;
 mod unopened;
 mod worker;
 
+pub use fresh::Plain;
 pub use listen::{Bound, ListenError, ListenOn, Trouble, accept, local, over_leftover};
 pub use pulse::{Pulse, Rounds};
-pub use socket::Plain;
 pub use turnstile::Turnstile;
 pub use worker::{Leave, Worker, WorkerError};

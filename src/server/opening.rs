@@ -12,9 +12,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Knock;
+use super::fresh::{FIRST, Fresh};
 use super::proxy_protocol;
 use super::roster::Watch;
-use super::socket::{FIRST, Fresh, Socket};
+use super::socket::Socket;
 use super::unopened::{Reason, Unopened};
 use crate::live::Patience;
 use crate::model::{ClientCertificate, seconds, validity};

@@ -1,4 +1,4 @@
-//! The byte stream of a client: TCP or a Unix socket, plain or TLS, with its first bytes looked at.
+//! The byte stream of a client, plain or TLS, under watch.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,37 +6,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
 use super::batch::Batch;
+use super::fresh::{FIRST, Fresh, delegate_write};
 use super::roster::Watch;
 use crate::limit::frames::{PREFACE, Purse, THE_END};
 
-/// A connection's beginning: about what a client's first flight of TLS is, and more than most heads.
-pub(super) const FIRST: usize = 2048;
-
 /// The longest HTTP/2 frame that we take: what everybody must (RFC 9113 section 6.5.2).
 const LONGEST: usize = 16 * 1024;
-
-/// A plain stream.
-#[derive(Debug)]
-pub enum Plain {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A Unix socket.
-    Unix(UnixStream),
-}
-
-/// A plain stream of which the first bytes may have been looked at: they are read again.
-#[derive(Debug)]
-pub(super) struct Fresh {
-    plain: Plain,
-    early: BytesMut,
-}
 
 #[derive(Debug)]
 enum Transport {
@@ -68,45 +49,6 @@ const LINGER: Duration = Duration::from_secs(10);
 /// How long, and for how many bytes, an HTTP/2 client may go on that has not heard yet that this is the
 /// end: a way there and back, and what may be on it. One that floods us hears it no sooner if it may go on for longer.
 const LAST_WORD: (Duration, usize) = (Duration::from_millis(500), 4 << 20);
-
-impl Plain {
-    async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.readable().await,
-            Self::Unix(stream) => stream.readable().await,
-        }
-    }
-}
-
-impl Fresh {
-    /// A stream of which nothing has been read.
-    pub(super) fn new(plain: Plain) -> Self {
-        Self { plain, early: BytesMut::new() }
-    }
-
-    /// What has been looked at.
-    pub(super) fn early(&self) -> &[u8] {
-        &self.early
-    }
-
-    /// Looks at more, until it is this much at most. Says whether there was any.
-    pub(super) async fn look(&mut self, most: usize) -> io::Result<bool> {
-        let left = most.saturating_sub(self.early.len());
-        if left == 0 {
-            return Ok(false);
-        }
-        // Whoever says nothing takes no room.
-        self.plain.readable().await?;
-        self.early.reserve(left.min(FIRST));
-        let mut room = bytes::BufMut::limit(&mut self.early, left);
-        Ok(self.plain.read_buf(&mut room).await? > 0)
-    }
-
-    /// Takes away what was looked at and is not for whoever reads on.
-    pub(super) fn skip(&mut self, length: usize) {
-        self.early.advance(length.min(self.early.len()));
-    }
-}
 
 impl Socket {
     /// A plain stream, and whether it begins with HTTP/2's preface.
@@ -154,7 +96,7 @@ impl Socket {
         if !self.again.is_empty() {
             return Poll::Ready(());
         }
-        let plain = match &self.transport {
+        let stream = match &self.transport {
             Transport::Plain(fresh) => fresh,
             Transport::Tls(stream) => {
                 let (fresh, session) = stream.get_ref();
@@ -165,13 +107,7 @@ impl Socket {
                 fresh
             }
         };
-        if !plain.early.is_empty() {
-            return Poll::Ready(());
-        }
-        match &plain.plain {
-            Plain::Tcp(stream) => stream.poll_read_ready(cx).map(drop),
-            Plain::Unix(stream) => stream.poll_read_ready(cx).map(drop),
-        }
+        stream.poll_heard(cx)
     }
 
     /// Counts the bytes that were just read. Where they cost too much, the rest of them goes, and
@@ -257,110 +193,6 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Plain {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
-            Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncRead for Fresh {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.early.is_empty() {
-            return Pin::new(&mut self.plain).poll_read(cx, buf);
-        }
-        let take = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..take]);
-        self.early.advance(take);
-        if self.early.is_empty() {
-            // Connections live long, and this was for their first moment.
-            self.early = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Fresh {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.plain).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.plain).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.plain.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.plain).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.plain).poll_shutdown(cx)
-    }
-}
-
-/// Bytes of an answer, head and all, that are put together to be sent.
-const SMALL: usize = 2048;
-
-/// `send` costs less than `writev`, by more than copying a small answer does.
-fn poll_send(mut stream: Pin<&mut Fresh>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-    if let [whole] = bufs {
-        return stream.poll_write(cx, whole);
-    }
-    let mut together = [0; SMALL];
-    let mut room = &mut together[..];
-    for part in bufs {
-        let Some((here, behind)) = std::mem::take(&mut room).split_at_mut_checked(part.len()) else {
-            return stream.poll_write_vectored(cx, bufs);
-        };
-        here.copy_from_slice(part);
-        room = behind;
-    }
-    let length = SMALL - room.len();
-    stream.as_mut().poll_write(cx, &together[..length])
-}
-
-/// Delegates the write half to whichever stream it is.
-macro_rules! delegate_write {
-    ($type:ty, $($variant:path),+) => {
-        impl AsyncWrite for $type {
-            fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                match &mut *self { $($variant(s) => Pin::new(s).poll_write(cx, buf),)+ }
-            }
-
-            fn poll_write_vectored(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                match &mut *self { $($variant(s) => Pin::new(s).poll_write_vectored(cx, bufs),)+ }
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                match self { $($variant(s) => s.is_write_vectored(),)+ }
-            }
-
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match &mut *self { $($variant(s) => Pin::new(s).poll_flush(cx),)+ }
-            }
-
-            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match &mut *self { $($variant(s) => Pin::new(s).poll_shutdown(cx),)+ }
-            }
-        }
-    };
-}
-
-delegate_write!(Plain, Self::Tcp, Self::Unix);
 delegate_write!(Transport, Self::Plain, Self::Tls);
 
 impl AsyncRead for Socket {
@@ -431,10 +263,7 @@ impl AsyncWrite for Socket {
         if let Some(taken) = ready!(self.poll_batch(cx, bufs))? {
             return Poll::Ready(Ok(taken));
         }
-        let polled = match &mut self.transport {
-            Transport::Plain(stream) => poll_send(Pin::new(stream), cx, bufs),
-            Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
+        let polled = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
         self.credit(&polled, bufs);
         self.mind_stall(cx, polled)
     }
@@ -463,28 +292,5 @@ impl AsyncWrite for Socket {
             }
         }
         self.poll_linger(cx).map(Ok)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_is_sent_is_all_parts_one_behind_the_other() {
-        for lengths in [&[][..], &[5], &[126, 0, 1024], &[1, SMALL - 1], &[1, SMALL], &[SMALL + 1, 7, 9000]] {
-            let (ours, mut theirs) = UnixStream::pair().unwrap();
-            let mut stream = Fresh::new(Plain::Unix(ours));
-            let parts: Vec<Vec<u8>> =
-                lengths.iter().zip(b'a'..).map(|(length, letter)| vec![letter; *length]).collect();
-            let bufs: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-            let sent = poll_fn(|cx| poll_send(Pin::new(&mut stream), cx, &bufs)).await.unwrap();
-            drop(stream);
-            let mut came = Vec::new();
-            theirs.read_to_end(&mut came).await.unwrap();
-            assert_eq!((sent, came), (parts.concat().len(), parts.concat()), "{lengths:?}");
-        }
     }
 }

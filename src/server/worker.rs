@@ -12,10 +12,10 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
 
 use super::connection::{Knock, serve};
+use super::fresh::Plain;
 use super::listen::Raw;
 use super::pulse::Pulse;
 use super::roster::{Roster, TICK};
-use super::socket::Plain;
 use super::turnstile::Ticket;
 use crate::live::Door;
 use crate::proxy::{Proxy, Shared};
