@@ -41,7 +41,7 @@ drive --seconds 2 --scenario get-1k --scenario get-64k --scenario get-1m --scena
 drive --seconds 2 --access-log all --scenario get-1k --scenario h2-in
 drive --scenario idle --idle 1000 --give-back 2
 drive --scenario cold-start --waiting 1000
-LLVM_PROFILE_FILE=$counts/at-rest-%p.profraw drive --scenario idle --idle 1 --give-back 0
+LLVM_PROFILE_FILE=$counts/at-rest-%p.profraw drive --scenario idle --idle 1 --give-back 0.1
 
 "$merge" merge --sparse -o "$target/rest" "$counts"/at-rest-*.profraw
 # What never ran is left out: it is most of it, and is then built as it is without a profile.

@@ -1,6 +1,8 @@
 //! What is written to an HTTP/2 connection in small pieces goes out together. Its library writes one frame of
 //! DATA at a time and flushes behind each, so that the answers of many streams, though they are ready together, would
 //! each cost a system call, a packet, and under TLS a record.
+//!
+//! What waits here is lost where a connection is dropped and not shut down, as after an error of its stream.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-/// Bytes that are put together: one record of TLS, or one frame of DATA with its head and little else.
+/// Bytes that are put together at most: a record of TLS.
 const MOST: usize = 16 * 1024;
 
 /// What was written and has not been sent.
@@ -36,8 +38,9 @@ impl Batch {
         Some(length)
     }
 
-    /// Whether a flush may wait, since more may be written at once: the task is woken, and flushes again at the latest
-    /// when those have run that are ready now. A flush behind which nothing was written may not.
+    /// Whether a flush may wait, since more may be written at once: the task is woken, and flushes again when those have
+    /// run that are ready now. One before which nothing was written may not; so all is sent as soon as the connection
+    /// has nothing to add, and when it is [`MOST`].
     pub(super) fn waits(&mut self, cx: &Context<'_>) -> bool {
         let waits = std::mem::take(&mut self.grows);
         if waits {
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_waits_for_what_is_written_behind_it_and_the_next_one_does_not() {
+    fn a_flush_waits_behind_a_write_and_the_next_one_does_not() {
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let cx = Context::from_waker(&waker);

@@ -119,16 +119,16 @@ impl AsyncWrite for Fresh {
         if let [whole] = bufs {
             return self.poll_write(cx, whole);
         }
-        let mut together = [0; SMALL];
-        let mut room = &mut together[..];
-        for part in bufs {
-            let Some((here, behind)) = std::mem::take(&mut room).split_at_mut_checked(part.len()) else {
-                return Pin::new(&mut self.plain).poll_write_vectored(cx, bufs);
-            };
-            here.copy_from_slice(part);
-            room = behind;
+        let length = bufs.iter().map(|part| part.len()).sum::<usize>();
+        if length > SMALL {
+            return Pin::new(&mut self.plain).poll_write_vectored(cx, bufs);
         }
-        let length = SMALL - room.len();
+        let mut together = [0; SMALL];
+        let mut end = 0;
+        for part in bufs {
+            together[end..end + part.len()].copy_from_slice(part);
+            end += part.len();
+        }
         self.poll_write(cx, &together[..length])
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Socket {
     linger: Option<(Pin<Box<Sleep>>, usize)>,
     /// Over HTTP/2, until it is overdrawn.
     purse: Option<Box<Purse>>,
-    /// Over HTTP/2.
+    /// Over HTTP/2, once its client was heard: one may wait for our first words before it says anything.
     batch: Option<Box<Batch>>,
     /// What is read in place of anything that its client still sends.
     end: Option<Bytes>,
@@ -82,8 +82,7 @@ impl Socket {
 
     fn new(transport: Transport, watch: Arc<Watch>, http2: bool) -> Self {
         let purse = http2.then(|| Box::new(Purse::of_client(watch.now())));
-        let batch = http2.then(Box::default);
-        Self { transport, watch, stall: None, linger: None, purse, batch, end: None, again: Bytes::new() }
+        Self { transport, watch, stall: None, linger: None, purse, batch: None, end: None, again: Bytes::new() }
     }
 
     /// Takes back what was read of it, to be read again. Copied: an empty rest holds all of its buffer.
@@ -114,6 +113,7 @@ impl Socket {
     /// the reader is shown an end.
     fn mind_cost(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
         let Some(purse) = &mut self.purse else { return };
+        self.batch.get_or_insert_default();
         let read = buf.filled().get(before..).unwrap_or_default();
         if let Err(length) = purse.pay(read, self.watch.now()) {
             tracing::debug!("connection closed: HTTP/2 frames without requests");
