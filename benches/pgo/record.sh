@@ -54,7 +54,7 @@ ran() {
 			most = 0
 			gsub(/[^0-9 ]/, "")
 			for (i = 1; i <= NF; i++) if ($i + 0 > most) most = $i + 0
-			if (most > 0) print most, name
+			if (most > 0) printf "%.0f %s\n", most, name
 		}' | sort -k 1,1nr -k 2 | cut -d ' ' -f 2
 }
 

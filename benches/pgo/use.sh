@@ -7,6 +7,9 @@
 # Where no profile fits (key.sh says what it has to fit) that is told, and the build is what it is without. A function
 # that has changed since is built as without, too, and not told of: `make pgo` records anew.
 #
+# It is linked in the order that was recorded with the profile, and with packed relocations, where linker and C library
+# know these; where they do not, that is told.
+#
 # RUSTFLAGS are kept; those of cargo's configuration are not, since cargo takes flags from one place only. The target is
 # named, as for a release: functions have other names where it is not.
 set -eu
@@ -40,6 +43,7 @@ with() {
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+trap 'exit 1' INT TERM
 # Adds a flag if a program that is linked with it runs: not every linker knows all, nor every C library.
 with_if_known() {
 	before=$flags
@@ -47,8 +51,9 @@ with_if_known() {
 	IFS=$separator
 	# shellcheck disable=SC2086 # in words, at the separator
 	if ! { echo 'fn main() {}' | "$rustc" --crate-name probe -o "$scratch/probe" $flags - && "$scratch/probe"; } \
-		>"$scratch/told" 2>&1; then
+		>/dev/null 2>&1; then
 		flags=$before
+		echo "left out, since no program that is linked with it runs here: $1" >&2
 	fi
 	unset IFS
 }

@@ -22,7 +22,7 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(is_of_events)
 }
 
-/// Asked of every answer, and most are told by their first letter.
+/// Asked of every answer: most are told by their length or their first letters.
 fn is_of_events(value: &HeaderValue) -> bool {
     const TYPE: &[u8] = b"text/event-stream";
     let Some((start, rest)) = value.as_bytes().trim_ascii_start().split_at_checked(TYPE.len()) else { return false };

@@ -5,7 +5,8 @@
 //! one connection through hyper, once `opening` has found out whose it is (`proxy_protocol`, `tls`) and
 //! what it speaks, and else `unopened` says why not; `roster` keeps time over all of a worker's
 //! connections, so that no request needs a timer for it; `pulse` tells other threads that the worker
-//! still goes round; `socket` is the byte stream, plain or TLS, and `cut` ends one stream of a connection.
+//! still goes round; `socket` is the byte stream, plain (`fresh`) or TLS, to which `batch` sends together what HTTP/2
+//! writes in pieces, and `cut` ends one stream of a connection.
 
 mod batch;
 mod connection;

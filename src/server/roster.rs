@@ -39,6 +39,7 @@ enum Phase {
 /// One connection's state. Written by its own worker only; atomics since hyper wants its streams to
 /// be `Send`, and free of charge on one thread.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
 pub(super) struct Watch {
     phase: AtomicU8,
     /// Since when, in milliseconds of the worker's clock.

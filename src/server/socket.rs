@@ -294,3 +294,76 @@ impl AsyncWrite for Socket {
         self.poll_linger(cx).map(Ok)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::super::fresh::Plain;
+    use super::*;
+
+    /// Over HTTP/2, and its client.
+    fn pair() -> (Socket, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let transport = Transport::Plain(Fresh::new(Plain::Unix(ours)));
+        (Socket::new(transport, Arc::default(), true), theirs)
+    }
+
+    /// What has come and not been read.
+    fn came(client: &UnixStream) -> Vec<u8> {
+        let mut bytes = vec![0; 100_000];
+        let length = client.try_read(&mut bytes).unwrap_or_default();
+        bytes.truncate(length);
+        bytes
+    }
+
+    async fn hear(socket: &mut Socket, client: &mut UnixStream) {
+        client.write_all(PREFACE).await.unwrap();
+        let mut heard = vec![0; PREFACE.len()];
+        socket.read_exact(&mut heard).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_first_words_wait_for_nothing_and_later_ones_for_each_other() {
+        let (mut socket, mut client) = pair();
+        socket.write_all(b"settings").await.unwrap();
+        socket.flush().await.unwrap();
+        client.readable().await.unwrap();
+        assert_eq!(came(&client), b"settings", "before it has said anything");
+
+        hear(&mut socket, &mut client).await;
+        for piece in [&b"head"[..], b"data", b"head"] {
+            socket.write_all(piece).await.unwrap();
+            socket.flush().await.unwrap();
+            assert_eq!(came(&client), b"");
+        }
+        socket.flush().await.unwrap();
+        client.readable().await.unwrap();
+        assert_eq!(came(&client), b"headdatahead");
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_before_a_piece_that_does_not_and_before_the_end() {
+        let (mut socket, mut client) = pair();
+        hear(&mut socket, &mut client).await;
+        let large = vec![b'x'; 50_000];
+        socket.write_all(b"small").await.unwrap();
+        socket.write_all(&large).await.unwrap();
+        socket.write_all(b"last").await.unwrap();
+        let mut read = vec![0; 5 + large.len()];
+        client.read_exact(&mut read).await.unwrap();
+        assert!(read == [&b"small"[..], &large].concat());
+        assert_eq!(came(&client), b"");
+        poll_fn(|cx| {
+            // Its end waits for the client's; what is sent before does not.
+            let _ = Pin::new(&mut socket).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
+        client.readable().await.unwrap();
+        assert_eq!(came(&client), b"last");
+    }
+}

@@ -12,9 +12,9 @@ use rustls::{RootCertStore, ServerConfig};
 use crate::model::{ClientAuthority, ServerIdentity, ServerTls, hosts};
 
 /// TLS 1.2 and 1.3 with aws-lc-rs, whose first key exchange is the post-quantum hybrid
-/// X25519MLKEM768; HTTP/2 and HTTP/1.1 by ALPN; sessions resumed by ticket, unless the operator has none, so also across the
-/// workers. Tickets of one configuration are not taken by the next: a changed certificate or
-/// client authority is not survived by a session.
+/// X25519MLKEM768; HTTP/2 and HTTP/1.1 by ALPN. Where the operator lets them, sessions are resumed by
+/// ticket, so also across the workers. Tickets of one configuration are not taken by the next: a changed
+/// certificate or client authority is not survived by a session.
 ///
 /// Fails where the key does not fit the certificate or is of a kind that is not supported, and where
 /// the client authority is none.

@@ -175,7 +175,7 @@ impl Row {
             Of::Own(name, most) => {
                 let values = run.figures(self.scenario, OURS, |sample| sample.own.get(name).copied());
                 let greatest = values.iter().copied().reduce(f64::max);
-                (spread(&values, 1), format!("<= {most:.1}"), as_printed(greatest, most, 1))
+                (spread(&values, 1), format!("<= {most}"), as_printed(greatest, most, 1))
             }
             Of::Errors(least) => {
                 let errors: u64 = run.of(self.scenario, OURS).map(Sample::errors).sum();
@@ -230,7 +230,7 @@ fn at_most(figure: Option<f64>, most: f64) -> Verdict {
     as_printed(figure, most, 2)
 }
 
-/// Judges a figure by so many digits behind the point: as many as its bound has, and as are printed of both.
+/// Judges a figure by so many digits behind the point as are printed of it.
 fn as_printed(figure: Option<f64>, most: f64, digits: i32) -> Verdict {
     let scale = 10_f64.powi(digits);
     match figure {
