@@ -320,6 +320,13 @@ mod tests {
         bytes
     }
 
+    /// The next that comes.
+    async fn comes(client: &UnixStream) -> Vec<u8> {
+        let patience = Duration::from_secs(5);
+        tokio::time::timeout(patience, client.readable()).await.unwrap().unwrap();
+        came(client)
+    }
+
     async fn hear(socket: &mut Socket, client: &mut UnixStream) {
         client.write_all(PREFACE).await.unwrap();
         let mut heard = vec![0; PREFACE.len()];
@@ -331,8 +338,7 @@ mod tests {
         let (mut socket, mut client) = pair();
         socket.write_all(b"settings").await.unwrap();
         socket.flush().await.unwrap();
-        client.readable().await.unwrap();
-        assert_eq!(came(&client), b"settings", "before it has said anything");
+        assert_eq!(comes(&client).await, b"settings", "before it has said anything");
 
         hear(&mut socket, &mut client).await;
         for piece in [&b"head"[..], b"data", b"head"] {
@@ -341,8 +347,7 @@ mod tests {
             assert_eq!(came(&client), b"");
         }
         socket.flush().await.unwrap();
-        client.readable().await.unwrap();
-        assert_eq!(came(&client), b"headdatahead");
+        assert_eq!(comes(&client).await, b"headdatahead");
     }
 
     #[tokio::test]
@@ -363,7 +368,6 @@ mod tests {
             Poll::Ready(())
         })
         .await;
-        client.readable().await.unwrap();
-        assert_eq!(came(&client), b"last");
+        assert_eq!(comes(&client).await, b"last");
     }
 }
