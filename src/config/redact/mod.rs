@@ -96,6 +96,7 @@ const HARMLESS: &[&str] = &[
     "scheme",
     "server_name",
     "service_name",
+    "session_tickets",
     "shutdown_timeout",
     "splice",
     "state_file",
