@@ -616,11 +616,6 @@ fn listeners_are_checked() {
         ),
         (
             LISTENER,
-            "[{address: '127.0.0.1:1', tls: {cert: a.pem, key: b.pem, session_tickets: maybe}}]",
-            "1:86 listeners[0].tls.session_tickets: must be true or false, not text",
-        ),
-        (
-            LISTENER,
             "[{address: '127.0.0.1:1', proxy_protocol: true}]",
             "1:54 listeners[0].proxy_protocol: nobody is trusted to tell a client's address, and so nobody could connect | add `trusted_proxies: [10.0.0.0/8]` at the top level: where the proxies in front are",
         ),
@@ -861,6 +856,7 @@ fn certificates_that_cannot_serve_are_told() {
             "listeners[0].tls.client_ca: the certificate expires in less than 14 days",
         ),
         ("l.crt", "l.key, client_ca: a.crt", "listeners[0].tls.client_ca: the certificate has expired"),
+        ("l.crt", "l.key, session_tickets: maybe", "listeners[0].tls.session_tickets: must be true or false, not text"),
     ] {
         let problems = load(cert, key);
         let told: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
