@@ -113,6 +113,7 @@ impl Socket {
     /// the reader is shown an end.
     fn mind_cost(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
         let Some(purse) = &mut self.purse else { return };
+        // It has said something: what is written to it may wait from here on.
         self.batch.get_or_insert_default();
         let read = buf.filled().get(before..).unwrap_or_default();
         if let Err(length) = purse.pay(read, self.watch.now()) {
@@ -246,13 +247,8 @@ impl Socket {
 }
 
 impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(taken) = ready!(self.poll_batch(cx, &[IoSlice::new(buf)]))? {
-            return Poll::Ready(Ok(taken));
-        }
-        let polled = Pin::new(&mut self.transport).poll_write(cx, buf);
-        self.credit(&polled, &[IoSlice::new(buf)]);
-        self.mind_stall(cx, polled)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
